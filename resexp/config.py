@@ -1,0 +1,373 @@
+"""The settings: their types, their rules, and the directory that belongs to them. Below this room no DictConfig.
+
+Defaults live in conf/; a rule that is broken raises `UserError` with the setting's name and a remedy.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from resexp.errors import UserError
+
+MAX_NAME = 120
+"""Characters of a run's name beyond which differences are replaced by a digest (file systems allow 255)."""
+
+
+def conf_dir() -> Path:
+    """The folder of YAML files: inside the installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    packaged = here / "conf"
+    return packaged if packaged.is_dir() else here.parent / "conf"
+
+
+def require(holds: bool, setting: str, value: object, rule: str) -> None:
+    """Raise `UserError` unless the rule holds."""
+    if not holds:
+        raise UserError(f"{setting}={value}: {rule}")
+
+
+@dataclass
+class ModelConfig:
+    """One network of the study."""
+
+    name: str
+    depth: int
+    residual: bool
+    shortcut: str
+    width: int
+    norm: str
+
+    def __post_init__(self) -> None:
+        below = max(8, self.depth - (self.depth - 2) % 6)
+        neighbours = f"{below} or {below + 6}" if self.depth > 8 else "8"
+        require(
+            self.depth >= 8 and (self.depth - 2) % 6 == 0,
+            "model.depth",
+            self.depth,
+            f"a depth is 6n + 2; the nearest are {neighbours}",
+        )
+        require(self.shortcut in ("A", "B", "C"), "model.shortcut", self.shortcut, "choose A, B or C")
+        require(self.width >= 1, "model.width", self.width, "must be 1 or more")
+        require(self.norm in ("batch", "none"), "model.norm", self.norm, "choose batch or none")
+
+
+@dataclass
+class DataConfig:
+    """What every data set has. A data set is chosen with data=NAME."""
+
+    name: str
+
+
+@dataclass
+class Cifar10Config(DataConfig):
+    """The official CIFAR-10 files."""
+
+    dir: str | None
+    download: bool
+    url: str | None
+    validation: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        whole = self.validation % 10 == 0 and 0 <= self.validation < 50_000
+        require(whole, "data.validation", self.validation, "a multiple of 10 from 0 to 49990, as many of each class")
+
+
+@dataclass
+class FolderConfig(DataConfig):
+    """A person's own images, one folder a class, in train/ and test/."""
+
+    dir: str | None
+    image_size: int
+
+    def __post_init__(self) -> None:
+        require(self.image_size >= 8, "data.image_size", self.image_size, "must be 8 or more pixels")
+
+
+@dataclass
+class ShapesConfig(DataConfig):
+    """The embedded data set, generated."""
+
+    seed: int
+    image_size: int
+    train_images: int
+    test_images: int
+    noise: float
+
+    def __post_init__(self) -> None:
+        require(self.image_size >= 8, "data.image_size", self.image_size, "must be 8 or more pixels")
+        require(self.train_images >= 10, "data.train_images", self.train_images, "must be 10 or more")
+        require(self.test_images >= 10, "data.test_images", self.test_images, "must be 10 or more")
+        require(0 <= self.noise <= 1, "data.noise", self.noise, "a standard deviation from 0 to 1")
+
+
+DATA_CONFIGS: dict[str, type[DataConfig]] = {"cifar10": Cifar10Config, "folder": FolderConfig, "shapes": ShapesConfig}
+
+PLACES = {"cifar10": ("dir", "download", "url"), "folder": (), "shapes": ()}
+"""Settings of a data set that say where it lies, not what it is."""
+
+
+@dataclass
+class RecipeConfig:
+    """How a network is trained; durations are iterations."""
+
+    name: str
+    iterations: int
+    batch_size: int
+    lr: float
+    drops: list[int]
+    drop_factor: float
+    momentum: float
+    weight_decay: float
+    warmup: str
+    warmup_lr: float
+    warmup_error: float
+    pad: int
+    flip: bool
+    row_every: int
+    evaluate_every: int
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "batch_size", "row_every", "evaluate_every"):
+            value = getattr(self, name)
+            require(value >= 1, f"recipe.{name}", value, "must be 1 or more")
+        require(
+            self.evaluate_every % self.row_every == 0,
+            "recipe.evaluate_every",
+            self.evaluate_every,
+            f"must be a multiple of recipe.row_every={self.row_every}",
+        )
+        for name in ("lr", "warmup_lr"):
+            value = getattr(self, name)
+            require(0 < value < float("inf"), f"recipe.{name}", value, "must be above 0")
+        require(
+            all(drop >= 1 for drop in self.drops) and sorted(set(self.drops)) == list(self.drops),
+            "recipe.drops",
+            self.drops,
+            "iterations in rising order, such as [32000,48000]",
+        )
+        require(0 < self.drop_factor <= 1, "recipe.drop_factor", self.drop_factor, "above 0 and at most 1")
+        require(0 <= self.momentum < 1, "recipe.momentum", self.momentum, "from 0 to below 1")
+        require(0 <= self.weight_decay < 1, "recipe.weight_decay", self.weight_decay, "from 0 to below 1")
+        require(
+            self.warmup in ("auto", "always", "never"),
+            "recipe.warmup",
+            self.warmup,
+            "choose auto (residual networks of depth 110 and more), always or never",
+        )
+        require(0 < self.warmup_error < 1, "recipe.warmup_error", self.warmup_error, "a fraction between 0 and 1")
+        require(self.pad >= 0, "recipe.pad", self.pad, "must be 0 or more pixels")
+
+
+@dataclass
+class TrainSettings:
+    """Root of `resexp train`: model, data, recipe and seed decide the result, the rest is how it is executed."""
+
+    model: ModelConfig
+    data: Any
+    recipe: RecipeConfig
+    seed: int
+    runs: str
+    device: str
+    precision: str
+    engine: str
+    deterministic: bool
+    threads: int
+    checkpoint_seconds: float
+    fresh: bool
+
+    def __post_init__(self) -> None:
+        require(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2147483647")
+        require(
+            re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device) is not None,
+            "device",
+            self.device,
+            "choose auto, cpu, cuda, cuda:N or mps",
+        )
+        require(
+            self.precision in ("auto", "fp32", "tf32", "bf16", "fp16"),
+            "precision",
+            self.precision,
+            "choose auto, fp32, tf32, bf16 or fp16",
+        )
+        require(self.engine in ("auto", "eager"), "engine", self.engine, "choose auto or eager")
+        require(self.threads >= 0, "threads", self.threads, "0 (all cores) or more")
+        require(self.checkpoint_seconds >= 0, "checkpoint_seconds", self.checkpoint_seconds, "must be 0 or more")
+
+
+@dataclass
+class Config(TrainSettings):
+    """All settings of one run, checked, and the directory that is its own."""
+
+    data: DataConfig
+    directory: Path
+
+    def result(self) -> dict[str, Any]:
+        """The settings that decide the result, nested, plain values."""
+        data = {key: value for key, value in asdict(self.data).items() if key not in PLACES[self.data.name]}
+        return {"model": asdict(self.model), "data": data, "recipe": asdict(self.recipe), "seed": self.seed}
+
+    def execution(self) -> dict[str, Any]:
+        """The settings that say how it is executed."""
+        names = [field.name for field in fields(TrainSettings)]
+        own = {name: getattr(self, name) for name in names if name not in ("model", "data", "recipe", "seed", "fresh")}
+        places = {key: value for key, value in asdict(self.data).items() if key in PLACES[self.data.name]}
+        return {**own, "data": places}
+
+
+def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"recipe": {"lr": 0.1}} -> {"recipe.lr": 0.1}."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """The dotted keys in which two nested configurations differ."""
+    a, b = flatten(one), flatten(other)
+    return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+
+
+def name_differences(differences: dict[str, Any]) -> str:
+    """{"recipe.lr": 0.05} -> "+lr0.05", in the characters that Hydra's command line and file systems leave alone."""
+    parts: list[str] = []
+    for key, value in sorted(differences.items()):
+        group, _, leaf = key.rpartition(".")
+        shown = "-".join(map(str, value)) if isinstance(value, list) else str(value).lower()
+        parts.append(f"+{'data_' if group == 'data' else ''}{leaf}{shown}")
+    plain = "".join(parts)
+    safe = re.sub(r"[^A-Za-z0-9._+-]", "_", plain)
+    if safe == plain and len(plain) <= MAX_NAME:
+        return plain
+    digest = hashlib.sha256(repr(sorted(differences.items())).encode()).hexdigest()[:12]
+    return f"{safe[: MAX_NAME - 13]}+{digest}"
+
+
+def run_name(result: dict[str, Any], presets: dict[str, Any]) -> str:
+    """The network's preset and, behind it, what differs from the presets: "plain56+lr0.05"."""
+    keys = [key for key in differing(result, presets) if key != "seed"]
+    flat = flatten(result)
+    return result["model"]["name"] + name_differences({key: flat[key] for key in keys})
+
+
+def _settings(cfg: DictConfig) -> Config:
+    """Types and rules of one composed configuration; its directory is still empty."""
+    data_name = cfg.data.get("name")
+    kind = DATA_CONFIGS.get(data_name)
+    if kind is None:
+        raise UserError(f"data.name={data_name}: choose {', '.join(DATA_CONFIGS)}")
+    try:
+        data = OmegaConf.merge(OmegaConf.structured(kind), OmegaConf.to_container(cfg.data))
+    except OmegaConfBaseException as error:
+        raise UserError(f"data.{explain(error)}") from error
+    plain = cfg.copy()
+    plain.data = data
+    try:
+        settings = OmegaConf.to_object(plain)
+    except OmegaConfBaseException as error:
+        raise UserError(explain(error)) from error
+    assert isinstance(settings, TrainSettings)
+    for prefix, part in (("", settings), ("model.", settings.model), ("recipe.", settings.recipe)):
+        for unknown in vars(part).keys() - {field.name for field in fields(part)}:
+            raise UserError(no_such_setting(prefix + unknown))
+    return Config(**vars(settings), directory=Path())
+
+
+def no_such_setting(key: str) -> str:
+    """The line for a key that no setting has."""
+    group = key.rpartition(".")[0]
+    return f"{key}: no such setting; --cfg job{f' -p {group}' if group else ''} shows those there are"
+
+
+def explain(error: OmegaConfBaseException) -> str:
+    """One line for an error of OmegaConf: the setting, then what is wrong with its value."""
+    what = str(error.msg or error).splitlines()[0]
+    return f"{error.full_key}: {what}" if error.full_key else what
+
+
+def explain_composition(error: Exception) -> str:
+    """One line for an error of Hydra: the setting that cannot be, and what can."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        return f"{group}={choice}: no such choice; choose {', '.join(error.options)}"
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OmegaConfBaseException):
+        cause = cause.__cause__
+    first = str(error).strip().splitlines()[0]
+    several = re.match(r"Ambiguous value for argument '(.*)'", first)
+    if several:
+        return f"{several[1]}: several values are a sweep; add -m"
+    unknown = re.match(r"Could not override '([^']+)'", first)
+    if unknown:
+        return no_such_setting(unknown[1])
+    return explain(cause) if isinstance(cause, OmegaConfBaseException) else first
+
+
+def to_config(cfg: DictConfig) -> Config:
+    """Check a composed configuration and find the directory that is its own. Needs Hydra initialised.
+
+    Raises UserError for a value of the wrong type, a broken rule, or a preset whose name is not its file's.
+    """
+    config = _settings(cfg)
+    names = {"model": config.model.name, "data": config.data.name, "recipe": config.recipe.name}
+    for group, name in names.items():
+        if name not in _options(group):
+            raise UserError(f"{group}.name={name}: a preset's name is the name of its file in conf/{group}/")
+    overrides = [f"{group}={name}" for group, name in names.items()]
+    # Not through Config: a preset may leave to the person what has no default, such as the folder of images.
+    presets = OmegaConf.to_container(hydra_compose("train", overrides))
+    assert isinstance(presets, dict)
+    result = config.result()
+    data = config.data.name
+    baseline = {group: {key: presets[group][key] for key in result[group]} for group in names}
+    if isinstance(config.data, FolderConfig):
+        folder = config.data.dir or ""
+        data += name_differences({"dir": Path(folder).name})[4:]
+        baseline["data"]["dir"] = folder
+    config.directory = Path(config.runs) / data / config.recipe.name / run_name(result, baseline) / f"seed{config.seed}"
+    return config
+
+
+def _options(group: str) -> list[str]:
+    """The presets of a group, those of --config-dir among them."""
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    return hydra.config_loader.get_group_options(group)
+
+
+def register() -> None:
+    """Give Hydra the schema that conf/train.yaml starts from."""
+    ConfigStore.instance().store("train_schema", TrainSettings)
+
+
+@contextmanager
+def hydra_initialised() -> Iterator[None]:
+    """Hydra's configuration search path, for the time of a composition outside the command line."""
+    register()
+    if GlobalHydra.instance().is_initialized():
+        yield
+    else:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            yield
+
+
+def compose(*overrides: str) -> Config:
+    """The settings that `resexp train OVERRIDES` would use: compose("model=resnet20", "data=shapes")."""
+    with hydra_initialised():
+        return to_config(hydra_compose("train", list(overrides)))

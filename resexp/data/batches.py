@@ -1,0 +1,103 @@
+"""What each iteration sees: a function of the seed and the iteration alone, drawn on the CPU, gathered on the device."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from resexp.data import Split
+from resexp.seeds import stream
+
+
+def plan(seed: int, epoch: int, images: int, pad: int, flip: bool) -> Tensor:
+    """One epoch: int32 (images, 4) of image index, crop offset down, crop offset right, flip; every image once."""
+    generator = stream("plan", seed, epoch)
+    order = torch.randperm(images, generator=generator)
+    down, right = torch.randint(2 * pad + 1, (2, images), generator=generator)
+    flips = torch.randint(2, (images,), generator=generator) * int(flip)
+    return torch.stack([order, down, right, flips], 1).to(torch.int32)
+
+
+class Stream:
+    """The endless sequence of plans of one seed, cut into full batches across the borders of epochs."""
+
+    def __init__(self, seed: int, images: int, batch_size: int, pad: int, flip: bool, device: torch.device) -> None:
+        self.seed, self.images, self.batch_size = seed, images, batch_size
+        self.pad, self.flip, self.device = pad, flip, device
+        self._epochs: dict[int, Tensor] = {}
+
+    def _epoch(self, epoch: int) -> Tensor:
+        if epoch not in self._epochs:
+            drawn = plan(self.seed, epoch, self.images, self.pad, self.flip)
+            if self.device.type == "cuda":
+                drawn = drawn.pin_memory().to(self.device, non_blocking=True)
+            self._epochs[epoch] = drawn.to(self.device)
+        return self._epochs[epoch]
+
+    def batch(self, iteration: int) -> Tensor:
+        """The plan rows, int32 (batch_size, 4), of an iteration counted from 1."""
+        first = (iteration - 1) * self.batch_size
+        parts: list[Tensor] = []
+        wanted = self.batch_size
+        while wanted:
+            epoch, at = divmod(first, self.images)
+            parts.append(self._epoch(epoch)[at : at + wanted])
+            first += len(parts[-1])
+            wanted -= len(parts[-1])
+        for old in [epoch for epoch in self._epochs if epoch < first // self.images]:
+            del self._epochs[old]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+@dataclass(frozen=True)
+class Images:
+    """A split on the device: uint8 with zero padding, the training set's mean image, labels.
+
+    Pixels are stored (N, H, W, 3): a gathered batch is then in the channels-last layout without a copy.
+    """
+
+    pixels: Tensor
+    mean: Tensor
+    labels: Tensor
+    pad: int
+
+    @staticmethod
+    def of(split: Split, mean: Tensor, pad: int, device: torch.device) -> "Images":
+        """Move a split and the mean image (3, H, W), 0 to 255, to the device, both padded by `pad` zeros."""
+        pixels = functional.pad(split.images, (pad, pad, pad, pad)).permute(0, 2, 3, 1).contiguous()
+        mean = functional.pad(mean, (pad, pad, pad, pad)).permute(1, 2, 0).contiguous()
+        return Images(pixels.to(device), mean.to(device), split.labels.to(device), pad)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def gather(self, picks: Tensor) -> tuple[Tensor, Tensor]:
+        """Crop and flip image and mean together and subtract, so that the border is exactly 0 (section 4.2).
+
+        Plan rows (B, 4) -> float32 images (B, 3, H, W), -1 to 1, and labels (B,).
+        """
+        index, down, right, flip = picks.to(torch.int64).unbind(1)
+        size = self.pixels.shape[1] - 2 * self.pad
+        along = torch.arange(size, device=picks.device)
+        rows = (down[:, None] + along)[:, :, None]
+        columns = right[:, None] + torch.where(flip[:, None] > 0, size - 1 - along, along)
+        columns = columns[:, None, :]
+        pixels = self.pixels[index[:, None, None], rows, columns].float()
+        images = (pixels - self.mean[rows, columns]) / 255
+        return images.permute(0, 3, 1, 2), self.labels[index]
+
+    def plain(self, first: int, count: int) -> tuple[Tensor, Tensor]:
+        """A stretch of the split, centred and unflipped: float32 images (B, 3, H, W) and labels (B,)."""
+        inside = slice(self.pad, self.pixels.shape[1] - self.pad)
+        pixels = self.pixels[first : first + count, inside, inside].float()
+        images = (pixels - self.mean[inside, inside]) / 255
+        return images.permute(0, 3, 1, 2), self.labels[first : first + count]
+
+
+def mean_image(split: Split) -> Tensor:
+    """The per-pixel mean of a training set: float32 (3, H, W), 0 to 255, summed exactly."""
+    total = torch.zeros(split.images.shape[1:], dtype=torch.int64)
+    for part in split.images.split(4096):
+        total += part.sum(0, dtype=torch.int64)
+    return (total.double() / len(split)).float()

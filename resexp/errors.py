@@ -1,0 +1,17 @@
+"""What a person can cause and mend: one line that names the setting and the remedy, never a traceback."""
+
+
+class UserError(Exception):
+    """A mistake in settings, files or surroundings; its text is the whole message a person reads."""
+
+
+class Busy(UserError):
+    """Another process is training this run."""
+
+
+class Interrupted(BaseException):
+    """A signal asked the run to stop; all is saved. Not an `Exception`, so that it ends a whole sweep."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"stopped by signal {signal_number}")
+        self.status = 128 + signal_number

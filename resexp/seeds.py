@@ -1,0 +1,11 @@
+"""Random numbers: a stream of its own for each purpose, on the CPU, so that every device sees the same."""
+
+import hashlib
+
+import torch
+
+
+def stream(*key: object) -> torch.Generator:
+    """A CPU generator that depends on the key alone: stream("plan", seed, epoch)."""
+    digest = hashlib.sha256(repr(key).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)

@@ -1,0 +1,96 @@
+"""Hydra's sweeper, with what a study needs of it: all settings checked first, and one table at the end."""
+
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf, open_dict
+
+from resexp.config import to_config
+from resexp.errors import Busy, UserError
+
+Plugins.instance()
+# Only now: Hydra's scan for plugins executes their modules once more, and a class imported before is then another one.
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E402
+
+JOBS = "RESEXP_JOBS"
+"""Environment variable by which a run knows how many the sweep has."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run or task: a few words, and the error if it was not done."""
+
+    words: str
+    error: UserError | None = None
+
+    def __str__(self) -> str:
+        return self.words if self.error is None else f"{self.words}: {self.error}"
+
+
+class StudySweeper(BasicSweeper):
+    """`BasicSweeper` that checks the rules of every run before the first is trained, and reports on all of them."""
+
+    def validate_batch_is_legal(self, batch: Any) -> None:
+        """Compose and check every run of the sweep. Raises UserError for the first broken rule."""
+        super().validate_batch_is_legal(batch)
+        assert self.config is not None and self.hydra_context is not None
+        directories: dict[Path, list[str]] = {}
+        for overrides in batch:
+            cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+            with open_dict(cfg):
+                del cfg["hydra"]
+            config = to_config(cfg)
+            directories.setdefault(config.directory, []).append(" ".join(overrides))
+        for directory, same in directories.items():
+            if len(same) > 1:
+                raise UserError(f"a sweep names the same run twice ({directory}): {' and '.join(same)}")
+        os.environ[JOBS] = str(len(batch))
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the sweep. Raises UserError if a run of it failed, after the table."""
+        assert self.config is not None
+        with tempfile.TemporaryDirectory(prefix="resexp-") as scratch:
+            OmegaConf.update(self.config, "hydra.sweep.dir", scratch)
+            try:
+                batches: list[list[JobReturn]] = super().sweep(arguments)
+            finally:
+                os.environ.pop(JOBS, None)
+        returns = [one for batch in batches for one in batch]
+        if not returns:
+            raise UserError("the sweep holds no run; does a glob match nothing?")
+        outcomes = [outcome_of(one) for one in returns]
+        print(table(returns, outcomes), file=sys.stderr)
+        failed = sum(outcome.error is not None and not isinstance(outcome.error, Busy) for outcome in outcomes)
+        if failed:
+            raise UserError(f"{failed} of {len(returns)} runs failed; the same command tries them again")
+        return batches
+
+
+def outcome_of(one: JobReturn) -> Outcome:
+    """What became of a run, also if it ended by a mistake of ours."""
+    if one.status == JobStatus.COMPLETED:
+        return one.return_value
+    error = one._return_value  # the property raises it
+    return Outcome("failed", UserError(f"{type(error).__name__}: {error}"))
+
+
+def table(returns: list[JobReturn], outcomes: list[Outcome]) -> str:
+    """One line a run: what was asked, and what became of it."""
+    asked = [" ".join(text for text in one.overrides or [] if not text.startswith("hydra.")) for one in returns]
+    width = max(map(len, asked))
+    return "\n".join(f"{text:<{width}}  {outcome}" for text, outcome in zip(asked, outcomes, strict=True))
+
+
+def register() -> None:
+    """Make `hydra/sweeper: study` known to Hydra, which takes plugins by a name under hydra_plugins only."""
+    name = "hydra_plugins.resexp.StudySweeper"
+    Plugins.instance().class_name_to_class[name] = StudySweeper
+    node = {"_target_": name, "max_batch_size": None, "params": None}
+    ConfigStore.instance().store(name="study", group="hydra/sweeper", node=node)
