@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from resexp import __version__
 from resexp.errors import Busy, Interrupted, UserError
@@ -46,22 +46,25 @@ def train_task(cfg: "DictConfig") -> "Outcome":
     from resexp.run import Run
     from resexp.sweep import Outcome
 
+    name = "run"
     try:
         config = to_config(cfg)
         run = Run(config.directory)
+        name = str(run)
         if not config.fresh and run.record_file.exists() and not run.in_use():
             run.identify(config)
             if run.is_complete(run.record()):
                 log.info("%s: finished already", run)
-                return Outcome("finished before")
+                return Outcome(name, "finished before")
         from resexp.train import train
 
         final = train(config).final
     except Busy as busy:
-        return Outcome("busy", busy)
+        return Outcome(name, "busy", busy)
     except UserError as error:
-        return Outcome("failed", error)
-    return Outcome(f"finished, training error {final['running_error']:.1%}, test error {final['test_error']:.1%}")
+        return Outcome(name, "failed", error)
+    errors = f"training error {final['running_error']:.1%}, test error {final['test_error']:.1%}"
+    return Outcome(name, f"finished, {errors}")
 
 
 def evaluate_task(cfg: "DictConfig") -> "Outcome":
@@ -85,8 +88,8 @@ def told(task: "Callable[[DictConfig], None]", cfg: "DictConfig") -> "Outcome":
     try:
         task(cfg)
     except UserError as error:
-        return Outcome("failed", error)
-    return Outcome("done")
+        return Outcome(task.__module__, "failed", error)
+    return Outcome(task.__module__, "done")
 
 
 TASKS: dict[str, "Callable[[DictConfig], Outcome]"] = {
@@ -118,6 +121,7 @@ def with_hydra(verb: str) -> None:
     """Compose the verb's configuration from sys.argv and run its task. Raises UserError for what a person can mend."""
     import hydra
     from hydra.core.hydra_config import HydraConfig
+    from hydra.core.utils import env_override
     from hydra.errors import HydraException
     from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
@@ -126,7 +130,6 @@ def with_hydra(verb: str) -> None:
 
     config.register()
     sweep.register()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here whole instead of being printed
     alone: list[sweep.Outcome] = []
 
     def task(cfg: "DictConfig") -> sweep.Outcome:
@@ -135,7 +138,8 @@ def with_hydra(verb: str) -> None:
         return outcome
 
     try:
-        hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=verb)(task)()
+        with env_override({"HYDRA_FULL_ERROR": "1"}):  # exceptions come here whole instead of being printed
+            hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=verb)(task)()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(config.explain_composition(error)) from error
     for outcome in alone:

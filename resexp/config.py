@@ -5,7 +5,7 @@ Defaults live in conf/; a rule that is broken raises `UserError` with the settin
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,12 +17,16 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from resexp.errors import UserError
 
 MAX_NAME = 120
 """Characters of a run's name beyond which differences are replaced by a digest (file systems allow 255)."""
+
+
+SWEEPER = "hydra_plugins.resexp.StudySweeper"
+"""Name of `sweep.StudySweeper` for Hydra, which takes plugins under hydra_plugins only."""
 
 
 def conf_dir() -> Path:
@@ -171,6 +175,30 @@ class RecipeConfig:
         require(self.pad >= 0, "recipe.pad", self.pad, "must be 0 or more pixels")
 
 
+def check_device(device: str, precision: str) -> None:
+    """The rules that hold for every verb with a device."""
+    known = re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device) is not None
+    require(known, "device", device, "choose auto, cpu, cuda, cuda:N or mps")
+    precisions = ("auto", "fp32", "tf32", "bf16", "fp16")
+    require(precision in precisions, "precision", precision, "choose auto, fp32, tf32, bf16 or fp16")
+
+
+@dataclass
+class EvaluateSettings:
+    """Root of `resexp evaluate`."""
+
+    run: str
+    split: str
+    device: str
+    precision: str
+    dir: str | None
+
+    def __post_init__(self) -> None:
+        check_device(self.device, self.precision)
+        splits = ("test", "train", "validation")
+        require(self.split in splits, "split", self.split, "choose test, train or validation")
+
+
 @dataclass
 class TrainSettings:
     """Root of `resexp train`: model, data, recipe and seed decide the result, the rest is how it is executed."""
@@ -190,18 +218,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2147483647")
-        require(
-            re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device) is not None,
-            "device",
-            self.device,
-            "choose auto, cpu, cuda, cuda:N or mps",
-        )
-        require(
-            self.precision in ("auto", "fp32", "tf32", "bf16", "fp16"),
-            "precision",
-            self.precision,
-            "choose auto, fp32, tf32, bf16 or fp16",
-        )
+        check_device(self.device, self.precision)
         require(self.engine in ("auto", "eager"), "engine", self.engine, "choose auto or eager")
         require(self.threads >= 0, "threads", self.threads, "0 (all cores) or more")
         require(self.checkpoint_seconds >= 0, "checkpoint_seconds", self.checkpoint_seconds, "must be 0 or more")
@@ -278,15 +295,38 @@ def _settings(cfg: DictConfig) -> Config:
         raise UserError(f"data.{explain(error)}") from error
     plain = cfg.copy()
     plain.data = data
-    try:
-        settings = OmegaConf.to_object(plain)
-    except OmegaConfBaseException as error:
-        raise UserError(explain(error)) from error
-    assert isinstance(settings, TrainSettings)
+    settings = settings_of(plain)
     for prefix, part in (("", settings), ("model.", settings.model), ("recipe.", settings.recipe)):
         for unknown in vars(part).keys() - {field.name for field in fields(part)}:
             raise UserError(no_such_setting(prefix + unknown))
     return Config(**vars(settings), directory=Path())
+
+
+def settings_of(cfg: DictConfig) -> Any:
+    """The schema's dataclass, checked, of a composed configuration. Raises UserError."""
+    try:
+        return OmegaConf.to_object(cfg)
+    except OmegaConfBaseException as error:
+        raise UserError(explain(error)) from error
+
+
+def recorded(result: dict[str, Any], execution: dict[str, Any]) -> Config:
+    """The settings that a run's config.yaml holds. Raises UserError where they no longer fit this program."""
+    kind = DATA_CONFIGS[result["data"]["name"]]
+    places = dict.fromkeys(PLACES[result["data"]["name"]]) | execution.get("data", {})
+    own = {name: value for name, value in execution.items() if name not in ("data", "directory")}
+    try:
+        return Config(
+            model=ModelConfig(**result["model"]),
+            data=kind(**result["data"], **places),
+            recipe=RecipeConfig(**result["recipe"]),
+            seed=result["seed"],
+            fresh=False,
+            directory=Path(),
+            **own,
+        )
+    except (TypeError, KeyError) as error:
+        raise UserError(f"its config.yaml does not fit this version of resexp ({error})") from error
 
 
 def no_such_setting(key: str) -> str:
@@ -297,6 +337,8 @@ def no_such_setting(key: str) -> str:
 
 def explain(error: OmegaConfBaseException) -> str:
     """One line for an error of OmegaConf: the setting, then what is wrong with its value."""
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key}: not given; say {error.full_key}=..."
     what = str(error.msg or error).splitlines()[0]
     return f"{error.full_key}: {what}" if error.full_key else what
 
@@ -352,12 +394,16 @@ def _options(group: str) -> list[str]:
 
 
 def register() -> None:
-    """Give Hydra the schema that conf/train.yaml starts from."""
-    ConfigStore.instance().store("train_schema", TrainSettings)
+    """Give Hydra the schema that the files in conf/ start from."""
+    store = ConfigStore.instance()
+    store.store("train_schema", TrainSettings)
+    store.store("evaluate_schema", EvaluateSettings)
+    sweeper = {"_target_": SWEEPER, "max_batch_size": None, "params": None}
+    store.store(name="study", group="hydra/sweeper", node=sweeper)
 
 
 @contextmanager
-def hydra_initialised() -> Iterator[None]:
+def hydra_initialised() -> Generator[None, None, None]:
     """Hydra's configuration search path, for the time of a composition outside the command line."""
     register()
     if GlobalHydra.instance().is_initialized():

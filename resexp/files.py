@@ -1,7 +1,7 @@
 """Writing files so that a reader finds the old content or the new, never half of it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -10,7 +10,7 @@ TEMPORARY = ".tmp-"
 
 
 @contextmanager
-def replacing(path: Path, previous: Path | None = None) -> Iterator[BinaryIO]:
+def replacing(path: Path, previous: Path | None = None) -> Generator[BinaryIO, None, None]:
     """Open a temporary file beside `path` that takes its place on leaving; the old content moves to `previous`.
 
     Raises OSError (disk full, not writable); the old content is then still in place.

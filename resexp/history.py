@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 
 from resexp.errors import UserError
@@ -35,9 +36,12 @@ def write(rows: Iterable[Row]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        values = [getattr(row, column) for column in COLUMNS]
-        writer.writerow(["" if value is None else f"{value:.8g}" if isinstance(value, float) else value for value in values])
+        writer.writerow([_cell(getattr(row, column)) for column in COLUMNS])
     return out.getvalue()
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.8g}"
 
 
 def _parse_row(cells: list[str]) -> Row:
@@ -91,8 +95,8 @@ def final_rows(rows: list[Row], iterations: int) -> list[Row]:
 
 
 def running_error(rows: list[Row], iterations: int) -> float:
-    """The final running error: the mean training error over the last sixteenth of iterations, rows weighted by length."""
-    previous = {row.iteration: before.iteration for before, row in zip(rows, rows[1:], strict=False)}
+    """The final running error: mean training error over the last sixteenth of iterations, rows weighted by length."""
+    previous = {row.iteration: before.iteration for before, row in pairwise(rows)}
     last = final_rows(rows, iterations)
     lengths = [row.iteration - previous.get(row.iteration, 0) for row in last]
     return sum(row.train_error * length for row, length in zip(last, lengths, strict=True)) / sum(lengths)

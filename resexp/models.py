@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from resexp.config import ModelConfig
 from resexp.seeds import stream
 
 STAGE_WIDTHS = (16, 32, 64)
@@ -38,7 +39,7 @@ class SubsampleAndPad(nn.Module):
 
 
 def make_shortcut(inputs: int, outputs: int, stride: int, option: str, norm: str) -> nn.Module:
-    """The shortcut of one block: identity, option A, or a 1x1 projection (B: where the shape changes, C: everywhere)."""
+    """One block's shortcut: identity, option A, or a 1x1 projection (B: where the shape changes, C: everywhere)."""
     changes = stride != 1 or inputs != outputs
     if option == "C" or (option == "B" and changes):
         projection = nn.Conv2d(inputs, outputs, 1, stride, bias=norm == "none")
@@ -124,3 +125,14 @@ def initialise(network: Network, seed: int) -> None:
                 bound = module.in_features**-0.5
                 module.weight.uniform_(-bound, bound, generator=layers)
                 module.bias.uniform_(-bound, bound, generator=layers)
+
+
+def build(model: ModelConfig, seed: int, classes: int, device: torch.device) -> Network:
+    """The network of a configuration on its device, with the initial weights of its seed, in channels-last layout."""
+    network = Network(model.depth, model.residual, model.shortcut, model.width, model.norm, classes)
+    initialise(network, seed)
+    network.to(device)
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network

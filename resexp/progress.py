@@ -34,7 +34,14 @@ class Progress:
         self.began = self.last_line = time.monotonic()
         self.test_error: float | None = None
         self.bar = tqdm(
-            total=total, initial=start, desc=name, unit="it", disable=None, file=sys.stderr, dynamic_ncols=True, leave=False
+            total=total,
+            initial=start,
+            desc=name,
+            unit="it",
+            disable=None,
+            file=sys.stderr,
+            dynamic_ncols=True,
+            leave=False,
         )
 
     def iteration(self) -> None:
@@ -51,7 +58,9 @@ class Progress:
         if self.bar.disable and row.iteration < self.total and now - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = now
             left = (now - self.began) / (row.iteration - self.start) * (self.total - row.iteration)
-            log.info("%s: %d of %d iterations, %s, %s left", self.name, row.iteration, self.total, shown, duration(left))
+            log.info(
+                "%s: %d of %d iterations, %s, %s left", self.name, row.iteration, self.total, shown, duration(left)
+            )
 
     def close(self) -> None:
         """Take the bar away."""

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -64,6 +64,7 @@ class Run:
         self.timing_file = directory / "timing.csv"
         self.checkpoint_file = directory / "checkpoint.pt"
         self.previous_checkpoint_file = directory / "checkpoint.previous.pt"
+        self.checkpoint_files = [self.checkpoint_file, self.previous_checkpoint_file]
         self.log_file = directory / "train.log"
         self.lock_file = directory / ".lock"
 
@@ -140,12 +141,13 @@ class Run:
             file.write(history.write([row]).partition("\n")[2])
 
     @contextmanager
-    def logging(self) -> Iterator[None]:
+    def logging(self) -> Generator[None, None, None]:
         """Write the log to train.log as well, with tracebacks."""
         handler = logging.FileHandler(self.log_file, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         handler.setLevel(logging.DEBUG)
         log.addHandler(handler)
+        log.setLevel(logging.DEBUG)
         try:
             yield
         finally:
@@ -171,7 +173,7 @@ class Run:
         write_text(self.config_file, yaml.safe_dump(wanted, sort_keys=False))
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
+    def claimed(self) -> Generator[None, None, None]:
         """Be the one writer of this directory. The lock is the kernel's: it goes with the process, however that ends.
 
         Raises Busy when another process holds it, UserError when the folder is not writable.
@@ -180,7 +182,8 @@ class Run:
             self.directory.mkdir(parents=True, exist_ok=True)
             lock = self.lock_file.open("a")
         except OSError as error:
-            raise UserError(f"runs: cannot write to {self} ({error.strerror}); choose a folder with runs=PATH") from error
+            problem = f"runs: cannot write to {self} ({error.strerror}); choose a folder with runs=PATH"
+            raise UserError(problem) from error
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,7 +9,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop:
-    """Inside `with Stop() as stop`, `stop.signal` tells which signal has asked the loop to stop; None as long as none has."""
+    """Inside `with Stop() as stop`, `stop.signal` is the signal that asked the loop to stop, None before one did."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -26,7 +26,9 @@ class Stop:
             self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._main:
             for number, handler in self._before.items():
                 signal.signal(number, handler)

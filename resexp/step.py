@@ -17,8 +17,9 @@ def make_optimiser(network: nn.Module, recipe: RecipeConfig) -> torch.optim.SGD:
     with loss scaling an overflow in it would leave memory that nobody has written.
     """
     fused = next(network.parameters()).device.type in ("cpu", "cuda")
-    settings = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
-    optimiser = torch.optim.SGD(network.parameters(), lr=recipe.lr, fused=fused, **settings)
+    optimiser = torch.optim.SGD(
+        network.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=fused
+    )
     if recipe.momentum:
         for parameter in network.parameters():
             optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
@@ -33,7 +34,7 @@ class Step:
         self.scaler = torch.amp.GradScaler(execution.device.type, enabled=execution.precision == "fp16")
 
     def __call__(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, H, W), labels (B,) -> mean loss and number of wrong answers, before the update, on the device."""
+        """Images (B, 3, H, W), labels (B,) -> mean loss and wrong answers, before the update, on the device."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         with self.execution.autocast():

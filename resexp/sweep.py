@@ -3,16 +3,16 @@
 import os
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf, open_dict
 
-from resexp.config import to_config
+from resexp.config import SWEEPER, to_config
 from resexp.errors import Busy, UserError
 
 Plugins.instance()
@@ -27,11 +27,12 @@ JOBS = "RESEXP_JOBS"
 class Outcome:
     """What became of one run or task: a few words, and the error if it was not done."""
 
+    run: str
     words: str
     error: UserError | None = None
 
     def __str__(self) -> str:
-        return self.words if self.error is None else f"{self.words}: {self.error}"
+        return f"{self.run}  {self.words}" + (f": {self.error}" if self.error else "")
 
 
 class StudySweeper(BasicSweeper):
@@ -40,14 +41,15 @@ class StudySweeper(BasicSweeper):
     def validate_batch_is_legal(self, batch: Any) -> None:
         """Compose and check every run of the sweep. Raises UserError for the first broken rule."""
         super().validate_batch_is_legal(batch)
-        assert self.config is not None and self.hydra_context is not None
+        assert self.config is not None
+        assert self.hydra_context is not None
         directories: dict[Path, list[str]] = {}
         for overrides in batch:
             cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
             with open_dict(cfg):
                 del cfg["hydra"]
             config = to_config(cfg)
-            directories.setdefault(config.directory, []).append(" ".join(overrides))
+            directories.setdefault(config.directory, []).append(asked(overrides))
         for directory, same in directories.items():
             if len(same) > 1:
                 raise UserError(f"a sweep names the same run twice ({directory}): {' and '.join(same)}")
@@ -59,18 +61,23 @@ class StudySweeper(BasicSweeper):
         with tempfile.TemporaryDirectory(prefix="resexp-") as scratch:
             OmegaConf.update(self.config, "hydra.sweep.dir", scratch)
             try:
-                batches: list[list[JobReturn]] = super().sweep(arguments)
+                batches: list[list[JobReturn]] = super().sweep([*arguments, f"hydra.sweep.dir='{scratch}'"])
             finally:
                 os.environ.pop(JOBS, None)
         returns = [one for batch in batches for one in batch]
         if not returns:
             raise UserError("the sweep holds no run; does a glob match nothing?")
         outcomes = [outcome_of(one) for one in returns]
-        print(table(returns, outcomes), file=sys.stderr)
+        print(table(outcomes), file=sys.stderr)
         failed = sum(outcome.error is not None and not isinstance(outcome.error, Busy) for outcome in outcomes)
         if failed:
             raise UserError(f"{failed} of {len(returns)} runs failed; the same command tries them again")
         return batches
+
+
+def asked(overrides: Iterable[str]) -> str:
+    """The overrides of a run that a person gave."""
+    return " ".join(override for override in overrides if not override.startswith("hydra."))
 
 
 def outcome_of(one: JobReturn) -> Outcome:
@@ -78,19 +85,15 @@ def outcome_of(one: JobReturn) -> Outcome:
     if one.status == JobStatus.COMPLETED:
         return one.return_value
     error = one._return_value  # the property raises it
-    return Outcome("failed", UserError(f"{type(error).__name__}: {error}"))
+    return Outcome(asked(one.overrides or []), "failed", UserError(f"{type(error).__name__}: {error}"))
 
 
-def table(returns: list[JobReturn], outcomes: list[Outcome]) -> str:
-    """One line a run: what was asked, and what became of it."""
-    asked = [" ".join(text for text in one.overrides or [] if not text.startswith("hydra.")) for one in returns]
-    width = max(map(len, asked))
-    return "\n".join(f"{text:<{width}}  {outcome}" for text, outcome in zip(asked, outcomes, strict=True))
+def table(outcomes: list[Outcome]) -> str:
+    """One line a run: which it is, and what became of it."""
+    width = max(len(outcome.run) for outcome in outcomes)
+    return "\n".join(str(replace(outcome, run=f"{outcome.run:<{width}}")) for outcome in outcomes)
 
 
 def register() -> None:
-    """Make `hydra/sweeper: study` known to Hydra, which takes plugins by a name under hydra_plugins only."""
-    name = "hydra_plugins.resexp.StudySweeper"
-    Plugins.instance().class_name_to_class[name] = StudySweeper
-    node = {"_target_": name, "max_batch_size": None, "params": None}
-    ConfigStore.instance().store(name="study", group="hydra/sweeper", node=node)
+    """Let Hydra find the sweeper that conf/train.yaml names."""
+    Plugins.instance().class_name_to_class[SWEEPER] = StudySweeper

@@ -1,5 +1,6 @@
 """TensorBoard's view of a run: made anew from its rows at every start, so that no point is ever there twice."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,13 @@ class Mirror:
     """Event file of one run directory."""
 
     def __init__(self, directory: Path, rows: list[Row], speeds: dict[int, float]) -> None:
+        # A reader that is watching stands in the last file, and is stuck if that goes away: it is emptied, and deleted
+        # the next time. The points that the reader has in memory are dropped by purge_step.
         for old in directory.glob("events.out.tfevents*"):
-            old.unlink()
-        # A reader that is watching has the old points in memory: purge_step makes it drop them.
+            if old.stat().st_size:
+                os.truncate(old, 0)
+            else:
+                old.unlink()
         self.writer = SummaryWriter(str(directory), purge_step=0)
         for row in rows:
             self.add(row, speeds.get(row.iteration))
@@ -45,10 +50,12 @@ class Mirror:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Enter the run into the HParams tab, its figures being the last points of its curves."""
-        settings = {key: value if isinstance(value, int | float) else str(value) for key, value in flatten(result).items()}
+        flat = flatten(result)
+        settings = {key: value if isinstance(value, int | float) else str(value) for key, value in flat.items()}
         figures = dict.fromkeys(("error/train", "error/test", "error/clean_train"), 0.0)
+        events = self.writer._get_file_writer()  # add_hparams would make a run and points of its own
         for summary in hparams(settings, figures):
-            self.writer.file_writer.add_summary(summary)
+            events.add_summary(summary)
 
     def close(self) -> None:
         """Write what is pending."""

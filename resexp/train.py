@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 import torch
@@ -16,9 +16,20 @@ from resexp.device import Execution, prepare
 from resexp.errors import Interrupted, UserError
 from resexp.evaluate import evaluate
 from resexp.files import write_text
-from resexp.models import Network, initialise
+from resexp.models import build
 from resexp.progress import Progress, duration, figures
-from resexp.run import FAILED, FINISHED, INTERRUPTED, RUNNING, Record, Run, source_version, start_over, this_process, utc_now
+from resexp.run import (
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    RUNNING,
+    Record,
+    Run,
+    source_version,
+    start_over,
+    this_process,
+    utc_now,
+)
 from resexp.schedule import Schedule, warms_up
 from resexp.signals import Stop
 from resexp.step import Step, make_optimiser
@@ -29,27 +40,20 @@ log = logging.getLogger("resexp")
 TIMING_HEADING = "iteration,seconds,images_per_second\n"
 
 
-def build(config: Config, classes: int, execution: Execution) -> Network:
-    """The network of a configuration on its device, with the initial weights of its seed."""
-    model = config.model
-    network = Network(model.depth, model.residual, model.shortcut, model.width, model.norm, classes)
-    initialise(network, config.seed)
-    return network.to(execution.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-
-
 class Training:
     """The state of one run between two iterations: network, rate, sums of the row in progress, rows so far."""
 
     def __init__(self, config: Config, data: Dataset, execution: Execution) -> None:
         recipe, device = config.recipe, execution.device
         if recipe.batch_size > len(data.train):
-            raise UserError(f"recipe.batch_size={recipe.batch_size}: larger than the training set of {len(data.train)} images")
+            size = f"recipe.batch_size={recipe.batch_size}"
+            raise UserError(f"{size}: larger than the training set of {len(data.train)} images")
         self.config, self.recipe, self.execution = config, recipe, execution
         mean = mean_image(data.train)
         self.train_images = Images.of(data.train, mean, recipe.pad, device)
         self.test_images = Images.of(data.test, mean, 0, device)
         self.stream = Stream(config.seed, len(data.train), recipe.batch_size, recipe.pad, recipe.flip, device)
-        self.network = build(config, len(data.classes), execution)
+        self.network = build(config.model, config.seed, len(data.classes), device)
         self.step = Step(self.network, make_optimiser(self.network, recipe), execution)
         self.schedule = Schedule(recipe, warms_up(recipe, config.model))
         self.iteration = 0
@@ -74,7 +78,7 @@ class Training:
         """Raise UserError if a loss of the row in progress was not finite."""
         if not math.isfinite(float(self.loss_sum)):
             rate = self.schedule.rate(self.iteration)
-            raise UserError(f"the loss is not finite at iteration {self.iteration}; use a smaller recipe.lr than {rate:g}")
+            raise UserError(f"the loss is not finite at iteration {self.iteration}; use recipe.lr below {rate:g}")
 
     def row(self) -> history.Row:
         """Measure what is due now, close the row in progress and begin the next."""
@@ -236,7 +240,8 @@ def _train(config: Config, run: Run, record: Record, stop: Stop) -> None:
         record.final = final_figures(training.rows, recipe.iterations)
         save(FINISHED)
         mirror.finish(config.result())
-        log.info("%s: finished in %s, %s", run, duration(record.seconds), figures(training.rows[-1], training.rows[-1].test_error))
+        last = training.rows[-1]
+        log.info("%s: finished in %s, %s", run, duration(record.seconds), figures(last, last.test_error))
     finally:
         progress.close()
         mirror.close()
@@ -250,8 +255,7 @@ def resume(training: Training, run: Run, record: Record, data: Dataset) -> None:
     digest = record.data.get("digest", data.digest)
     if digest != data.digest:
         raise UserError(f"data={data.name}: not the images that {run} was trained on; {start_over(run)}")
-    files = [run.checkpoint_file, run.previous_checkpoint_file]
-    state = checkpoint.load_newest(files, training.config.result(), start_over(run))
+    state = checkpoint.load_newest(run.checkpoint_files, training.config.result(), start_over(run))
     if state is not None:
         training.load_state(state)
 
@@ -263,7 +267,8 @@ def begin_stretch(record: Record, config: Config, execution: Execution, data: Da
         last = record.stretches[-1]
         changed = [f"{key} {last.get(key)} -> {value}" for key, value in how.items() if last.get(key) != value]
         if changed:
-            log.warning("%s: goes on with %s; its numbers may differ in the last digits", config.directory, ", ".join(changed))
+            changes = ", ".join(changed)
+            log.warning("%s: goes on with %s; last digits may differ", config.directory, changes)
     if not iteration:
         record.stretches.clear()
     stretch = {"from": iteration, "to": iteration, "seconds": 0.0, "started": utc_now(), **how, **source_version()}
@@ -293,7 +298,7 @@ def final_figures(rows: list[history.Row], iterations: int) -> dict[str, float]:
 
 
 @contextmanager
-def recording_failure(run: Run, record: Record) -> Iterator[None]:
+def recording_failure(run: Run, record: Record) -> Generator[None, None, None]:
     """Turn what goes wrong into one line, kept in run.json; the traceback goes to train.log."""
     try:
         yield
@@ -312,8 +317,8 @@ def recording_failure(run: Run, record: Record) -> Iterator[None]:
 def explain(error: Exception) -> Exception:
     """The line for a person, where the cause is one that a person can mend; else the error itself."""
     if isinstance(error, OSError):
-        where = f" {error.filename}" if error.filename else ""
-        return UserError(f"cannot write{where}: {error.strerror or error}; free space or choose a folder with runs=PATH")
+        what = f"{error.filename or 'a file of the run'}: {error.strerror or error}"
+        return UserError(f"cannot write {what}; free space or choose a folder with runs=PATH")
     if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         return UserError("out of memory; use a smaller recipe.batch_size, a smaller model.width or another device")
     return error

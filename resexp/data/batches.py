@@ -1,4 +1,4 @@
-"""What each iteration sees: a function of the seed and the iteration alone, drawn on the CPU, gathered on the device."""
+"""What each iteration sees: a function of seed and iteration alone, drawn on the CPU, gathered on the device."""
 
 from dataclasses import dataclass
 

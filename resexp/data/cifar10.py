@@ -4,38 +4,27 @@ import fcntl
 import logging
 import os
 import shutil
-import sys
 import tarfile
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
+from torchvision.datasets import CIFAR10
+from torchvision.datasets.utils import calculate_md5
 
 from resexp.config import Cifar10Config
 from resexp.data import Dataset, Split
+from resexp.data.download import UnreachableError, download
 from resexp.errors import UserError
 from resexp.files import TEMPORARY
-from resexp.progress import SECONDS_BETWEEN_LINES
 from resexp.seeds import stream
 
 log = logging.getLogger("resexp")
 
 BATCHES = "cifar-10-batches-py"
-STALL = 15.0
-"""Seconds without a byte after which a connection is given up. A slow server is not: it has been seen at 20 kB/s."""
-PAUSES = (1.0, 3.0)
-"""Seconds before each further try; a try that brought new bytes starts the count afresh."""
-PATIENCE = 40.0
-"""Seconds without a new byte after which no further try is made."""
 
 
 def load(config: Cifar10Config) -> Dataset:
@@ -43,8 +32,6 @@ def load(config: Cifar10Config) -> Dataset:
 
     Raises UserError where they are absent and cannot be fetched, or damaged.
     """
-    from torchvision.datasets import CIFAR10  # takes seconds to import, which other data sets need not wait for
-
     folder = data_folder(config.dir)
     if not _complete(folder):
         if not config.download:
@@ -88,8 +75,6 @@ def _expand(path: str | Path, setting: str) -> Path:
 
 
 def _md5s() -> dict[str, str]:
-    from torchvision.datasets import CIFAR10
-
     return dict([*CIFAR10.train_list, *CIFAR10.test_list, [CIFAR10.meta["filename"], CIFAR10.meta["md5"]]])
 
 
@@ -108,8 +93,6 @@ def _absent(folder: Path, why: str) -> UserError:
 
 
 def _damaged(folder: Path, error: Exception) -> UserError:
-    from torchvision.datasets.utils import calculate_md5
-
     try:
         for name, expected in _md5s().items():
             path = folder / BATCHES / name
@@ -138,9 +121,6 @@ def _writing_to(folder: Path) -> Generator[None, None, None]:
 
 def _fetch(folder: Path, url: str) -> None:
     """Put the official files into `folder`, one process at a time; those that waited find them there."""
-    from torchvision.datasets import CIFAR10
-    from torchvision.datasets.utils import calculate_md5
-
     prefix = f"{TEMPORARY}cifar10-"
     with _writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -156,8 +136,12 @@ def _fetch(folder: Path, url: str) -> None:
                 shutil.rmtree(left_by_killed_process, ignore_errors=True)
             with TemporaryDirectory(prefix=prefix, dir=folder) as temporary:
                 archive = Path(temporary, "archive.tar.gz")
-                with archive.open("wb") as file:
-                    _download(url, file, folder)
+                log.info("fetching CIFAR-10 from %s into %s", url, folder)
+                try:
+                    with archive.open("wb") as file:
+                        download(url, file)
+                except UnreachableError as error:
+                    raise _absent(folder, f"{url}: {error}") from error
                 if (found := calculate_md5(archive)) != CIFAR10.tgz_md5:
                     raise _absent(folder, f"{url} has MD5 {found}, expected {CIFAR10.tgz_md5}")
                 with tarfile.open(archive) as tar:
@@ -165,45 +149,3 @@ def _fetch(folder: Path, url: str) -> None:
                 (folder / BATCHES).mkdir(exist_ok=True)
                 for name in _md5s():
                     Path(temporary, BATCHES, name).replace(folder / BATCHES / name)
-
-
-def _download(url: str, file: BinaryIO, folder: Path) -> None:
-    """Copy what lies at `url` into `file`; a broken connection goes on where it broke if the server can do that."""
-    log.info("fetching CIFAR-10 from %s into %s", url, folder)
-    furthest, tries, last_heard = 0, 0, time.monotonic()
-    while True:
-        headers = {"User-Agent": "resexp"} | ({"Range": f"bytes={file.tell()}-"} if file.tell() else {})
-        try:
-            with urlopen(Request(url, headers=headers), timeout=STALL) as response:
-                return _receive(response, file, folder)
-        except (OSError, HTTPException, ValueError) as error:
-            if file.tell() > furthest:
-                furthest, tries, last_heard = file.tell(), 0, time.monotonic()
-            refused = isinstance(error, HTTPError) and 400 <= error.code < 500 and error.code not in (408, 429)
-            hopeless = refused or isinstance(error, ValueError) or url.startswith("file:")
-            reason = error.reason if type(error) is URLError else error
-            if hopeless or tries == len(PAUSES) or time.monotonic() - last_heard > PATIENCE:
-                raise _absent(folder, f"{url}: {reason}") from error
-            log.info("%s: %s; trying again", url, reason)
-        time.sleep(PAUSES[tries])
-        tries += 1
-
-
-def _receive(response: Any, file: BinaryIO, folder: Path) -> None:
-    if response.status != 206:
-        file.seek(0)
-        file.truncate()
-    start, last_line = file.tell(), time.monotonic()
-    length = response.headers["Content-Length"]
-    total = start + int(length) if length else None
-    bar = tqdm(total=total, initial=start, desc="CIFAR-10", unit="B", unit_scale=True, disable=None, file=sys.stderr)
-    with bar:
-        while chunk := response.read(1 << 14):
-            with _writing_to(folder):
-                file.write(chunk)
-            bar.update(len(chunk))
-            if bar.disable and time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
-                last_line = time.monotonic()
-                log.info("CIFAR-10: %.1f of %s MB", file.tell() / 1e6, f"{total / 1e6:.1f}" if total else "?")
-    if total and file.tell() < total:
-        raise ConnectionError(f"the connection ended after {file.tell()} of {total} bytes")

@@ -1,0 +1,63 @@
+"""What several tests share: a run small enough for a test, and the installed command."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+TINY = (
+    "data=shapes",
+    "data.train_images=96",
+    "data.test_images=40",
+    "data.image_size=8",
+    "recipe=quick",
+    "recipe.iterations=12",
+    "recipe.batch_size=20",
+    "recipe.drops=[6,10]",
+    "recipe.row_every=2",
+    "recipe.evaluate_every=4",
+    "model.depth=8",
+    "device=cpu",
+    "threads=1",
+)
+"""Settings of a run of a second: overrides of `resexp train`."""
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def tiny(runs: Path) -> tuple[str, ...]:
+    return (*TINY, f"runs={runs}")
+
+
+@pytest.fixture
+def resexp(tmp_path: Path) -> Command:
+    """Run `resexp ARGUMENTS` as a person would, in a folder of its own."""
+
+    def call(*arguments: str, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "resexp", *arguments],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, **(env or {})},
+            timeout=300,
+            check=False,
+        )
+
+    return call
+
+
+@pytest.fixture(autouse=True)
+def _fresh_hydra() -> Iterator[None]:
+    yield
+    GlobalHydra.instance().clear()

@@ -1,0 +1,239 @@
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import TINY, Command
+
+from resexp import cli
+from resexp.errors import UserError
+
+Here = Callable[..., str]
+
+
+@pytest.fixture
+def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Here:
+    """Run a command line in this process; all that it printed. Raises what the command would print as its one line."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def call(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["resexp", *arguments])
+        cli.dispatch(list(arguments))
+        out, err = capfd.readouterr()
+        return out + err
+
+    return call
+
+
+BAD = [
+    ("model=resnet57", r"model=resnet57: no such choice; choose .*resnet56"),
+    ("model.depth=21", r"model\.depth=21: .* 20 or 26"),
+    ("model.depth=2", r"model\.depth=2: .* 8"),
+    ("model.shortcut=D", r"model\.shortcut=D: choose A, B or C"),
+    ("model.width=0", r"model\.width=0"),
+    ("model.norm=layer", r"model\.norm=layer: choose batch or none"),
+    ("model.name=mine", r"model\.name=mine"),
+    ("data=cifar100", r"data=cifar100: no such choice; choose cifar10, folder, shapes"),
+    ("data.foo=1", r"data\.foo: no such setting"),
+    ("data.validation=3", r"data\.validation=3: a multiple of 10"),
+    ("data.seed=abc", r"data\.seed: .*abc"),
+    ("recipe=none", r"recipe=none: no such choice; choose .*paper"),
+    ("recipe.lr=abc", r"recipe\.lr: .*abc"),
+    ("recipe.lr=0", r"recipe\.lr=0.* above 0"),
+    ("recipe.lr=-0.1", r"recipe\.lr=-0\.1: must be above 0"),
+    ("recipe.lr=nan", r"recipe\.lr=nan: must be above 0"),
+    ("recipe.iterations=0", r"recipe\.iterations=0: must be 1 or more"),
+    ("recipe.iterations=-5", r"recipe\.iterations=-5"),
+    ("recipe.iterations=1.5", r"recipe\.iterations: .*1\.5"),
+    ("recipe.batch_size=0", r"recipe\.batch_size=0: must be 1 or more"),
+    ("recipe.drops=[3,2]", r"recipe\.drops=\[3, 2\]: .*rising"),
+    ("recipe.warmup=true", r"recipe\.warmup=.*auto"),
+    ("recipe.evaluate_every=5", r"recipe\.evaluate_every=5: must be a multiple of recipe\.row_every=2"),
+    ("recipe.foo=1", r"recipe\.foo: no such setting"),
+    ("foo=1", r"foo: no such setting"),
+    ("+foo=1", r"foo: no such setting"),
+    ("+recipe.foo=1", r"recipe\.foo: no such setting"),
+    ("seed=-1", r"seed=-1"),
+    ("seed=a", r"seed: .*a"),
+    ("device=tpu", r"device=tpu: choose auto, cpu"),
+    ("device=cuda:99", r"device=cuda:99: .*use device=auto or device=cpu"),
+    ("precision=int8", r"precision=int8: choose auto, fp32"),
+    ("precision=fp16", r"precision=fp16: only on CUDA devices; use precision=bf16"),
+    ("precision=tf32", r"precision=tf32: only on CUDA devices"),
+    ("engine=warp", r"engine=warp: choose"),
+    ("threads=-1", r"threads=-1"),
+    ("experiment=none", r"experiment=none: no such choice; choose .*figure1"),
+    ("model=plain20,plain56", r"model=plain20,plain56: several values are a sweep; add -m"),
+    ("runs=/dev/null/runs", r"runs: cannot write to /dev/null/runs.*; choose a folder with runs=PATH"),
+    ("recipe.batch_size=97", r"recipe\.batch_size=97: larger than the training set of 96 images"),
+]
+
+
+@pytest.mark.parametrize(("setting", "line"), BAD)
+def test_a_wrong_setting_is_named_in_one_line(here: Here, tmp_path: Path, setting: str, line: str) -> None:
+    tiny = [] if setting.startswith("data") else list(TINY)
+    if setting in ("model=resnet57", "recipe=none"):
+        tiny = [one for one in tiny if not one.startswith(("model", "recipe"))]
+    with pytest.raises(UserError, match=line) as error:
+        here("train", *tiny, setting)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.rglob("checkpoint.pt"))
+
+
+def test_a_wrong_setting_gives_one_line_and_a_status(resexp: Command) -> None:
+    done = resexp("train", "data=shapes", "model.depth=21")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == "resexp: model.depth=21: a depth is 6n + 2; the nearest are 20 or 26\n"
+
+
+def test_an_unknown_verb_is_named(here: Here) -> None:
+    with pytest.raises(UserError, match="trian: no such verb; choose train, report"):
+        here("trian")
+
+
+def test_a_broken_rule_anywhere_in_a_sweep_fails_before_anything_is_trained(here: Here, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"model\.depth=9"):
+        here("train", "-m", *TINY, "model.depth=8,9")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_without_runs_is_an_error(here: Here) -> None:
+    with pytest.raises(UserError, match="holds no run"):
+        here("train", "-m", "model=glob(nothing*)")
+
+
+def test_a_sweep_that_names_a_run_twice_is_an_error(here: Here) -> None:
+    with pytest.raises(UserError, match="the same run twice"):
+        here("train", "-m", *TINY, "precision=fp32,bf16")
+
+
+def test_a_sweep_trains_every_run_and_skips_the_finished(here: Here, tmp_path: Path) -> None:
+    sweep = ("train", "-m", *TINY, "model=plain20,resnet20", "seed=0,1")
+    said = here(*sweep)
+    assert said.count("finished, training error") == 4
+    curves = {path: path.read_bytes() for path in tmp_path.rglob("history.csv")}
+    assert len(curves) == 4
+    assert {path.parent.name for path in curves} == {"seed0", "seed1"}
+    assert here(*sweep).count("finished before") == 4
+    assert {path: path.read_bytes() for path in tmp_path.rglob("history.csv")} == curves
+    assert {path.name for path in tmp_path.iterdir()} == {"runs"}
+
+
+def test_a_failing_run_does_not_stop_the_others(here: Here, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="1 of 3 runs failed; the same command tries them again"):
+        here("train", "-m", *TINY, "recipe.batch_size=20,97,10")
+    said = capfd.readouterr().err
+    assert said.count("finished, training error") == 2
+    assert "failed: recipe.batch_size=97: larger than the training set" in said
+    assert len(list(tmp_path.rglob("history.csv"))) == 2
+
+
+def test_an_experiment_is_a_sweep_by_itself(here: Here, tmp_path: Path) -> None:
+    said = here("train", "experiment=figure1", *TINY)
+    assert said.count("finished, training error") == 2
+    assert {path.parents[1].name[:7] for path in tmp_path.rglob("history.csv")} == {"plain20", "plain56"}
+
+
+def test_nothing_but_the_run_is_written(here: Here, tmp_path: Path) -> None:
+    here("train", *TINY)
+    assert {path.name for path in tmp_path.iterdir()} == {"runs"}
+    (directory,) = [path.parent for path in tmp_path.rglob("run.json")]
+    names = {path.name for path in directory.iterdir() if "tfevents" not in path.name}
+    own = {".lock", "checkpoint.pt", "config.yaml", "history.csv", "run.json", "timing.csv", "train.log"}
+    assert names == own
+
+
+def test_a_finished_run_is_recognised_without_importing_torch(resexp: Command, here: Here) -> None:
+    here("train", *TINY)
+    done = resexp("train", *TINY, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert done.returncode == 0
+    assert "finished already" in done.stderr
+    assert not [line for line in done.stderr.splitlines() if line.endswith("| torch")]
+
+
+def test_help_and_version_say_what_there_is(here: Here) -> None:
+    assert "resexp train experiment=quick" in here("--help")
+    assert here("--version").startswith("resexp ")
+    assert here() == here("--help")
+
+
+@pytest.mark.parametrize("verb", ["train", "report", "evaluate"])
+def test_every_verb_has_help_of_its_own(resexp: Command, verb: str) -> None:
+    done = resexp(verb, "--help")
+    assert done.returncode == 0
+    assert f"resexp {verb}" in done.stdout
+
+
+def test_help_comes_without_importing_hydra_or_torch(resexp: Command) -> None:
+    done = resexp("--help", env={"PYTHONPROFILEIMPORTTIME": "1"})
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & {"torch", "hydra", "omegaconf", "matplotlib", "yaml"}
+
+
+def test_the_settings_of_a_run_can_be_shown(resexp: Command) -> None:
+    done = resexp("train", "model=plain56", "recipe.lr=0.05", "--cfg", "job")
+    assert done.returncode == 0
+    assert "depth: 56" in done.stdout
+    assert "lr: 0.05" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("resexp tr", {"train"}),
+        ("resexp ", set(cli.VERBS)),
+        ("resexp train model=pl", {"model=plain20", "model=plain56"}),
+    ],
+)
+def test_the_shell_completes_verbs_and_settings(resexp: Command, line: str, expected: set[str]) -> None:
+    done = resexp("-sc", "query=bash", env={"COMP_LINE": line, "COMP_POINT": str(len(line))})
+    assert expected <= set(done.stdout.split())
+
+
+def test_models_lists_what_the_paper_says(here: Here) -> None:
+    lines = {line.split()[0]: line for line in here("models").splitlines()}
+    assert "853,018" in lines["resnet56"]
+    assert "6.97 %" in lines["resnet56"]
+    assert "853,018" in lines["plain56"]
+    assert "19,421,274" in lines["resnet1202"]
+
+
+def test_evaluate_measures_the_error_again(here: Here, tmp_path: Path) -> None:
+    here("train", *TINY)
+    (record_file,) = tmp_path.rglob("run.json")
+    final = json.loads(record_file.read_text())["final"]
+    said = here("evaluate", f"run={record_file.parent}", "device=cpu")
+    assert f"test error {100 * final['test_error']:.2f} %" in said
+    said = here("evaluate", f"run={record_file.parent}", "split=train", "device=cpu")
+    assert f"train error {100 * final['clean_train_error']:.2f} %" in said
+    with pytest.raises(UserError, match="held no images out"):
+        here("evaluate", f"run={record_file.parent}", "split=validation")
+
+
+def test_evaluate_says_what_is_missing(here: Here) -> None:
+    with pytest.raises(UserError, match="run: not given"):
+        here("evaluate")
+    with pytest.raises(UserError, match=r"nowhere/config\.yaml: no such file"):
+        here("evaluate", "run=nowhere")
+
+
+def test_messages_go_to_stderr(resexp: Command) -> None:
+    done = resexp("train", *TINY)
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert "finished in" in done.stderr
+
+
+def test_the_command_works_from_anywhere(resexp: Command, tmp_path: Path) -> None:
+    assert "plain20" in resexp("models").stdout
+    assert os.path.commonpath([tmp_path, Path(cli.__file__)]) != str(tmp_path)
+
+
+def test_the_log_is_left_as_it_was(here: Here) -> None:
+    here("train", *TINY)
+    assert not [one for one in logging.getLogger("resexp").handlers if isinstance(one, logging.FileHandler)]
