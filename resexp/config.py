@@ -380,7 +380,7 @@ def to_config(cfg: DictConfig) -> Config:
     baseline = {group: {key: presets[group][key] for key in result[group]} for group in names}
     if isinstance(config.data, FolderConfig):
         folder = config.data.dir or ""
-        data += name_differences({"dir": Path(folder).name})[4:]
+        data += name_differences({"dir": Path(folder).name}).replace("dir", "", 1)
         baseline["data"]["dir"] = folder
     config.directory = Path(config.runs) / data / config.recipe.name / run_name(result, baseline) / f"seed{config.seed}"
     return config

@@ -1,6 +1,7 @@
 """What a person sees while a run trains: a bar on a terminal, a line now and then elsewhere."""
 
 import logging
+import os
 import sys
 import time
 
@@ -38,7 +39,7 @@ class Progress:
             initial=start,
             desc=name,
             unit="it",
-            disable=None,
+            disable=bool(os.environ.get("TQDM_DISABLE")) or None,  # None: only on a terminal
             file=sys.stderr,
             dynamic_ncols=True,
             leave=False,

@@ -1,7 +1,6 @@
 """Training one run: the loop, and what is measured and saved on its way."""
 
 import logging
-import math
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -11,12 +10,8 @@ import torch
 from resexp import __version__, checkpoint, history
 from resexp.config import Config
 from resexp.data import Dataset, load
-from resexp.data.batches import Images, Stream, mean_image
 from resexp.device import Execution, prepare
 from resexp.errors import Interrupted, UserError
-from resexp.evaluate import evaluate
-from resexp.files import write_text
-from resexp.models import build
 from resexp.progress import Progress, duration, figures
 from resexp.run import (
     FAILED,
@@ -30,146 +25,12 @@ from resexp.run import (
     this_process,
     utc_now,
 )
-from resexp.schedule import Schedule, warms_up
 from resexp.signals import Stop
-from resexp.step import Step, make_optimiser
 from resexp.tensorboard import Mirror
+from resexp.timing import Timing
+from resexp.trainer import Trainer
 
 log = logging.getLogger("resexp")
-
-TIMING_HEADING = "iteration,seconds,images_per_second\n"
-
-
-class Training:
-    """The state of one run between two iterations: network, rate, sums of the row in progress, rows so far."""
-
-    def __init__(self, config: Config, data: Dataset, execution: Execution) -> None:
-        recipe, device = config.recipe, execution.device
-        if recipe.batch_size > len(data.train):
-            size = f"recipe.batch_size={recipe.batch_size}"
-            raise UserError(f"{size}: larger than the training set of {len(data.train)} images")
-        self.config, self.recipe, self.execution = config, recipe, execution
-        mean = mean_image(data.train)
-        self.train_images = Images.of(data.train, mean, recipe.pad, device)
-        self.test_images = Images.of(data.test, mean, 0, device)
-        self.stream = Stream(config.seed, len(data.train), recipe.batch_size, recipe.pad, recipe.flip, device)
-        self.network = build(config.model, config.seed, len(data.classes), device)
-        self.step = Step(self.network, make_optimiser(self.network, recipe), execution)
-        self.schedule = Schedule(recipe, warms_up(recipe, config.model))
-        self.iteration = 0
-        self.rows: list[history.Row] = []
-        self.loss_sum = torch.zeros((), device=device)
-        self.wrong_sum = torch.zeros((), dtype=torch.int64, device=device)
-
-    def advance(self) -> None:
-        """One iteration."""
-        self.iteration += 1
-        images, labels = self.train_images.gather(self.stream.batch(self.iteration))
-        loss, wrong = self.step(images, labels, self.schedule.rate(self.iteration))
-        self.loss_sum += loss
-        self.wrong_sum += wrong
-
-    def row_due(self) -> bool:
-        """Rows end every `row_every` iterations, before a drop, and with the run."""
-        at = self.iteration
-        return at % self.recipe.row_every == 0 or at in self.recipe.drops or at == self.recipe.iterations
-
-    def check_finite(self) -> None:
-        """Raise UserError if a loss of the row in progress was not finite."""
-        if not math.isfinite(float(self.loss_sum)):
-            rate = self.schedule.rate(self.iteration)
-            raise UserError(f"the loss is not finite at iteration {self.iteration}; use recipe.lr below {rate:g}")
-
-    def row(self) -> history.Row:
-        """Measure what is due now, close the row in progress and begin the next."""
-        self.check_finite()
-        at, recipe = self.iteration, self.recipe
-        count = at - (self.rows[-1].iteration if self.rows else 0)
-        end = at == recipe.iterations
-        test = self.error_on(self.test_images) if at % recipe.evaluate_every == 0 or end else (None, None)
-        clean = self.error_on(self.train_images) if at in recipe.drops or end else (None, None)
-        row = history.Row(
-            iteration=at,
-            epoch=at * recipe.batch_size / len(self.train_images),
-            learning_rate=self.schedule.rate(at),
-            train_loss=float(self.loss_sum) / count,
-            train_error=int(self.wrong_sum) / (count * recipe.batch_size),
-            test_loss=test[0],
-            test_error=test[1],
-            clean_train_loss=clean[0],
-            clean_train_error=clean[1],
-        )
-        # As history.csv will show it, so that the rows of a resumed run are those of an undisturbed one.
-        (row,), _ = history.parse(history.write([row]), "")
-        self.schedule.row_done(row.train_error)
-        self.rows.append(row)
-        self.loss_sum.zero_()
-        self.wrong_sum.zero_()
-        return row
-
-    def error_on(self, images: Images) -> tuple[float, float]:
-        """Mean loss and error (a fraction) on a whole set."""
-        return evaluate(self.network, images, self.execution)
-
-    def state(self) -> checkpoint.State:
-        """Everything that going on needs, in plain containers."""
-        return {
-            "result": self.config.result(),
-            "iteration": self.iteration,
-            "rows": history.write(self.rows),
-            "loss_sum": self.loss_sum,
-            "wrong_sum": self.wrong_sum,
-            "warming_up": self.schedule.warming_up,
-            **self.step.state(),
-        }
-
-    def load_state(self, state: checkpoint.State) -> None:
-        """Go on from what `state` gave."""
-        self.iteration = state["iteration"]
-        self.rows, _ = history.parse(state["rows"], "checkpoint")
-        self.loss_sum.copy_(state["loss_sum"])
-        self.wrong_sum.copy_(state["wrong_sum"])
-        self.schedule.warming_up = state["warming_up"]
-        self.step.load_state(state)
-
-
-class Timing:
-    """timing.csv: seconds of work so far and training speed of each row, evaluations and saving left out."""
-
-    def __init__(self, run: Run, iteration: int, batch_size: int) -> None:
-        self.file, self.batch_size = run.timing_file, batch_size
-        self.speeds: dict[int, float] = {}
-        self.before = 0.0
-        kept = [TIMING_HEADING]
-        with suppress(OSError):
-            for line in self.file.read_text(errors="replace").splitlines(keepends=True)[1:]:
-                with suppress(ValueError):
-                    at, seconds, speed = (float(cell) for cell in line.split(","))
-                    if at <= iteration and line.endswith("\n"):
-                        self.speeds[int(at)] = speed
-                        self.before = seconds
-                        kept.append(line)
-        write_text(self.file, "".join(kept))
-        self.began = time.monotonic()
-        self.start_row(iteration)
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of this stretch of work."""
-        return time.monotonic() - self.began
-
-    def start_row(self, iteration: int) -> None:
-        """Training goes on behind `iteration`."""
-        self.row_began, self.row_iteration = time.monotonic(), iteration
-
-    def end_row(self, iteration: int) -> float:
-        """Write the line of a row whose last iteration has just been computed; its images per second."""
-        images = (iteration - self.row_iteration) * self.batch_size
-        speed = images / max(time.monotonic() - self.row_began, 1e-9)
-        self.speeds[iteration] = speed
-        with self.file.open("a") as out:
-            out.write(f"{iteration},{self.before + self.seconds:.3f},{speed:.1f}\n")
-        return speed
 
 
 def train(config: Config) -> Record:
@@ -186,49 +47,50 @@ def train(config: Config) -> Record:
         record = run.record()
         if run.is_complete(record):
             return record
-        with run.logging(), Stop() as stop, recording_failure(run, record):
-            _train(config, run, record, stop)
+        with run.logging(), recording_failure(run, record):
+            execution = prepare(config)
+            data = load(config.data)  # a signal ends the process here, where nothing can be lost
+            with Stop() as stop:
+                _train(config, run, record, execution, data, stop)
     return record
 
 
-def _train(config: Config, run: Run, record: Record, stop: Stop) -> None:
-    execution = prepare(config)
-    data = load(config.data)
-    training = Training(config, data, execution)
-    resume(training, run, record, data)
+def _train(config: Config, run: Run, record: Record, execution: Execution, data: Dataset, stop: Stop) -> None:
+    trainer = Trainer(config, data, execution)
+    resume(trainer, run, record, data)
     recipe, name = config.recipe, f"{run.directory.parent.name} {run.directory.name}"
-    run.write_history(record, training.rows)
-    timing = Timing(run, training.iteration, recipe.batch_size)
-    mirror = Mirror(run.directory, training.rows, timing.speeds)
-    begin_stretch(record, config, execution, data, training.iteration)
+    run.write_history(record, trainer.rows)
+    timing = Timing(run, trainer.iteration, recipe.batch_size)
+    mirror = Mirror(run.directory, trainer.rows, timing.speeds)
+    begin_stretch(record, config, execution, data, trainer.iteration)
     run.write_record(record)
-    if training.iteration:
-        log.info("%s: goes on at iteration %d of %d", run, training.iteration, recipe.iterations)
+    if trainer.iteration:
+        log.info("%s: goes on at iteration %d of %d", run, trainer.iteration, recipe.iterations)
     else:
         log.info("%s: %d iterations on %s in %s", run, recipe.iterations, execution.device, execution.precision)
 
     def save(state: str) -> None:
-        training.check_finite()
-        checkpoint.save(training.state(), run.checkpoint_file, run.previous_checkpoint_file)
-        record.state, record.iteration = state, training.iteration
-        record.stretches[-1] |= {"to": training.iteration, "seconds": round(timing.seconds, 3)}
-        run.vouch(record, training.rows)
+        trainer.check_finite()
+        checkpoint.save(trainer.state(), run.checkpoint_file, run.previous_checkpoint_file)
+        record.state, record.iteration = state, trainer.iteration
+        record.stretches[-1] |= {"to": trainer.iteration, "seconds": round(timing.seconds, 3)}
+        run.vouch(record, trainer.rows)
         run.write_record(record)
 
-    progress = Progress(name, training.iteration, recipe.iterations)
+    progress = Progress(name, trainer.iteration, recipe.iterations)
     saved = time.monotonic()
     try:
-        while training.iteration < recipe.iterations:
-            training.advance()
+        while trainer.iteration < recipe.iterations:
+            trainer.advance()
             progress.iteration()
-            if training.row_due():
-                training.check_finite()
-                speed = timing.end_row(training.iteration)
-                row = training.row()
+            if trainer.row_due():
+                trainer.check_finite()
+                speed = timing.end_row(trainer.iteration)
+                row = trainer.row()
                 run.append_history(row)
                 mirror.add(row, speed)
                 progress.row(row)
-                timing.start_row(training.iteration)
+                timing.start_row(trainer.iteration)
             if stop.signal is not None:
                 save(INTERRUPTED)
                 raise Interrupted(stop.signal)
@@ -237,17 +99,17 @@ def _train(config: Config, run: Run, record: Record, stop: Stop) -> None:
                 save(RUNNING)
                 saved = time.monotonic()
                 timing.row_began += saved - began
-        record.final = final_figures(training.rows, recipe.iterations)
+        record.final = final_figures(trainer.rows, recipe.iterations)
         save(FINISHED)
         mirror.finish(config.result())
-        last = training.rows[-1]
+        last = trainer.rows[-1]
         log.info("%s: finished in %s, %s", run, duration(record.seconds), figures(last, last.test_error))
     finally:
         progress.close()
         mirror.close()
 
 
-def resume(training: Training, run: Run, record: Record, data: Dataset) -> None:
+def resume(trainer: Trainer, run: Run, record: Record, data: Dataset) -> None:
     """Take over the newest usable checkpoint, if there is one.
 
     Raises UserError where none of those that lie there can be used, or the images are not those trained on.
@@ -255,9 +117,9 @@ def resume(training: Training, run: Run, record: Record, data: Dataset) -> None:
     digest = record.data.get("digest", data.digest)
     if digest != data.digest:
         raise UserError(f"data={data.name}: not the images that {run} was trained on; {start_over(run)}")
-    state = checkpoint.load_newest(run.checkpoint_files, training.config.result(), start_over(run))
+    state = checkpoint.load_newest(run.checkpoint_files, trainer.config.result(), start_over(run))
     if state is not None:
-        training.load_state(state)
+        trainer.load_state(state)
 
 
 def begin_stretch(record: Record, config: Config, execution: Execution, data: Dataset, iteration: int) -> None:

@@ -17,7 +17,8 @@ from resexp import checkpoint, history
 from resexp.config import Config, compose
 from resexp.errors import Busy, Interrupted, UserError
 from resexp.run import FAILED, FINISHED, INTERRUPTED, Record, Run
-from resexp.train import Training, train
+from resexp.train import train
+from resexp.trainer import Trainer
 
 
 def weights(run: Run) -> str:
@@ -43,14 +44,14 @@ def undisturbed(tiny: tuple[str, ...], tmp_path: Path) -> tuple[bytes, str]:
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, iteration: int, number: int = signal.SIGTERM) -> None:
     """Send a signal to this process at the end of an iteration."""
-    advance = Training.advance
+    advance = Trainer.advance
 
-    def advance_and_signal(self: Training) -> None:
+    def advance_and_signal(self: Trainer) -> None:
         advance(self)
         if self.iteration == iteration:
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(Training, "advance", advance_and_signal)
+    monkeypatch.setattr(Trainer, "advance", advance_and_signal)
 
 
 def test_a_run_leaves_its_curve_its_record_and_its_settings(tiny: tuple[str, ...], runs: Path) -> None:
@@ -149,11 +150,11 @@ def test_a_second_signal_ends_the_process_at_once(tiny: tuple[str, ...], tmp_pat
     script = tmp_path / "slow.py"
     script.write_text(
         "import sys, time\n"
-        "from resexp import train\n"
-        "advance = train.Training.advance\n"
+        "from resexp import trainer\n"
+        "advance = trainer.Trainer.advance\n"
         "def slow(self):\n"
         "    advance(self); print(self.iteration, flush=True); time.sleep(60)\n"
-        "train.Training.advance = slow\n"
+        "trainer.Trainer.advance = slow\n"
         "from resexp.cli import main\n"
         "main()\n"
     )
@@ -202,15 +203,15 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_its_checkpoint(
     tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = compose(*tiny, "checkpoint_seconds=0")
-    advance = Training.advance
+    advance = Trainer.advance
 
-    def diverge(self: Training) -> None:
+    def diverge(self: Trainer) -> None:
         advance(self)
         if self.iteration == 7:
             self.loss_sum += math.nan
 
     with monkeypatch.context() as patched:
-        patched.setattr(Training, "advance", diverge)
+        patched.setattr(Trainer, "advance", diverge)
         with pytest.raises(UserError, match=r"not finite at iteration 7; use recipe\.lr below"):
             train(config)
     run = Run(config.directory)

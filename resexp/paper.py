@@ -1,0 +1,155 @@
+"""The published numbers (He et al., arXiv 1512.03385, section 4.2) with their source. Errors are fractions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+TABLE_6 = "table 6"
+FIGURE_6 = "figure 6"
+SECTION_4_2 = "section 4.2"
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published error. `digitised`: measured from the pixels of the figure. `bound`: "", "above" or "below"."""
+
+    error: float
+    source: str
+    digitised: bool = False
+    bound: str = ""
+    note: str = ""
+
+    @property
+    def percent(self) -> float:
+        """The error as the paper prints it."""
+        return 100 * self.error
+
+    def __str__(self) -> str:
+        shown = f"{self.percent:.1f}".removesuffix(".0") if self.digitised or self.bound else f"{self.percent:.2f}"
+        return f"{self.bound} {shown}".strip() + (" (digitised)" if self.digitised and not self.bound else "")
+
+
+def _digitised(percent: dict[str, float]) -> dict[str, Published]:
+    return {name: Published(round(value / 100, 6), FIGURE_6, digitised=True) for name, value in percent.items()}
+
+
+FIGURE_TEST_ERROR = _digitised(
+    {
+        "plain20": 9.65,
+        "plain32": 10.1,
+        "plain44": 11.3,
+        "plain56": 13.3,
+        "resnet20": 8.85,
+        "resnet32": 7.5,
+        "resnet44": 7.15,
+        "resnet56": 7.0,
+        "resnet110": 6.5,
+    }
+)
+"""Test error, mean of iterations 60,000 to 64,000; within 0.1 points."""
+
+TEST_ERROR = {name: value for name, value in FIGURE_TEST_ERROR.items() if name.startswith("plain")} | {
+    "resnet20": Published(0.0875, TABLE_6),
+    "resnet32": Published(0.0751, TABLE_6),
+    "resnet44": Published(0.0717, TABLE_6),
+    "resnet56": Published(0.0697, TABLE_6),
+    "resnet110": Published(0.0643, TABLE_6, note="best of five; 6.61 +- 0.16 over them"),
+    "resnet1202": Published(0.0793, TABLE_6),
+}
+"""Test error: residual networks as printed, plain ones (never printed) as drawn. plain-110 has none."""
+
+TRAIN_ERROR = _digitised(
+    {
+        "plain20": 1.3,
+        "plain32": 1.3,
+        "plain44": 2.6,
+        "plain56": 5.6,
+        "resnet20": 0.55,
+        "resnet32": 0.23,
+        "resnet44": 0.17,
+        "resnet56": 0.1,
+        "resnet110": 0.1,
+    }
+) | {
+    "plain110": Published(0.6, FIGURE_6, bound="above", note="caption: higher than 60 % and not drawn"),
+    "resnet1202": Published(0.001, SECTION_4_2, bound="below"),
+}
+"""Running training error, mean of iterations 60,000 to 64,000; within 0.3 points where digitised."""
+
+TRAIN_ERROR_30K = _digitised(
+    {
+        "plain20": 9.9,
+        "plain32": 11.3,
+        "plain44": 14.6,
+        "plain56": 16.9,
+        "resnet20": 7.7,
+        "resnet32": 6.1,
+        "resnet44": 5.8,
+        "resnet56": 4.5,
+    }
+)
+"""Running training error at iteration 30,000, before the first drop of the learning rate."""
+
+TEST_ERROR_30K = _digitised(
+    {
+        "plain20": 12.6,
+        "plain32": 14.3,
+        "plain44": 16.1,
+        "plain56": 18.1,
+        "resnet20": 11.6,
+        "resnet32": 10.2,
+        "resnet44": 10.8,
+        "resnet56": 10.1,
+    }
+)
+"""Test error at iteration 30,000."""
+
+PARAMETERS_MILLIONS = {"20": 0.27, "32": 0.46, "44": 0.66, "56": 0.85, "110": 1.7, "1202": 19.4}
+"""Parameters of a network by its depth (table 6), plain and residual alike."""
+
+REPRODUCED = {
+    "resnet20": (0.080, 0.089),
+    "resnet32": (0.073, 0.080),
+    "resnet44": (0.069, 0.076),
+    "resnet56": (0.068, 0.076),
+    "resnet110": (0.063, 0.070),
+}
+"""Lowest and highest test error of public reproductions, one to five seeds each."""
+
+RECIPE: dict[str, Any] = {
+    "iterations": 64_000,
+    "batch_size": 128,
+    "lr": 0.1,
+    "drops": [32_000, 48_000],
+    "drop_factor": 0.1,
+    "momentum": 0.9,
+    "weight_decay": 1e-4,
+    "warmup": "auto",
+    "warmup_lr": 0.01,
+    "warmup_error": 0.8,
+    "pad": 4,
+    "flip": True,
+}
+"""Section 4.2. How often is measured is not part of it."""
+
+HELD_OUT = (0, 5_000)
+"""Training images held out: sources disagree whether the paper's final runs used 50,000 or 45,000 images."""
+
+
+def is_papers_recipe(recipe: dict[str, Any]) -> bool:
+    """Whether a recipe's settings, whatever its name, are those of section 4.2."""
+    return all(recipe.get(key) == value for key, value in RECIPE.items())
+
+
+def is_papers_data(data: dict[str, Any]) -> bool:
+    """Whether a data set is CIFAR-10, whole or with the paper's 5,000 images held out."""
+    return data.get("name") == "cifar10" and data.get("validation", 0) in HELD_OUT
+
+
+def network_name(model: dict[str, Any]) -> str | None:
+    """The paper's network that a model's settings describe, such as "resnet56"; None for any other."""
+    same = model.get("width") == 1 and model.get("norm") == "batch"
+    residual = model.get("residual")
+    if not same or (residual and model.get("shortcut") != "A"):
+        return None
+    name = f"{'resnet' if residual else 'plain'}{model.get('depth')}"
+    return name if name in TEST_ERROR or name in TRAIN_ERROR else None

@@ -1,0 +1,80 @@
+"""What a figure or table shows, in words: data set, recipe, seeds, and which training error."""
+
+from resexp import paper
+from resexp.study import Group, StudyRun, title
+from resexp.wording import listed, plural
+
+DATA_NAMES = {"cifar10": "CIFAR-10", "shapes": "embedded shapes", "folder": "own images"}
+
+
+def data_name(group: Group) -> str:
+    """The data set's name for a title."""
+    name = group.data_settings["name"]
+    return DATA_NAMES.get(name, name)
+
+
+def data_words(group: Group) -> str:
+    """CIFAR-10, or what it is instead."""
+    settings = group.data_settings
+    if paper.is_papers_data(settings):
+        held_out = settings.get("validation", 0)
+        return "CIFAR-10" + (f" ({held_out:,} training images held out)" if held_out else "")
+    what = {"shapes": "embedded data set, ", "cifar10": "part of the training set, "}.get(settings["name"], "")
+    return f"data {group.data} ({what}not {'the paper’s ' if settings['name'] == 'cifar10' else ''}CIFAR-10)"
+
+
+def recipe_words(group: Group) -> str:
+    """The paper's recipe, or a shortened schedule, or another one; with its iterations."""
+    length = f"{group.iterations:,} iterations"
+    if paper.is_papers_recipe(group.recipe_settings):
+        return f"the paper's recipe ({length})"
+    kind = "a shortened schedule" if group.iterations < paper.RECIPE["iterations"] else "not the paper's"
+    return f"recipe {group.recipe}, {kind} ({length})"
+
+
+def seed_words(runs: list[list[StudyRun]]) -> str:
+    """3 seeds (0, 1, 2), or how many networks have how many."""
+    seeds = sorted({run.seed for members in runs for run in members})
+    counts = {len(members) for members in runs}
+    if len(seeds) == 1:
+        return f"single seed ({seeds[0]})"
+    n = plural(max(counts), "seed") if len(counts) == 1 else f"{min(counts)} to {max(counts)} seeds"
+    return f"{n} ({', '.join(map(str, seeds))}): bold their mean, thin each seed"
+
+
+def training_words(step: int) -> str:
+    """Which training error is shown."""
+    return (
+        "Training error: the running one, over augmented mini-batches in training mode, "
+        f"each point the mean over {step:,} iterations."
+    )
+
+
+def comparison_words(group: Group) -> str:
+    """Whether the paper's numbers stand beside ours, and if not, why."""
+    if group.is_papers:
+        return "Paper: test error from its table 6; what is marked digitised was measured from its figure 6."
+    return f"Not compared with the paper: {data_words(group)}; {recipe_words(group)}."
+
+
+def caption(
+    group: Group,
+    runs: list[list[StudyRun]],
+    step: int,
+    missing: list[str],
+    high: list[tuple[str, str, float]],
+    points: bool,
+) -> str:
+    """The words below a figure; `missing` networks are not drawn, `high` curves end above its axis."""
+    setting = f"{data_words(group)}; {recipe_words(group)}; {seed_words(runs)}."
+    parts = [setting[0].upper() + setting[1:], training_words(step)]
+    if group.recipe_settings["drops"]:
+        parts.append("Vertical lines: the learning rate drops.")
+    if high:
+        ends = [f"{title(name)} {kind} {100 * end:.1f}%" for name, kind, end in high]
+        parts.append(f"Off the scale: {listed(ends)}.")
+    if missing:
+        parts.append(f"Not drawn, no finished run: {listed([title(name) for name in missing])}.")
+    if points:
+        parts.append("Hollow markers: the paper's figure, digitised.")
+    return " ".join(parts)

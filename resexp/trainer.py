@@ -1,0 +1,109 @@
+"""One run between two iterations: what it has learned, what it has counted, and what it needs to go on."""
+
+import math
+
+import torch
+
+from resexp import checkpoint, history
+from resexp.config import Config
+from resexp.data import Dataset
+from resexp.data.batches import Images, Stream, mean_image
+from resexp.device import Execution
+from resexp.errors import UserError
+from resexp.evaluate import evaluate
+from resexp.models import build
+from resexp.schedule import Schedule, warms_up
+from resexp.step import Step, make_optimiser
+
+
+class Trainer:
+    """Network, optimiser, rate, the sums of the row in progress, and the rows so far."""
+
+    def __init__(self, config: Config, data: Dataset, execution: Execution) -> None:
+        recipe, device = config.recipe, execution.device
+        if recipe.batch_size > len(data.train):
+            size = f"recipe.batch_size={recipe.batch_size}"
+            raise UserError(f"{size}: larger than the training set of {len(data.train)} images")
+        self.config, self.recipe, self.execution = config, recipe, execution
+        mean = mean_image(data.train)
+        self.train_images = Images.of(data.train, mean, recipe.pad, device)
+        self.test_images = Images.of(data.test, mean, 0, device)
+        self.stream = Stream(config.seed, len(data.train), recipe.batch_size, recipe.pad, recipe.flip, device)
+        self.network = build(config.model, config.seed, len(data.classes), device)
+        self.step = Step(self.network, make_optimiser(self.network, recipe), execution)
+        self.schedule = Schedule(recipe, warms_up(recipe, config.model))
+        self.iteration = 0
+        self.rows: list[history.Row] = []
+        self.loss_sum = torch.zeros((), device=device)
+        self.wrong_sum = torch.zeros((), dtype=torch.int64, device=device)
+
+    def advance(self) -> None:
+        """One iteration."""
+        self.iteration += 1
+        images, labels = self.train_images.gather(self.stream.batch(self.iteration))
+        loss, wrong = self.step(images, labels, self.schedule.rate(self.iteration))
+        self.loss_sum += loss
+        self.wrong_sum += wrong
+
+    def row_due(self) -> bool:
+        """Rows end every `row_every` iterations, before a drop, and with the run."""
+        at = self.iteration
+        return at % self.recipe.row_every == 0 or at in self.recipe.drops or at == self.recipe.iterations
+
+    def check_finite(self) -> None:
+        """Raise UserError if a loss of the row in progress was not finite."""
+        if not math.isfinite(float(self.loss_sum)):
+            rate = self.schedule.rate(self.iteration)
+            raise UserError(f"the loss is not finite at iteration {self.iteration}; use recipe.lr below {rate:g}")
+
+    def row(self) -> history.Row:
+        """Measure what is due now, close the row in progress and begin the next."""
+        self.check_finite()
+        at, recipe = self.iteration, self.recipe
+        count = at - (self.rows[-1].iteration if self.rows else 0)
+        end = at == recipe.iterations
+        test = self.error_on(self.test_images) if at % recipe.evaluate_every == 0 or end else (None, None)
+        clean = self.error_on(self.train_images) if at in recipe.drops or end else (None, None)
+        row = history.Row(
+            iteration=at,
+            epoch=at * recipe.batch_size / len(self.train_images),
+            learning_rate=self.schedule.rate(at),
+            train_loss=float(self.loss_sum) / count,
+            train_error=int(self.wrong_sum) / (count * recipe.batch_size),
+            test_loss=test[0],
+            test_error=test[1],
+            clean_train_loss=clean[0],
+            clean_train_error=clean[1],
+        )
+        # As history.csv will show it, so that the rows of a resumed run are those of an undisturbed one.
+        (row,), _ = history.parse(history.write([row]), "")
+        self.schedule.row_done(row.train_error)
+        self.rows.append(row)
+        self.loss_sum.zero_()
+        self.wrong_sum.zero_()
+        return row
+
+    def error_on(self, images: Images) -> tuple[float, float]:
+        """Mean loss and error (a fraction) on a whole set."""
+        return evaluate(self.network, images, self.execution)
+
+    def state(self) -> checkpoint.State:
+        """Everything that going on needs, in plain containers."""
+        return {
+            "result": self.config.result(),
+            "iteration": self.iteration,
+            "rows": history.write(self.rows),
+            "loss_sum": self.loss_sum,
+            "wrong_sum": self.wrong_sum,
+            "warming_up": self.schedule.warming_up,
+            **self.step.state(),
+        }
+
+    def load_state(self, state: checkpoint.State) -> None:
+        """Go on from what `state` gave."""
+        self.iteration = state["iteration"]
+        self.rows, _ = history.parse(state["rows"], "checkpoint")
+        self.loss_sum.copy_(state["loss_sum"])
+        self.wrong_sum.copy_(state["wrong_sum"])
+        self.schedule.warming_up = state["warming_up"]
+        self.step.load_state(state)

@@ -1,0 +1,114 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resexp import history
+from resexp.config import compose
+from resexp.errors import Busy, UserError
+from resexp.run import FINISHED, Record, Run, find_runs, source_version
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    run = Run(tmp_path / "runs" / "cifar10" / "paper" / "resnet20" / "seed0")
+    run.directory.mkdir(parents=True)
+    return run
+
+
+ROWS = [history.Row(100, 0.256, 0.1, 2.0, 0.75), history.Row(200, 0.512, 0.1, 1.5, 0.5)]
+
+
+def test_a_record_is_read_back_as_written(run: Run) -> None:
+    record = Record(state=FINISHED, iteration=5, iterations=5, final={"test_error": 0.25}, stretches=[{"seconds": 2.0}])
+    run.write_record(record)
+    assert run.record() == record
+    assert record.seconds == 2.0
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"state": 3}', '{"unknown": 1}', '{"state": "finishee"}'])
+def test_a_damaged_record_is_named(run: Run, content: str) -> None:
+    run.record_file.write_text(content)
+    with pytest.raises(UserError, match=r"run\.json is damaged.*fresh=true"):
+        run.record()
+
+
+@pytest.mark.parametrize("content", ["", "a: [", "result: 3", "result: {model: 1}", "\0"])
+def test_a_damaged_configuration_is_named(run: Run, content: str) -> None:
+    run.config_file.write_text(content)
+    with pytest.raises(UserError, match=r"config\.yaml is damaged.*fresh=true"):
+        run.config()
+
+
+def test_a_directory_that_is_no_run_is_named(run: Run) -> None:
+    with pytest.raises(UserError, match=r"config\.yaml: no such file; is .* the directory of a run"):
+        run.config()
+
+
+def test_a_lost_configuration_does_not_let_another_run_in(run: Run) -> None:
+    run.write_record(Record(state=FINISHED))
+    with pytest.raises(UserError, match=r"config\.yaml is missing or empty.*fresh=true"):
+        run.identify(compose())
+
+
+def test_rows_that_are_not_what_was_measured_are_told(run: Run) -> None:
+    record = Record()
+    run.write_history(record, ROWS)
+    assert run.rows(record) == (ROWS, [])
+    run.append_history(history.Row(300, 0.768, 0.1, 1.4, 0.4))
+    rows, problems = run.rows(record)
+    assert (len(rows), problems) == (3, [])
+    run.history_file.write_text(run.history_file.read_text().replace("0.75", "0.15"))
+    rows, problems = run.rows(record)
+    assert "not what was measured" in problems[0]
+    assert str(run.history_file) in problems[0]
+
+
+def test_a_run_is_complete_only_with_the_curve_it_measured(run: Run) -> None:
+    record = Record(state=FINISHED)
+    assert not run.is_complete(record)
+    run.write_history(record, ROWS)
+    assert run.is_complete(record)
+    run.history_file.write_text(run.history_file.read_text() + "300,1,1,1,1,,,,\n")
+    assert not run.is_complete(record)
+
+
+def test_a_directory_is_free_again_after_its_writer_was_killed(run: Run) -> None:
+    hold = (
+        "import sys, time, pathlib\n"
+        "from resexp.run import Run\n"
+        f"with Run(pathlib.Path({str(run.directory)!r})).claimed():\n"
+        "    print('held', flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(Busy, match="another process"), run.claimed():
+        pass
+    (run.directory / ".tmp-checkpoint.pt").touch()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    with run.claimed():
+        assert not list(run.directory.glob(".tmp-*"))
+
+
+def test_runs_are_found_wherever_they_lie(run: Run, tmp_path: Path) -> None:
+    run.config_file.touch()
+    assert [found.directory for found in find_runs(tmp_path)] == [run.directory]
+    assert [found.directory for found in find_runs(run.directory)] == [run.directory]
+    assert find_runs(tmp_path / "nowhere") == []
+
+
+def test_the_version_of_the_source_is_known_in_a_checkout_and_unknown_elsewhere() -> None:
+    version = source_version()
+    assert set(version) == {"commit", "dirty"}
+    assert version["commit"] is None or len(version["commit"]) == 40
+
+
+def test_this_room_needs_no_torch() -> None:
+    code = "import sys, resexp.run, resexp.history; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
