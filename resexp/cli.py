@@ -42,9 +42,11 @@ def train_task(cfg: "DictConfig") -> "Outcome":
 
     What a person can mend is told, not raised, so that a sweep goes on with the next run.
     """
+    from hydra.core.hydra_config import HydraConfig
+
     from resexp.config import to_config
     from resexp.run import Run
-    from resexp.sweep import Outcome
+    from resexp.sweep import Outcome, position
 
     name = "run"
     try:
@@ -58,7 +60,7 @@ def train_task(cfg: "DictConfig") -> "Outcome":
                 return Outcome(name, "finished before")
         from resexp.train import train
 
-        final = train(config).final
+        final = train(config, position(HydraConfig.get().job.get("num", 0))).final
     except Busy as busy:
         return Outcome(name, "busy", busy)
     except UserError as error:

@@ -87,6 +87,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def default_threads() -> int:
+    """$OMP_NUM_THREADS where it is set (its first number, if it is a list), else all cores."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(asked) if asked.isdigit() and int(asked) else cores()
+
+
 def prepare(settings: TrainSettings) -> Execution:
     """Resolve device, precision and threads, and set what torch keeps for the whole process.
 
@@ -99,7 +105,7 @@ def prepare(settings: TrainSettings) -> Execution:
         precision = "bf16" if _has_bf16(device) else "fp32"
     if precision in ("fp16", "tf32") and device.type != "cuda":
         raise UserError(f"precision={precision}: only on CUDA devices; use precision=bf16 or precision=fp32")
-    threads = settings.threads or int(os.environ.get("OMP_NUM_THREADS") or cores())
+    threads = settings.threads or default_threads()
     torch.set_num_threads(threads)
     # fp32 means IEEE: PyTorch lets convolutions run in TF32 unless told otherwise.
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"

@@ -48,6 +48,8 @@ def task(cfg: DictConfig) -> None:
     run = Run(Path(settings.run))
     found = run.config()
     config = recorded(found["result"], found["execution"])
+    if settings.dir is not None and not hasattr(config.data, "dir"):
+        raise UserError(f"dir={settings.dir}: data={config.data.name} has no folder; leave it out")
     if settings.dir is not None:
         config.data = replace(config.data, dir=settings.dir)
     config.device, config.precision, config.threads = settings.device, settings.precision, 0

@@ -13,7 +13,7 @@ TEMPORARY = ".tmp-"
 def replacing(path: Path, previous: Path | None = None) -> Generator[BinaryIO, None, None]:
     """Open a temporary file beside `path` that takes its place on leaving; the old content moves to `previous`.
 
-    Raises OSError (disk full, not writable); the old content is then still in place.
+    Raises OSError (disk full, not writable); the old content is then still at `path`, or already at `previous`.
     """
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     try:

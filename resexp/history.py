@@ -1,12 +1,9 @@
 """The rows of a training curve: what history.csv holds. Errors are fractions, durations iterations."""
 
-import csv
 import hashlib
-import io
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from pathlib import Path
 
 from resexp.errors import UserError
@@ -32,12 +29,8 @@ COLUMNS = tuple(field.name for field in fields(Row))
 
 def write(rows: Iterable[Row]) -> str:
     """Rows as the text of history.csv, with its heading."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow([_cell(getattr(row, column)) for column in COLUMNS])
-    return out.getvalue()
+    lines = [",".join(_cell(getattr(row, column)) for column in COLUMNS) for row in rows]
+    return "\n".join([",".join(COLUMNS), *lines, ""])
 
 
 def _cell(value: float | None) -> str:
@@ -63,19 +56,24 @@ def parse(text: str, source: str) -> tuple[list[Row], list[str]]:
 
     Raises UserError where the heading itself is not a history's.
     """
-    lines = list(csv.reader(io.StringIO(text.replace("\0", "?"))))
-    if not lines or tuple(lines[0]) != COLUMNS:
+    heading, *lines = text.removesuffix("\n").split("\n")
+    if heading != ",".join(COLUMNS):
         raise UserError(f"{source}: line 1 is not the heading of a history.csv")
     rows: list[Row] = []
     problems: list[str] = []
-    for number, cells in enumerate(lines[1:], start=2):
+    for number, line in enumerate(lines, start=2):
         try:
-            row = _parse_row(cells)
-            if rows and row.iteration <= rows[-1].iteration:
-                raise ValueError(f"iteration {row.iteration} after {rows[-1].iteration}")
-            rows.append(row)
+            row = _parse_row(line.split(","))
         except ValueError as error:
             problems.append(f"{source}: line {number} is damaged ({error}) and left out")
+            continue
+        before = rows[-2].iteration if len(rows) > 1 else 0
+        if rows and before < row.iteration <= rows[-1].iteration:
+            problems.append(f"{source}: iteration {rows.pop().iteration} stands before {row.iteration} and is left out")
+        elif rows and row.iteration <= before:
+            problems.append(f"{source}: line {number} is damaged (iteration {row.iteration}) and left out")
+            continue
+        rows.append(row)
     return rows, problems
 
 
@@ -90,13 +88,18 @@ def digest(text: str) -> str:
 
 
 def final_rows(rows: list[Row], iterations: int) -> list[Row]:
-    """The rows of the last sixteenth of a run: iterations 60,001 to 64,000 in the paper's recipe."""
+    """The rows that reach into the last sixteenth of a run: iterations 60,001 to 64,000 in the paper's recipe."""
     return [row for row in rows if row.iteration > iterations - iterations / 16]
 
 
 def running_error(rows: list[Row], iterations: int) -> float:
-    """The final running error: mean training error over the last sixteenth of iterations, rows weighted by length."""
-    previous = {row.iteration: before.iteration for before, row in pairwise(rows)}
-    last = final_rows(rows, iterations)
-    lengths = [row.iteration - previous.get(row.iteration, 0) for row in last]
-    return sum(row.train_error * length for row, length in zip(last, lengths, strict=True)) / sum(lengths)
+    """The final running error: the mean training error over the last sixteenth of iterations.
+
+    A row counts with as many of its iterations as lie there; not a number where none does.
+    """
+    start = iterations - iterations / 16
+    ends = [0, *(row.iteration for row in rows)]
+    shares = [max(row.iteration - max(before, start), 0) for before, row in zip(ends, rows, strict=False)]
+    if not any(shares):
+        return math.nan
+    return sum(share * row.train_error for share, row in zip(shares, rows, strict=True)) / sum(shares)

@@ -24,7 +24,7 @@ class Published:
         return 100 * self.error
 
     def __str__(self) -> str:
-        shown = f"{self.percent:.1f}".removesuffix(".0") if self.digitised or self.bound else f"{self.percent:.2f}"
+        shown = f"{self.percent:g}" if self.digitised or self.bound else f"{self.percent:.2f}"
         return f"{self.bound} {shown}".strip() + (" (digitised)" if self.digitised and not self.bound else "")
 
 

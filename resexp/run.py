@@ -118,6 +118,13 @@ class Run:
             problems.append(f"{self.history_file}: not what was measured (its digest differs from run.json's)")
         return rows, problems
 
+    def is_finished(self) -> bool:
+        """Whether run.json says so."""
+        try:
+            return self.record().state == FINISHED
+        except UserError:
+            return False
+
     def is_complete(self, record: Record) -> bool:
         """Whether the run is finished and its curve is what was measured."""
         try:

@@ -203,7 +203,9 @@ def _load_run(run: Run, folder: Path, problems: list[str]) -> StudyRun:
 def _is_sound(result: dict[str, Any], record: Record) -> bool:
     """Whether everything that the study relies on has its type."""
     model, data, recipe = (result[part] for part in ("model", "data", "recipe"))
-    if not all(isinstance(part, dict) and NAME.fullmatch(str(part.get("name"))) for part in (model, data, recipe)):
+    parts = (model, data, recipe)
+    names = [part.get("name") if isinstance(part, dict) else None for part in parts]
+    if not all(isinstance(name, str) and NAME.fullmatch(name) for name in names):
         return False
     found: dict[str, Any] = vars(record)
     drops, stretches = recipe.get("drops"), found["stretches"]

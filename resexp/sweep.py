@@ -1,5 +1,6 @@
 """Hydra's sweeper, with what a study needs of it: all settings checked first, and one table at the end."""
 
+import json
 import os
 import sys
 import tempfile
@@ -13,14 +14,17 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf, open_dict
 
 from resexp.config import SWEEPER, to_config
+from resexp.count import multiply_adds
 from resexp.errors import Busy, UserError
+from resexp.progress import Position
+from resexp.run import Run
 
 Plugins.instance()
 # Only now: Hydra's scan for plugins executes their modules once more, and a class imported before is then another one.
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E402
 
-JOBS = "RESEXP_JOBS"
-"""Environment variable by which a run knows how many the sweep has."""
+COSTS = "RESEXP_SWEEP_COSTS"
+"""Environment variable that tells a run what each run of its sweep costs, in multiply-adds, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +48,19 @@ class StudySweeper(BasicSweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         directories: dict[Path, list[str]] = {}
+        costs: list[int] = []
         for overrides in batch:
             cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
             with open_dict(cfg):
                 del cfg["hydra"]
             config = to_config(cfg)
+            images = config.recipe.iterations * config.recipe.batch_size
+            costs.append(0 if Run(config.directory).is_finished() else multiply_adds(config.model) * images)
             directories.setdefault(config.directory, []).append(asked(overrides))
         for directory, same in directories.items():
             if len(same) > 1:
                 raise UserError(f"a sweep names the same run twice ({directory}): {' and '.join(same)}")
-        os.environ[JOBS] = str(len(batch))
+        os.environ[COSTS] = json.dumps(costs)
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep. Raises UserError if a run of it failed, after the table."""
@@ -63,7 +70,7 @@ class StudySweeper(BasicSweeper):
             try:
                 batches: list[list[JobReturn]] = super().sweep([*arguments, f"hydra.sweep.dir='{scratch}'"])
             finally:
-                os.environ.pop(JOBS, None)
+                os.environ.pop(COSTS, None)
         returns = [one for batch in batches for one in batch]
         if not returns:
             raise UserError("the sweep holds no run; does a glob match nothing?")
@@ -78,6 +85,14 @@ class StudySweeper(BasicSweeper):
 def asked(overrides: Iterable[str]) -> str:
     """The overrides of a run that a person gave."""
     return " ".join(override for override in overrides if not override.startswith("hydra."))
+
+
+def position(number: int) -> Position:
+    """The place of the run with this number in the sweep that this process is part of."""
+    costs: list[int] = json.loads(os.environ.get(COSTS, "[]"))
+    if not costs:
+        return Position()
+    return Position(f"{number + 1} of {len(costs)}: ", sum(costs[number + 1 :]) / max(costs[number], 1))
 
 
 def outcome_of(one: JobReturn) -> Outcome:

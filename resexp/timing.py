@@ -34,6 +34,10 @@ class Timing:
         """Seconds of this stretch of work."""
         return time.monotonic() - self.began
 
+    def leave_out(self, seconds: float) -> None:
+        """Time in which the row in progress was not trained."""
+        self.row_began += seconds
+
     def start_row(self, iteration: int) -> None:
         """Training goes on behind `iteration`."""
         self.row_began, self.row_iteration = time.monotonic(), iteration

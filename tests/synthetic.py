@@ -91,7 +91,7 @@ def make_rows(
         level = plateau * 0.3 + final * 0.7 if phase == 1 else final
         if phase == 0:
             level = plateau + (0.88 - plateau) * math.exp(-at / (0.04 * total)) + plateau * 0.25 * (0.5 - at / total)
-        here = final if noise == 0 and at > total - total / 16 else level
+        here = final if at > total - total / 16 else level
         spread = noise * math.sqrt(here * (1 - here) / (every * recipe["batch_size"])) * 2
         train = min(1.0, max(0.0, here + draw.gauss(0, 1) * spread))
         end = at == total
@@ -102,9 +102,7 @@ def make_rows(
         clean = final * 0.9 if end or at in drops else None
         epoch, loss = at * recipe["batch_size"] / 50_000, -math.log(1 - min(train, 0.99))
         rate = recipe["lr"] * recipe["drop_factor"] ** phase
-        rows.append(
-            history.Row(at, epoch, rate, loss, train, 1.0 if tested else None, test if tested else None, 1.0, clean)
-        )
+        rows.append(history.Row(at, epoch, rate, loss, train, 1.0, test if tested else None, 1.0, clean))
     return rows
 
 
@@ -115,7 +113,7 @@ def write_run(run: Run, result: dict[str, Any], rows: list[history.Row], state: 
     text = history.write(rows)
     run.history_file.write_text(text)
     layers = result["model"]["depth"]
-    stretch = {
+    stretch: dict[str, Any] = {
         "from": 0,
         "to": rows[-1].iteration,
         "seconds": 30.0 * layers,
@@ -135,7 +133,7 @@ def write_run(run: Run, result: dict[str, Any], rows: list[history.Row], state: 
         "dirty": False,
     }
     data = {"name": result["data"]["name"], "digest": "d", "classes": 10, "train_images": 50_000, "test_images": 10_000}
-    content = {
+    content: dict[str, Any] = {
         "state": state,
         "iteration": rows[-1].iteration,
         "iterations": result["recipe"]["iterations"],

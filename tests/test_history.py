@@ -94,6 +94,12 @@ def test_a_damaged_row_is_named_and_left_out(damage: str, tmp_path: Path) -> Non
     assert problem.endswith(") and left out")
 
 
+@pytest.mark.parametrize("iteration", [0, -100])
+def test_a_history_starts_behind_iteration_0(iteration: int) -> None:
+    found, problems = parse(write([Row(iteration, 0.5, 0.1, 2.0, 0.8)]), "history.csv")
+    assert (found, len(problems)) == ([], 1)
+
+
 def test_bytes_that_are_no_text_damage_only_their_row(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
     rows = curve(0.9, 0.8, 0.7)

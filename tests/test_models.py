@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.datasets import CIFAR10
@@ -70,6 +70,8 @@ def test_depth_counts_the_weighted_layers(depth: int) -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(-10, 60))
+@example(2)
+@example(-4)
 def test_only_depths_of_6n_plus_2_can_be_built(depth: int) -> None:
     if depth in range(8, 61, 6):
         assert on_meta(depth).depth == depth
@@ -126,6 +128,12 @@ def test_a_residual_block_adds_before_the_last_relu() -> None:
     block = Block(4, 4, 1, True, "A", "batch")
     x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(0))
     assert torch.equal(block(x), (block.branch(x) + x).relu())
+
+
+def test_a_branch_is_convolution_norm_relu_convolution_norm() -> None:
+    block = Block(4, 4, 1, True, "A", "batch")
+    x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(block.branch(x), block.norm2(block.conv2(block.norm1(block.conv1(x)).relu())))
 
 
 def test_option_a_takes_every_second_pixel_and_puts_new_channels_half_in_front_and_half_behind() -> None:

@@ -1,0 +1,111 @@
+"""A folder of runs -> figures, tables and one page. No torch, and matplotlib only to draw."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from resexp.config import explain, require
+from resexp.errors import UserError
+from resexp.files import replacing
+from resexp.report import tables
+from resexp.report.captions import data_words, recipe_words
+from resexp.report.curves import figure1, figure6
+from resexp.report.page import render
+from resexp.report.sections import GroupPage
+from resexp.study import Group, load_study
+from resexp.verdict import judge
+from resexp.wording import sentence
+
+log = logging.getLogger("resexp")
+
+
+@dataclass
+class ReportSettings:
+    """Root of `resexp report`. `margin` is in percentage points."""
+
+    runs: str
+    out: str
+    margin: float
+    paper_points: bool
+
+    def __post_init__(self) -> None:
+        require(0 <= self.margin <= 100, "margin", self.margin, "percentage points from 0 to 100")
+
+
+@dataclass
+class Report:
+    """What was written, and what it says of each group."""
+
+    sections: list[str] = field(default_factory=list[str])
+    """For each group what it is, its verdict and its short table, as text."""
+    files: list[Path] = field(default_factory=list[Path])
+    problems: list[str] = field(default_factory=list[str])
+
+
+def write_report(runs: Path, out: Path, margin: float = 0.005, paper_points: bool = False) -> Report:
+    """Write figures, tables and index.html to `out`; `margin` is a fraction. Only `out` is written to.
+
+    Raises UserError where there are no runs, or `out` cannot be written.
+    """
+    study = load_study(runs)
+    if not study.groups:
+        hint = f" ({len(study.problems)} could not be read: {study.problems[0]})" if study.problems else ""
+        remedy = "train some with resexp train, or name their folder with runs=PATH"
+        raise UserError(f"runs={runs}: no runs there{hint}; {remedy}")
+    report = Report(problems=study.problems)
+    pages = [_write_group(group, runs, out, margin, paper_points, report) for group in study.groups]
+    index = out / "index.html"
+    _write(index, render(pages, study.problems, runs).encode())
+    report.files.insert(0, index)
+    return report
+
+
+def _write_group(group: Group, runs: Path, out: Path, margin: float, paper_points: bool, report: Report) -> GroupPage:
+    """The files of one group."""
+    from resexp.report.figures import draw, draw_panels
+
+    folder = out / group.data / group.recipe
+    verdict = judge(group, margin)
+    page = GroupPage(group, verdict, sentence(group, verdict), margin, {}, {}, runs)
+    files = {
+        "table.md": tables.markdown(group).encode(),
+        "final.csv": tables.final_csv(group).encode(),
+        "curves.csv": tables.curves_csv(group).encode(),
+    }
+    for plate in filter(None, (figure1(group), figure6(group, paper_points))):
+        page.plates[plate.name] = plate
+        page.panels[plate.name] = draw_panels(plate, page.anchor)
+        files[f"{plate.name}.png"], files[f"{plate.name}.svg"] = draw(plate)
+    for name, content in sorted(files.items()):
+        _write(folder / name, content)
+        report.files.append(folder / name)
+    heading = f"{data_words(group)}; {recipe_words(group)}"
+    report.sections.append(f"{heading}\n{page.sentence}\n\n{tables.short(group)}\n")
+    return page
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            file.write(content)
+    except OSError as error:
+        raise UserError(f"out: cannot write {path} ({error.strerror}); choose a folder with out=PATH") from error
+
+
+def task(cfg: DictConfig) -> None:
+    """`resexp report`: write the report; print verdicts, tables and the files. Raises UserError for wrong settings."""
+    try:
+        settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ReportSettings), cfg))
+    except OmegaConfBaseException as error:
+        raise UserError(explain(error)) from error
+    assert isinstance(settings, ReportSettings)
+    report = write_report(Path(settings.runs), Path(settings.out), settings.margin / 100, settings.paper_points)
+    for problem in report.problems:
+        log.warning("%s", problem)
+    print("\n".join(report.sections))
+    for path in report.files:
+        print(path)

@@ -4,12 +4,12 @@ from resexp import paper
 from resexp.study import Group, StudyRun, title
 from resexp.wording import listed, plural
 
-DATA_NAMES = {"cifar10": "CIFAR-10", "shapes": "embedded shapes", "folder": "own images"}
+DATA_NAMES: dict[str, str] = {"cifar10": "CIFAR-10", "shapes": "embedded shapes", "folder": "own images"}
 
 
 def data_name(group: Group) -> str:
     """The data set's name for a title."""
-    name = group.data_settings["name"]
+    name = str(group.data_settings["name"])
     return DATA_NAMES.get(name, name)
 
 
@@ -19,8 +19,10 @@ def data_words(group: Group) -> str:
     if paper.is_papers_data(settings):
         held_out = settings.get("validation", 0)
         return "CIFAR-10" + (f" ({held_out:,} training images held out)" if held_out else "")
-    what = {"shapes": "embedded data set, ", "cifar10": "part of the training set, "}.get(settings["name"], "")
-    return f"data {group.data} ({what}not {'the paper’s ' if settings['name'] == 'cifar10' else ''}CIFAR-10)"
+    if settings["name"] == "cifar10":
+        return f"CIFAR-10 with other settings than the paper's ({group.data})"
+    kind = {"shapes": "embedded data set", "folder": "own images"}.get(settings["name"], "data set")
+    return f"{kind} {group.data}, not CIFAR-10"
 
 
 def recipe_words(group: Group) -> str:
@@ -54,7 +56,9 @@ def comparison_words(group: Group) -> str:
     """Whether the paper's numbers stand beside ours, and if not, why."""
     if group.is_papers:
         return "Paper: test error from its table 6; what is marked digitised was measured from its figure 6."
-    return f"Not compared with the paper: {data_words(group)}; {recipe_words(group)}."
+    data = [] if paper.is_papers_data(group.data_settings) else [data_words(group)]
+    recipe = [] if paper.is_papers_recipe(group.recipe_settings) else [recipe_words(group)]
+    return f"Not compared with the paper's numbers: {'; '.join(data + recipe)}."
 
 
 def caption(
@@ -69,7 +73,7 @@ def caption(
     setting = f"{data_words(group)}; {recipe_words(group)}; {seed_words(runs)}."
     parts = [setting[0].upper() + setting[1:], training_words(step)]
     if group.recipe_settings["drops"]:
-        parts.append("Vertical lines: the learning rate drops.")
+        parts.append("Vertical lines: drops of the learning rate.")
     if high:
         ends = [f"{title(name)} {kind} {100 * end:.1f}%" for name, kind, end in high]
         parts.append(f"Off the scale: {listed(ends)}.")

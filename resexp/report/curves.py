@@ -1,4 +1,4 @@
-"""A group of runs -> the plates to draw: which curves stand in which panel. Errors are fractions. No matplotlib here."""
+"""A group of runs -> the plates to draw: which curves stand in which panel. Errors are fractions; no matplotlib."""
 
 import statistics
 from collections import defaultdict
@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from resexp import history, paper
 from resexp.report import captions
 from resexp.study import Group, Network, StudyRun, title
-from resexp.verdict import PLAIN
+from resexp.verdict import PLAIN, RESIDUAL
+from resexp.wording import listed
 
 TRAIN, TEST = "train", "test"
 FIGURE_OF = {TRAIN: "running_error", TEST: "test_error"}
 POINTS = 64
 """A drawn training curve has at most about so many points, each the mean over the iterations between two of them."""
 
-TOPS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+TOPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 PAPERS_TOP = 0.2
 
 Points = list[tuple[int, float]]
@@ -27,6 +28,7 @@ class Curve:
     network: str
     kind: str
     label: str
+    dashed: bool
     seeds: list[Points]
     mean: Points
     end: float
@@ -38,7 +40,6 @@ class Panel:
     """Curves that share axes; `points` are the paper's, as (network, kind, iteration, error)."""
 
     title: str
-    axis: str
     curves: list[Curve]
     points: list[tuple[str, str, int, float]] = field(default_factory=list[tuple[str, str, int, float]])
 
@@ -56,11 +57,10 @@ class Plate:
     iterations: int
     drops: list[int]
 
-    @property
-    def alt(self) -> str:
-        """What the figure shows, for those who do not see it."""
-        ends = [f"{title(c.network)} {c.kind} {100 * c.end:.1f}%" for panel in self.panels for c in panel.curves]
-        return f"{self.title}. Error against iteration; the curves end at: {', '.join(ends)}."
+    def alt_of(self, panel: Panel) -> str:
+        """What a panel shows, for those who do not see it."""
+        ends = [f"{title(curve.network)} {curve.kind} {100 * curve.end:.1f}%" for curve in panel.curves]
+        return f"Error against iteration; the curves end at {', '.join(ends)}." if ends else "No finished run."
 
 
 def row_step(group: Group) -> int:
@@ -94,7 +94,7 @@ def _mean(seeds: list[Points]) -> Points:
     return [(iteration, statistics.fmean(found)) for iteration, found in sorted(at.items()) if len(found) == len(seeds)]
 
 
-def _curve(group: Group, network: Network, kind: str, label: str) -> Curve | None:
+def _curve(group: Group, network: Network, kind: str, label: str, dashed: bool = False) -> Curve | None:
     step = row_step(group)
     runs = network.finished
     seeds = [_training_points(run, step) if kind == TRAIN else _test_points(run.rows) for run in runs]
@@ -102,28 +102,31 @@ def _curve(group: Group, network: Network, kind: str, label: str) -> Curve | Non
     end = network.mean(FIGURE_OF[kind])
     if not mean:
         return None
-    return Curve(network.name, kind, label, seeds if len(seeds) > 1 else [], mean, mean[-1][1] if end is None else end)
+    thin = seeds if len(seeds) > 1 else []
+    return Curve(network.name, kind, label, dashed, thin, mean, mean[-1][1] if end is None else end)
 
 
 def top(group: Group) -> float:
-    """Upper end of the error axis: the paper's, or room for every network that trained."""
+    """Upper end of the error axis: the paper's, or room for the networks of the verdict and all that trained."""
     if group.is_papers:
         return PAPERS_TOP
     ends: list[float] = []
     for network in group.networks:
-        if any(run.trained for run in network.finished):
+        if network.name in (*PLAIN, *RESIDUAL) or all(run.trained for run in network.finished):
             ends += [end for figure in FIGURE_OF.values() if (end := network.mean(figure)) is not None]
-    need = 1.25 * max(ends, default=1.0)
+    need = 1.5 * max(ends, default=1.0)
     return next((limit for limit in TOPS if limit >= need), 1.0)
 
 
 def _plate(group: Group, name: str, heading: str, panels: list[Panel], missing: list[str]) -> Plate:
     drawn = [curve for panel in panels for curve in panel.curves]
     limit = top(group)
-    high = [(curve.network, curve.kind, curve.end) for curve in drawn if curve.end > limit]
+    high = [(curve.network, curve.kind, curve.end) for curve in drawn if curve.mean[-1][1] > limit]
     runs = {curve.network: network.finished for curve in drawn if (network := group.network(curve.network))}
-    caption = captions.caption(group, list(runs.values()), row_step(group), missing, high, any(p.points for p in panels))
-    return Plate(name, heading, panels, caption, limit, group.iterations, group.recipe_settings["drops"])
+    points = any(panel.points for panel in panels)
+    caption = captions.caption(group, list(runs.values()), row_step(group), missing, high, points)
+    key = "Dashed: training error; solid: test error. " if any(curve.dashed for curve in drawn) else ""
+    return Plate(name, heading, panels, key + caption, limit, group.iterations, group.recipe_settings["drops"])
 
 
 def figure1(group: Group) -> Plate | None:
@@ -131,29 +134,30 @@ def figure1(group: Group) -> Plate | None:
     networks = [network for name in PLAIN if (network := group.network(name)) and network.finished]
     missing = [name for name in PLAIN if name not in {network.name for network in networks}]
     panels: list[Panel] = []
-    for kind, heading in ((TRAIN, "Training error"), (TEST, "Test error")):
+    for kind, heading in ((TRAIN, "Training error (%)"), (TEST, "Test error (%)")):
         curves = [_curve(group, network, kind, network.title) for network in networks]
-        panels.append(Panel(heading, f"{heading.lower()} (%)", [curve for curve in curves if curve]))
+        panels.append(Panel(heading, [curve for curve in curves if curve]))
     if not networks:
         return None
-    heading = f"Plain networks of 20 and 56 layers, {captions.data_name(group)}"
+    depths = listed([str(network.model["depth"]) for network in networks])
+    heading = f"Plain networks of {depths} layers, {captions.data_name(group)}"
     return _plate(group, "figure1", heading, panels, missing)
 
 
 def figure6(group: Group, paper_points: bool = False) -> Plate | None:
     """Plain networks beside residual ones, training and test error. None where no network is finished."""
     panels: list[Panel] = []
-    for residual, heading in ((False, "Plain"), (True, "Residual")):
+    for residual, heading in ((False, "Plain networks: error (%)"), (True, "Residual networks: error (%)")):
         curves: list[Curve] = []
         points: list[tuple[str, str, int, float]] = []
         for network in group.networks:
             if network.model["residual"] != residual or not network.finished:
                 continue
             depth = network.name.removeprefix("resnet" if residual else "plain")
-            found = [_curve(group, network, kind, f"{depth} {kind}") for kind in (TRAIN, TEST)]
+            found = [_curve(group, network, kind, f"{depth} {kind}", kind == TRAIN) for kind in (TRAIN, TEST)]
             curves += [curve for curve in found if curve]
             points += _papers_points(network) if paper_points and group.is_papers else []
-        panels.append(Panel(heading, "error (%)", curves, points))
+        panels.append(Panel(heading, curves, points))
     if not any(panel.curves for panel in panels):
         return None
     missing = [network.name for network in group.networks if not network.finished]
@@ -170,5 +174,7 @@ def _papers_points(network: Network) -> list[tuple[str, str, int, float]]:
         (TEST, 30_000, paper.TEST_ERROR_30K),
     )
     return [
-        (network.name, kind, at, table[name].error) for kind, at, table in tables if name in table and not table[name].bound
+        (network.name, kind, at, table[name].error)
+        for kind, at, table in tables
+        if name in table and not table[name].bound
     ]

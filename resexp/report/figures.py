@@ -13,11 +13,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, HEIGHT = 9.6, 5.0
 PANEL_WIDTH, PANEL_HEIGHT = 4.8, 3.7
+HEIGHT = 5.0
+LEFT = 0.34
+"""Inches left of the axes, for their numbers."""
 DPI = 150
 LABEL_GAP = 0.047
 """Smallest distance of two labels, as a part of the panel's height."""
+LABEL_START = 1.07
+"""Where labels begin, in widths of the axes."""
+LONGEST_LABEL = 24
+
+TICKS = (1, 2, 5, 10, 20)
+"""Distances of ticks on the error axis, in percent."""
 
 RC: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -52,7 +60,8 @@ def _settings(salt: str) -> Generator[None, None, None]:
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(RC | {"svg.hashsalt": salt})
+        settings: Any = RC | {"svg.hashsalt": salt}
+        matplotlib.rcParams.update(settings)
         yield
 
 
@@ -61,11 +70,12 @@ def draw(plate: Plate) -> tuple[bytes, bytes]:
     from matplotlib.figure import Figure
 
     with _settings(plate.name):
-        figure = Figure(figsize=(WIDTH, HEIGHT))
-        figure.text(0.06, 0.955, plate.title, fontsize=13, fontweight="bold")
-        figure.text(0.06, 0.125, textwrap.fill(plate.caption, 132), fontsize=8, color=MUTED, va="top", linespacing=1.4)
+        figure = Figure(figsize=(PANEL_WIDTH * len(plate.panels), HEIGHT))
+        left, width = LEFT / figure.get_figwidth(), _axes_width(plate) / figure.get_figwidth()
+        figure.text(left, 0.955, plate.title, fontsize=13, fontweight="bold")
+        figure.text(left, 0.125, textwrap.fill(plate.caption, 150), fontsize=8, color=MUTED, va="top", linespacing=1.4)
         for number, panel in enumerate(plate.panels):
-            axes = figure.add_axes((0.06 + 0.48 * number, 0.235, 0.365, 0.635))
+            axes = figure.add_axes((left + number / len(plate.panels), 0.235, width, 0.635))
             _draw_panel(axes, panel, plate)
         return _save(figure, "png"), _save(figure, "svg")
 
@@ -78,9 +88,22 @@ def draw_panels(plate: Plate, salt: str) -> list[str]:
     for number, panel in enumerate(plate.panels):
         with _settings(f"{salt} {plate.name} {number}"):
             figure = Figure(figsize=(PANEL_WIDTH, PANEL_HEIGHT))
-            _draw_panel(figure.add_axes((0.115, 0.135, 0.72, 0.775)), panel, plate)
+            place = (LEFT / PANEL_WIDTH, 0.135, _axes_width(plate) / PANEL_WIDTH, 0.775)
+            _draw_panel(figure.add_axes(place), panel, plate)
             drawn.append(_save(figure, "svg").decode())
     return drawn
+
+
+def _axes_width(plate: Plate) -> float:
+    """Inches that the labels at the ends of the curves leave to the axes."""
+    longest = max(len(_label(curve, plate)) for panel in plate.panels for curve in panel.curves)
+    return (PANEL_WIDTH - LEFT - 0.075 * max(longest, 8)) / LABEL_START
+
+
+def _label(curve: Curve, plate: Plate) -> str:
+    """Its name, shortened if need be, and an arrow if it ends above the axes."""
+    short = curve.label if len(curve.label) <= LONGEST_LABEL else f"{curve.label[: LONGEST_LABEL - 1]}…"
+    return f"{short} ↑" if curve.mean[-1][1] > plate.top else short
 
 
 def _save(figure: "Figure", kind: str) -> bytes:
@@ -92,20 +115,21 @@ def _save(figure: "Figure", kind: str) -> bytes:
 
 def _draw_panel(axes: "Axes", panel: Panel, plate: Plate) -> None:
     styles = styles_of(sorted({curve.network for other in plate.panels for curve in other.curves}))
+    step = next(step for step in TICKS if 100 * plate.top / step <= 6)
     axes.set_title(panel.title, pad=9)
     axes.set_xlim(0, plate.iterations)
     axes.set_ylim(0, 100 * plate.top)
     quarters = [round(plate.iterations * part / 4) for part in range(5)]
     axes.set_xticks(quarters, [f"{at:,}" for at in quarters])
     axes.set_xlabel("iteration")
-    axes.set_ylabel(panel.axis)
+    axes.set_yticks([step * number for number in range(100) if step * number <= 100 * plate.top + 1e-9])
     axes.grid(axis="y")
     axes.set_axisbelow(True)
     for drop in plate.drops:
         if drop < plate.iterations:
             axes.axvline(drop, color=GRID, linewidth=0.8, zorder=0.5)
     for curve in panel.curves:
-        _draw_curve(axes, curve, styles[curve.network])
+        _draw_curve(axes, curve, styles[curve.network], 100 * plate.top)
     for network, kind, at, error in panel.points:
         style = styles[network]
         size = 5.5 if kind == TRAIN else 6.5
@@ -116,16 +140,17 @@ def _draw_panel(axes: "Axes", panel: Panel, plate: Plate) -> None:
         axes.text(0.5, 0.5, "no finished run", transform=axes.transAxes, ha="center", color=MUTED)
 
 
-def _draw_curve(axes: "Axes", curve: Curve, style: Style) -> None:
-    dashes = (3.2, 1.4) if curve.kind == TRAIN and " " in curve.label else (1, 0)
+def _draw_curve(axes: "Axes", curve: Curve, style: Style, top: float) -> None:
+    dashes = (3.2, 1.4) if curve.dashed else (1, 0)
     for points in curve.seeds:
         x, y = zip(*points, strict=True)
-        line = axes.plot(x, [100 * error for error in y], color=style.color, linewidth=0.5, alpha=0.4, zorder=2)
+        line = axes.plot(x, [100 * error for error in y], color=style.color, linewidth=0.5, alpha=0.3, zorder=2)
         line[0].set_solid_joinstyle("round")
     x, y = zip(*curve.mean, strict=True)
     percent = [100 * error for error in y]
     axes.plot(x, percent, color=style.color, linewidth=style.width, dashes=dashes, dash_capstyle="butt", zorder=3)
-    axes.plot(x[-1:], percent[-1:], style.marker, color=style.color, ms=4.2, mew=0, clip_on=percent[-1] > 100, zorder=4)
+    if percent[-1] <= top:
+        axes.plot(x[-1:], percent[-1:], style.marker, color=style.color, ms=4.2, mew=0, clip_on=False, zorder=4)
 
 
 def spread(wanted: list[float], gap: float) -> list[float]:
@@ -162,6 +187,5 @@ def _label_ends(axes: "Axes", curves: list[Curve], styles: dict[str, Style], pla
         x = [1.012, 1.03, 1.05, 1.062]
         y = [end, end, place, place]
         axes.plot(x, y, transform=axes.transAxes, color=color, linewidth=0.6, clip_on=False)
-        off = curve.mean[-1][1] > plate.top
-        text = f"{curve.label} ↑" if off else curve.label
-        axes.text(1.07, place, text, transform=axes.transAxes, color=color, fontsize=8.5, va="center_baseline")
+        text = _label(curve, plate)
+        axes.text(LABEL_START, place, text, transform=axes.transAxes, color=color, fontsize=8.5, va="center_baseline")

@@ -1,6 +1,5 @@
 """What each iteration sees: which images, in which order, cropped and flipped how, with which pixels."""
 
-from itertools import count
 from typing import NamedTuple
 
 import pytest
@@ -151,10 +150,3 @@ def test_the_mean_image_is_exact(images: int) -> None:
         total = sum(source.images[:, channel, row, column].tolist())
         assert mean[channel, row, column].item() == torch.tensor(total / images).item()
     assert mean.shape == (3, 2, 2)
-
-
-def test_the_images_of_a_seed_do_not_depend_on_where_one_starts() -> None:
-    whole, resumed = Stream(7, 10, 4, 4, True, CPU), Stream(7, 10, 4, 4, True, CPU)
-    expected = [whole.batch(iteration) for iteration in range(1, 13)]
-    for iteration, batch in zip(count(9), expected[8:], strict=False):
-        assert torch.equal(resumed.batch(iteration), batch)

@@ -1,0 +1,210 @@
+"""The parts of a group's page, each a function from what is known to HTML. A new part is a new line in `SECTIONS`."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from resexp.report import captions, tables
+from resexp.report.curves import Plate
+from resexp.report.style import VARIABLES
+from resexp.study import Group, StudyRun
+from resexp.verdict import Contrast, Verdict
+from resexp.wording import ABSENT, interval_text, listed, plural, points
+
+VERSIONS = ("torch", "cuda", "cudnn", "python")
+
+
+@dataclass(frozen=True)
+class GroupPage:
+    """All that the sections of a group may show. `panels` are the SVG texts of each plate."""
+
+    group: Group
+    verdict: Verdict
+    sentence: str
+    margin: float
+    plates: dict[str, Plate]
+    panels: dict[str, list[str]]
+    runs: Path
+
+    @property
+    def anchor(self) -> str:
+        """Its name within the page."""
+        return re.sub(r"[^a-z0-9]+", "-", f"{self.group.data} {self.group.recipe}".lower())
+
+
+def table(heading: list[str], rows: list[list[str]], text: set[int], caption: str, long: int = -1) -> str:
+    """A table that scrolls by itself where the page is narrow; the columns in `text` stand left."""
+
+    def kind(number: int) -> str:
+        names = [*(["text"] if number in text else []), *(["long"] if number == long else [])]
+        return f' class="{" ".join(names)}"' if names else ""
+
+    head = "".join(f'<th scope="col"{kind(number)}>{escape(cell)}</th>' for number, cell in enumerate(heading))
+    body = "".join(
+        f'<tr><th scope="row" class="text">{escape(first)}</th>'
+        + "".join(f"<td{kind(number)}>{escape(cell)}</td>" for number, cell in enumerate(rest, start=1))
+        + "</tr>\n"
+        for first, *rest in rows
+    )
+    label = escape(caption)
+    return (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table><caption>{label}</caption>\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n"
+    )
+
+
+def asked(page: GroupPage) -> str:
+    """The question, and what was run to answer it."""
+    group = page.group
+    names = listed([network.title for network in group.networks])
+    seeds = sorted({run.seed for network in group.networks for run in network.runs})
+    return (
+        "<p>Does a plain network get worse on its own training set when it is made deeper, and a residual network of "
+        "the same layers not? Networks of one depth and seed start from the same weights, and all networks of a seed "
+        "see the same images in the same order.</p>\n"
+        f"<p>Networks: {escape(names)}. {plural(len(seeds), 'seed')}: {', '.join(map(str, seeds))}.</p>\n"
+    )
+
+
+def answer(page: GroupPage) -> str:
+    """The verdict in words, and its three contrasts."""
+
+    def row(contrast: Contrast) -> list[str]:
+        difference = points(contrast) if contrast.seeds else ABSENT
+        return [contrast.name, contrast.word, difference, interval_text(contrast) or ABSENT, str(contrast.seeds)]
+
+    heading = ["contrast", "degradation", "difference, points", "95% interval", "shared seeds"]
+    caption = "Final running training error, deep minus shallow"
+    return (
+        f'<p class="verdict">{escape(page.sentence)}</p>\n'
+        + table(heading, [row(contrast) for contrast in page.verdict.contrasts], {0, 1}, caption, long=1)
+        + '<p class="small">Observed: the interval lies above 0. Not observed: it lies below '
+        f"+{100 * page.margin:g} points. Undecided: neither. The interval is the two-sided paired t interval over the "
+        "seeds that all networks of a contrast share.</p>\n"
+    )
+
+
+def inline_svg(text: str, prefix: str, alt: str) -> str:
+    """An SVG file as part of a page: its ids made unique, its colours those of the page."""
+    body = text[text.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(r'\bid="', f'id="{prefix}-', body)
+    body = re.sub(r'(href="|url\()#', rf"\1#{prefix}-", body)
+    body = re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", body).replace("xlink:href", "href")
+    for color, variable in VARIABLES.items():
+        body = body.replace(color, f"var({variable})")
+    return body.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1)
+
+
+def drawing(name: str) -> Callable[[GroupPage], str]:
+    """The section of one plate."""
+
+    def section(page: GroupPage) -> str:
+        plate = page.plates.get(name)
+        if plate is None:
+            return '<p class="small">Not drawn: none of its networks has a finished run.</p>\n'
+        alts = [f"{panel.title}. {plate.alt_of(panel)}" for panel in plate.panels]
+        drawn = "".join(
+            inline_svg(svg, f"{page.anchor}-{name}-{number}", alt)
+            for number, (svg, alt) in enumerate(zip(page.panels[name], alts, strict=True))
+        )
+        return (
+            f'<figure><div class="panels">\n{drawn}</div>\n<figcaption>{escape(plate.caption)}</figcaption></figure>\n'
+        )
+
+    return section
+
+
+def numbers(page: GroupPage) -> str:
+    """The table of networks."""
+    columns = tables.columns(page.group)
+    rows = [list(cells) for cells in zip(*(column.cells for column in columns), strict=True)]
+    text = {number for number, column in enumerate(columns) if column.text}
+    heading = [column.heading for column in columns]
+    caption = "Each network at the end of training"
+    return table(heading, rows, text, caption) + f'<p class="small">{escape(tables.notes(page.group))}</p>\n'
+
+
+def conditions(page: GroupPage) -> str:
+    """Hardware, versions, commit and time, from the stretches of work that the runs recorded."""
+    found: dict[tuple[str, ...], list[float]] = {}
+    for network in page.group.networks:
+        for run in network.runs:
+            for stretch in run.record.stretches:
+                found.setdefault(_execution(stretch), []).append(float(stretch.get("seconds", 0.0)))
+    rows = [[*key, str(len(seconds)), f"{sum(seconds) / 3600:.2f}"] for key, seconds in sorted(found.items())]
+    heading = ["device", "arithmetic", "versions", "commit", "stretches of work", "hours"]
+    done = table(heading, rows, {0, 1, 2, 3}, "What the runs were executed on", long=2) if rows else ""
+    settings = {"data": page.group.data_settings, "recipe": page.group.recipe_settings} | _images(page.group)
+    shown = [
+        [f"{part}.{key}", tables.without_paths(str(value), page.runs)]
+        for part, values in settings.items()
+        for key, value in values.items()
+    ]
+    return (
+        f"{done}<details><summary>Settings of data and recipe</summary>\n"
+        + table(["setting", "value"], shown, {0, 1}, "Settings that decide the result")
+        + "</details>\n"
+    )
+
+
+def _images(group: Group) -> dict[str, dict[str, Any]]:
+    runs = [run for network in group.networks for run in network.runs if run.record.data]
+    keys = ("train_images", "test_images", "classes", "digest")
+    return {"images": {key: runs[0].record.data[key] for key in keys if key in runs[0].record.data}} if runs else {}
+
+
+def _execution(stretch: dict[str, Any]) -> tuple[str, ...]:
+    """Device, arithmetic, versions and commit of a stretch of work, as a person reads them."""
+
+    def told(key: str) -> str:
+        return f"{key} {stretch[key]}" if stretch.get(key) else ""
+
+    device = " ".join(str(stretch[key]) for key in ("device_name", "device") if stretch.get(key))
+    threads = f"{stretch['threads']} threads" if stretch.get("threads") else ""
+    exact = "deterministic" if stretch.get("deterministic") else ""
+    how = [str(stretch.get("precision") or ""), str(stretch.get("engine") or ""), threads, exact]
+    changed = {True: " with changes", False: ""}.get(bool(stretch.get("dirty")), "")
+    commit = str(stretch.get("commit") or "")[:10]
+    return (
+        device or ABSENT,
+        ", ".join(filter(None, how)) or ABSENT,
+        ", ".join(filter(None, [told("resexp"), *map(told, VERSIONS)])) or ABSENT,
+        commit + changed if commit else ABSENT,
+    )
+
+
+def unfinished(page: GroupPage) -> str:
+    """The runs that do not count, and why."""
+
+    def row(run: StudyRun) -> list[str]:
+        why = tables.without_paths(run.record.error or "", page.runs)
+        return [run.path, run.state, f"{run.reached:,} of {run.iterations:,}", why]
+
+    rows = [row(run) for _, run in page.group.not_counted]
+    if not rows:
+        return "<p>All runs of this study are finished.</p>\n"
+    heading = ["run", "state", "iteration", "error"]
+    return table(heading, rows, {0, 1, 3}, "Runs that are not counted", long=3)
+
+
+SECTIONS: tuple[tuple[str, Callable[[GroupPage], str]], ...] = (
+    ("What was asked", asked),
+    ("What was observed", answer),
+    ("Depth in plain networks", drawing("figure1")),
+    ("Plain against residual", drawing("figure6")),
+    ("Numbers", numbers),
+    ("How it was run", conditions),
+    ("Unfinished and failed runs", unfinished),
+)
+
+
+def setting(page: GroupPage) -> str:
+    """Data set, recipe and seeds in one line."""
+    runs = [network.finished for network in page.group.networks if network.finished]
+    seeds = f"; {captions.seed_words(runs).partition(':')[0]}" if runs else ""
+    return f"{captions.data_words(page.group)}; {captions.recipe_words(page.group)}{seeds}"

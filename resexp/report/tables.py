@@ -1,0 +1,164 @@
+"""The numbers as text: one line a network for people, one row a run for programs."""
+
+import csv
+import io
+import statistics
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from resexp import paper
+from resexp.config import ModelConfig
+from resexp.count import CLASSES, parameters
+from resexp.errors import UserError
+from resexp.report.captions import comparison_words, data_words, recipe_words
+from resexp.study import FIGURES, Group, Network, StudyRun
+from resexp.wording import ABSENT, mean_and_spread
+
+FINAL_COLUMNS = ("network", "seed", *FIGURES, "parameters", "seconds", "device")
+CURVE_COLUMNS = ("network", "seed", "iteration", "learning_rate", "train_error", "test_error", "clean_train_error")
+
+
+def count_parameters(network: Network) -> int | None:
+    """Trainable parameters of a network for its data's classes; None where its settings do not say."""
+    try:
+        model = ModelConfig(**network.model)
+    except (TypeError, UserError):
+        return None
+    classes = network.runs[0].record.data.get("classes")
+    more = classes - CLASSES if isinstance(classes, int) else 0
+    return parameters(model) + (64 * model.width + 1) * more
+
+
+def device_of(run: StudyRun) -> str:
+    """What a run was executed on, in each of its stretches: "NVIDIA H200, bf16"."""
+    kinds = dict.fromkeys(
+        ", ".join(str(stretch[key]) for key in ("device_name", "precision") if stretch.get(key))
+        for stretch in run.record.stretches
+    )
+    return "; ".join(kind for kind in kinds if kind)
+
+
+def minutes(network: Network) -> str:
+    """Minutes of training, mean over seeds."""
+    seconds = [run.record.seconds for run in network.finished]
+    if not seconds or not any(seconds):
+        return ABSENT
+    mean = statistics.fmean(seconds) / 60
+    return f"{mean:.1f}" if mean < 100 else f"{mean:,.0f}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table; `wide` columns are left out where there is little room."""
+
+    heading: str
+    cells: list[str]
+    text: bool = False
+    wide: bool = False
+
+
+def columns(group: Group) -> list[Column]:
+    """The table of a group, with the paper's test error only where data and recipe are the paper's."""
+    networks = group.networks
+    counts = [count_parameters(network) for network in networks]
+    devices = ["; ".join(dict.fromkeys(map(device_of, network.finished))) or ABSENT for network in networks]
+    table = [
+        Column("network", [network.title for network in networks], text=True),
+        Column("parameters", [f"{count:,}" if count else ABSENT for count in counts], wide=True),
+        Column("seeds", [str(len(network.finished)) for network in networks]),
+        Column("test error, %", [mean_and_spread(network, "test_error") for network in networks]),
+        Column("running training error, %", [mean_and_spread(network, "running_error") for network in networks]),
+        Column("clean training error, %", [mean_and_spread(network, "clean_train_error") for network in networks]),
+        Column("minutes", [minutes(network) for network in networks], wide=True),
+        Column("device", devices, text=True, wide=True),
+    ]
+    if group.is_papers:
+        published = [paper.TEST_ERROR.get(paper.network_name(network.model) or "") for network in networks]
+        cells = [str(value) if value else ABSENT for value in published]
+        table.insert(3, Column("paper's test error, %", cells))
+    return table
+
+
+def notes(group: Group) -> str:
+    """What stands below the table."""
+    return (
+        "Ours: the last iteration's test error, mean ± sample standard deviation over seeds; running training error: "
+        "mean over the last sixteenth of iterations, augmented mini-batches in training mode; clean: one pass over the "
+        f"training images as they are, after the last iteration. {comparison_words(group)}"
+    )
+
+
+def markdown(group: Group) -> str:
+    """table.md."""
+    table = columns(group)
+    escaped = [[cell.replace("|", "\\|") for cell in (column.heading, *column.cells)] for column in table]
+    rows = [f"| {' | '.join(cells)} |" for cells in zip(*escaped, strict=True)]
+    rule = f"| {' | '.join('---' if column.text else '---:' for column in table)} |"
+    heading = f"{data_words(group)}; {recipe_words(group)}"
+    return "\n".join([f"### {heading[0].upper()}{heading[1:]}", "", rows[0], rule, *rows[1:], "", notes(group), ""])
+
+
+def short(group: Group) -> str:
+    """The table for a terminal."""
+    kept = [column for column in columns(group) if not column.wide]
+    blocks = [[column.heading, *column.cells] for column in kept]
+    widths = [max(map(len, block)) for block in blocks]
+    sides = ["<" if column.text else ">" for column in kept]
+    shape = list(zip(widths, sides, strict=True))
+    lines = zip(*blocks, strict=True)
+    return "\n".join(
+        "  ".join(f"{cell:{side}{width}}" for cell, (width, side) in zip(line, shape, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _csv(heading: tuple[str, ...], rows: list[list[Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(heading)
+    for row in rows:
+        writer.writerow([f"{value:.8g}" if isinstance(value, float) else value for value in row])
+    return out.getvalue()
+
+
+def final_csv(group: Group) -> str:
+    """final.csv: errors as fractions, a row for each finished run, then a network's mean and sample deviation."""
+    rows: list[list[Any]] = []
+    for network in group.networks:
+        count = count_parameters(network)
+        for run in network.finished:
+            found = [getattr(run.final, figure) for figure in FIGURES]
+            rows.append([network.name, run.seed, *found, count, run.record.seconds, device_of(run)])
+        if network.finished:
+            rows.append([network.name, "mean", *map(network.mean, FIGURES), count, None, None])
+        if len(network.finished) > 1:
+            rows.append([network.name, "std", *map(network.spread, FIGURES), count, None, None])
+    return _csv(FINAL_COLUMNS, rows)
+
+
+def curves_csv(group: Group) -> str:
+    """curves.csv: every row of every finished run, errors as fractions."""
+    rows = [
+        [network.name, run.seed, *(getattr(row, column) for column in CURVE_COLUMNS[2:])]
+        for network in group.networks
+        for run in network.finished
+        for row in run.rows
+    ]
+    return _csv(CURVE_COLUMNS, rows)
+
+
+def without_paths(text: str, runs: PurePath) -> str:
+    """A message for a page: paths below the folder of runs are relative to it, of others only the last part is left."""
+    for prefix in {f"{runs}/", f"{runs.as_posix()}/"}:
+        text = text.replace(prefix, "")
+    words = [_last_part(word) for word in text.split(" ")]
+    return " ".join(words)
+
+
+def _last_part(word: str) -> str:
+    """ "('/home/a/b.csv'" -> "('.../b.csv'"."""
+    start = word.find("/")
+    if start < 0 or (start > 0 and word[start - 1].isalnum()) or word.count("/", start) < 2:
+        return word
+    return f"{word[:start]}.../{word.rstrip('/').rsplit('/', 1)[1]}"

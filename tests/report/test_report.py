@@ -1,0 +1,220 @@
+"""`resexp report` as a whole: its files, its page, what it prints, and what it refuses."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+from synthetic import Synthetic
+
+from resexp.errors import UserError
+from resexp.report import Report, task, write_report
+from resexp.run import FAILED, Run
+
+FILES = ["curves.csv", "figure1.png", "figure1.svg", "figure6.png", "figure6.svg", "final.csv", "table.md"]
+VOID = {"meta", "br", "link", "img", "hr"}
+EVIL = "<script>alert(1)</script> & 'quotes' in /home/me/private/x.py"
+
+
+class Page(HTMLParser):
+    """Every element with its attributes, and whether all are closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two groups; a failed run whose error is hostile; a damaged row; a run that is not what was measured."""
+    folder = tmp_path_factory.mktemp("study")
+    short = Synthetic(folder / "runs", "cifar10", "short32")
+    short.add_all(["plain20", "plain56", "resnet20"], seeds=2)
+    short.add("resnet56", 0, state=FAILED, error=EVIL)
+    damage(short.add("plain32"), lambda text: text.replace("\n300,", "\nbroken,"))
+    damage(short.add("plain44"), lambda text: text.replace("\n300,", "\n301,"))
+    shapes = Synthetic(folder / "runs", "shapes", "quick")
+    for name, train in (("plain20", 0.05), ("plain56", 0.89), ("resnet20", 0.04), ("resnet56", 0.03)):
+        shapes.add(name, 0, train, train + 0.01, noise=0)
+    return folder
+
+
+def damage(run: Run, change: Callable[[str], str]) -> None:
+    run.history_file.write_text(change(run.history_file.read_text()))
+
+
+@pytest.fixture(scope="module")
+def report(folder: Path) -> Report:
+    return write_report(folder / "runs", folder / "out")
+
+
+@pytest.fixture(scope="module")
+def page(report: Report) -> Page:
+    return Page(report.files[0].read_text())
+
+
+def test_every_group_has_its_files(folder: Path, report: Report) -> None:
+    expected = [folder / "out" / "index.html"]
+    for group in ("cifar10/short32", "shapes/quick"):
+        expected += [folder / "out" / group / name for name in FILES]
+    assert report.files == expected
+    assert sorted(path for path in (folder / "out").rglob("*") if path.is_file()) == sorted(expected)
+
+
+def test_the_page_needs_nothing_from_anywhere(report: Report, page: Page) -> None:
+    text = report.files[0].read_text()
+    for _, attributes in page.elements:
+        for name in ("src", "href", "xlink:href", "srcset", "action", "data"):
+            value = attributes.get(name)
+            assert value is None or value.startswith("#")
+    assert not page.all("script")
+    assert not page.all("link")
+    assert "@import" not in text
+    assert "http" not in text
+    assert text.count("url(") == text.count("url(#")
+
+
+def test_the_page_is_well_formed_and_names_its_parts(page: Page) -> None:
+    assert page.open == []
+    assert page.all("html") == [{"lang": "en"}]
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.all("meta")
+    assert len(page.all("title")) == 1
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    known = {f"#{name}" for name in ids}
+    assert {link["href"] for _, link in page.elements if "href" in link} <= known
+    assert {attributes.get("scope") for attributes in page.all("th")} == {"col", "row"}
+
+
+def test_every_figure_has_words_for_those_who_do_not_see_it(page: Page) -> None:
+    figures = page.all("svg")
+    assert len(figures) == 8
+    for figure in figures:
+        assert figure["role"] == "img"
+        assert "curves end at" in (figure["aria-label"] or "")
+
+
+def test_what_comes_from_files_is_escaped_and_paths_are_not_shown(report: Report, page: Page, folder: Path) -> None:
+    text = report.files[0].read_text()
+    assert "<script>" not in text
+    assert "<script>alert(1)</script> & 'quotes' in .../x.py" in page.words
+    assert "/home/me" not in text
+    assert str(folder) not in text
+
+
+def test_the_page_says_what_was_seen_and_what_was_not(page: Page) -> None:
+    assert "2 seeds: plain-56 ends" in page.words
+    assert "plain-56 did not train within 1,500 iterations" in page.words
+    assert "cifar10/short32/resnet56/seed0" in page.words
+    assert "cifar10/short32/plain32/seed0/history.csv: line 4 is damaged" in page.words
+    assert "cifar10/short32/plain44/seed0: history.csv is not what was measured" in page.words
+    assert "NVIDIA H200" in page.words
+    assert "0123456789" in page.words
+
+
+def test_colours_of_figures_follow_the_page(report: Report) -> None:
+    text = report.files[0].read_text()
+    assert "stroke: var(--n" in text
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_runs_are_only_read(folder: Path, report: Report) -> None:
+    """A lock file would be the first trace of writing."""
+    assert report
+    names = {path.name for path in (folder / "runs").rglob("*") if path.is_file()}
+    assert names == {"config.yaml", "run.json", "history.csv"}
+
+
+def test_another_process_writes_the_same_bytes_and_never_imports_torch(folder: Path, report: Report) -> None:
+    program = (
+        "import sys, pathlib, resexp.report as r\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "r.write_report(pathlib.Path('runs'), pathlib.Path('again'))\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    environment = os.environ | {"PYTHONHASHSEED": "7"}
+    subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, check=True, timeout=120)
+    for path in report.files:
+        assert path.read_bytes() == (folder / "again" / path.relative_to(folder / "out")).read_bytes()
+
+
+def test_the_command_prints_verdict_table_and_files(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    short = Synthetic(runs, "cifar10", "short32")
+    short.add("resnet20", 0, 0.04, 0.05, noise=0)
+    damage(short.add("resnet56", 0, 0.029, 0.05, noise=0), lambda text: text.replace("\n300,", "\nx,"))
+    with caplog.at_level(logging.WARNING, "resexp"):
+        task(OmegaConf.create({"runs": str(runs), "out": str(tmp_path / "out"), "margin": 0.5, "paper_points": False}))
+    printed = capsys.readouterr()
+    assert "One seed: resnet-56 ends 1.1 points below resnet-20" in printed.out
+    assert "resnet-56      1           5.00" in printed.out
+    for line in printed.out.splitlines()[-6:]:
+        assert Path(line).exists()
+    assert not (tmp_path / "out" / "cifar10" / "short32" / "figure1.png").exists()
+    assert printed.err == ""
+    (message,) = caplog.messages
+    assert f"{runs}/cifar10/short32/resnet56/seed0/history.csv: line 4 is damaged" in message
+
+
+def test_unfinished_runs_alone_still_make_a_page(runs: Path, tmp_path: Path) -> None:
+    Synthetic(runs, "cifar10", "short32").add("plain20", state=FAILED, error="disk full")
+    report = write_report(runs, tmp_path / "out")
+    words = Page(report.files[0].read_text()).words
+    assert "No verdict" in words
+    assert "disk full" in words
+    assert "none of its networks has a finished run" in words
+
+
+def test_no_runs_is_one_line_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^runs=.*none: no runs there; train some with .* runs=PATH$"):
+        write_report(tmp_path / "none", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_usable_runs_says_why(runs: Path, tmp_path: Path) -> None:
+    run = Synthetic(runs, "cifar10", "short32").add("plain20")
+    run.record_file.write_text("{")
+    with pytest.raises(UserError, match="run.json is damaged"):
+        write_report(runs, tmp_path / "out")
+
+
+def test_a_place_that_cannot_be_written_is_named(runs: Path, tmp_path: Path) -> None:
+    Synthetic(runs, "cifar10", "short32").add("resnet20")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"^out: cannot write .*out=PATH"):
+        write_report(runs, tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("margin", -1), ("margin", "much"), ("margin", 101), ("paper_points", "x"), ("outt", "x")]
+)
+def test_a_wrong_setting_is_named(setting: str, value: object) -> None:
+    defaults = {"runs": "runs", "out": "report", "margin": 0.5, "paper_points": False}
+    with pytest.raises(UserError, match=setting):
+        task(OmegaConf.create(defaults | {setting: value}))
