@@ -68,9 +68,9 @@ def parse(text: str, source: str) -> tuple[list[Row], list[str]]:
             problems.append(f"{source}: line {number} is damaged ({error}) and left out")
             continue
         before = rows[-2].iteration if len(rows) > 1 else 0
-        if rows and before < row.iteration <= rows[-1].iteration:
+        if rows and before < row.iteration < rows[-1].iteration:
             problems.append(f"{source}: iteration {rows.pop().iteration} stands before {row.iteration} and is left out")
-        elif rows and row.iteration <= before:
+        elif rows and row.iteration <= rows[-1].iteration:
             problems.append(f"{source}: line {number} is damaged (iteration {row.iteration}) and left out")
             continue
         rows.append(row)
