@@ -109,12 +109,14 @@ class ShapesConfig(DataConfig):
     train_images: int
     test_images: int
     noise: float
+    hint: float
 
     def __post_init__(self) -> None:
         require(self.image_size >= 8, "data.image_size", self.image_size, "must be 8 or more pixels")
         require(self.train_images >= 10, "data.train_images", self.train_images, "must be 10 or more")
         require(self.test_images >= 10, "data.test_images", self.test_images, "must be 10 or more")
         require(0 <= self.noise <= 1, "data.noise", self.noise, "a standard deviation from 0 to 1")
+        require(0 <= self.hint <= 1, "data.hint", self.hint, "from 0 to 1")
 
 
 DATA_CONFIGS: dict[str, type[DataConfig]] = {"cifar10": Cifar10Config, "folder": FolderConfig, "shapes": ShapesConfig}
@@ -219,7 +221,8 @@ class TrainSettings:
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2147483647")
         check_device(self.device, self.precision)
-        require(self.engine in ("auto", "eager"), "engine", self.engine, "choose auto or eager")
+        engines = ("auto", "eager", "compile", "graph")
+        require(self.engine in engines, "engine", self.engine, "choose auto, eager, compile or graph")
         require(self.threads >= 0, "threads", self.threads, "0 (all cores) or more")
         require(self.checkpoint_seconds >= 0, "checkpoint_seconds", self.checkpoint_seconds, "must be 0 or more")
 

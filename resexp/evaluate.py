@@ -31,7 +31,8 @@ def evaluate(network: nn.Module, images: Images, execution: Execution) -> tuple[
     wrong = torch.zeros((), dtype=torch.int64, device=execution.device)
     for first in range(0, len(images), size):
         batch, labels = images.plain(first, size)
-        with execution.autocast():
+        # Compiling is for training: an evaluation is not worth variants of its own.
+        with execution.autocast(), torch.compiler.set_stance("force_eager"):
             scores = network(batch).float()
         loss += functional.cross_entropy(scores, labels, reduction="sum")
         wrong += (scores.argmax(1) != labels).sum()

@@ -29,12 +29,12 @@ class Recorder:
         self.progress = Progress(name, trainer.iteration, recipe.iterations, position)
         self.saved = time.monotonic()
 
-    def begin(self, execution: Execution, data: Dataset) -> None:
+    def begin(self, execution: Execution, data: Dataset, engine: str) -> None:
         """Note in run.json who goes on from here, on what, with which versions and images."""
         record, at = self.record, self.trainer.iteration
         how = {
             **execution.describe(),
-            "engine": "eager",
+            "engine": engine,
             "deterministic": self.config.deterministic,
             "resexp": __version__,
         }

@@ -1,6 +1,5 @@
 """Runs on disk -> groups of one data set and one recipe -> networks x seeds. Errors are fractions. No torch here."""
 
-import csv
 import re
 import statistics
 from dataclasses import dataclass, field
@@ -159,7 +158,7 @@ def load_study(folder: Path) -> Study:
     for run in find_runs(folder):
         try:
             found = _load_run(run, folder, study.problems)
-        except (UserError, OSError, csv.Error) as error:
+        except (UserError, OSError) as error:
             told = str(error) if str(run) in str(error) else f"{run}: {error}"
             study.problems.append(f"{_one_line(told)}; the run is left out")
             continue

@@ -10,6 +10,7 @@ from resexp import checkpoint
 from resexp.config import Config
 from resexp.data import Dataset, load
 from resexp.device import prepare
+from resexp.engine import choose
 from resexp.errors import Interrupted, UserError
 from resexp.progress import Position
 from resexp.recorder import Recorder
@@ -38,9 +39,10 @@ def train(config: Config, position: Position | None = None) -> Record:
                 data = load(config.data)  # a signal ends the process here, where nothing can be lost
                 trainer = Trainer(config, data, execution)
                 resume(trainer, run, record, data)
+                engine = trainer.start_engine(choose(config.engine, execution))
                 recorder = Recorder(config, run, record, trainer, position or Position())
                 with Stop() as stop:
-                    recorder.begin(execution, data)
+                    recorder.begin(execution, data, engine)
                     loop(trainer, recorder, stop)
     return record
 

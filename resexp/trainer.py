@@ -1,19 +1,25 @@
 """One run between two iterations: what it has learned, what it has counted, and what it needs to go on."""
 
+import copy
+import logging
 import math
 
 import torch
+from torch import Tensor
 
 from resexp import checkpoint, history
 from resexp.config import Config
 from resexp.data import Dataset
 from resexp.data.batches import Images, Stream, mean_image
 from resexp.device import Execution
+from resexp.engine import Graphed, Iterate, compile_blocks, uncompile, warm_up
 from resexp.errors import UserError
 from resexp.evaluate import evaluate
 from resexp.models import build
 from resexp.schedule import Schedule, warms_up
 from resexp.step import Step, make_optimiser
+
+log = logging.getLogger("resexp")
 
 
 class Trainer:
@@ -37,13 +43,46 @@ class Trainer:
         self.loss_sum = torch.zeros((), device=device)
         self.wrong_sum = torch.zeros((), dtype=torch.int64, device=device)
 
-    def advance(self) -> None:
-        """One iteration."""
-        self.iteration += 1
-        images, labels = self.train_images.gather(self.stream.batch(self.iteration))
-        loss, wrong = self.step(images, labels, self.schedule.rate(self.iteration))
+        self.iterate: Iterate = self.eager
+
+    def eager(self, picks: Tensor, rate: float) -> None:
+        """One iteration from its plan rows (B, 4): gather, train, count. Nothing in it waits for the device."""
+        images, labels = self.train_images.gather(picks)
+        loss, wrong = self.step(images, labels, rate)
         self.loss_sum += loss
         self.wrong_sum += wrong
+
+    def advance(self) -> None:
+        """Go on by one iteration."""
+        self.iteration += 1
+        self.iterate(self.stream.batch(self.iteration), self.schedule.rate(self.iteration))
+
+    def start_engine(self, engine: str) -> str:
+        """Let iterations run on an engine; the one that does, which is eager where compiling proves impossible.
+
+        Trial iterations compile, tune and warm up; they leave no trace in what is trained.
+        """
+        if engine == "eager":
+            return engine
+        before = copy.deepcopy(self.state())
+        picks, rate = self.stream.batch(self.iteration + 1), self.schedule.rate(self.iteration + 1)
+        try:
+            if engine == "compile":
+                compile_blocks(self.network)
+                self.eager(picks, rate)
+            else:
+                warm_up(lambda: self.eager(picks, rate))
+                self.iterate = Graphed(self.eager, picks)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # compilers fail in many ways; training goes on without them
+            cause = str(error).strip().splitlines()[0]
+            log.warning("engine=%s does not work here (%s); going on with engine=eager", engine, cause)
+            uncompile(self.network)
+            engine = "eager"
+        self.load_state(before)
+        self.step.optimiser.zero_grad(set_to_none=True)
+        return engine
 
     def row_due(self) -> bool:
         """Rows end every `row_every` iterations, before a drop, and with the run."""

@@ -187,7 +187,7 @@ def unfinished(page: GroupPage) -> str:
 
     rows = [row(run) for _, run in page.group.not_counted]
     if not rows:
-        return "<p>All runs of this study are finished.</p>\n"
+        return "<p>Every run that could be read is finished.</p>\n"
     heading = ["run", "state", "iteration", "error"]
     return table(heading, rows, {0, 1, 3}, "Runs that are not counted", long=3)
 

@@ -45,7 +45,7 @@ def minutes(network: Network) -> str:
     if not seconds or not any(seconds):
         return ABSENT
     mean = statistics.fmean(seconds) / 60
-    return f"{mean:.1f}" if mean < 100 else f"{mean:,.0f}"
+    return f"{mean:,.{0 if mean >= 100 else 1 if mean >= 1 else 2}f}"
 
 
 @dataclass(frozen=True)

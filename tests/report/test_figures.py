@@ -1,5 +1,6 @@
 """The drawn files: same bytes for the same study, and labels that do not run into each other."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_labels_never_overlap_and_keep_their_order(wanted: list[float]) -> None:
     placed = spread(wanted, gap)
     order = sorted(range(len(wanted)), key=lambda index: (wanted[index], placed[index]))
     heights = [placed[index] for index in order]
-    assert all(after - before > gap - 1e-9 for before, after in zip(heights, heights[1:], strict=False))
+    assert all(after - before > gap - 1e-9 for before, after in pairwise(heights))
     assert min(heights) > -1e-9
     assert max(heights) < 1 + 1e-9
 
@@ -63,8 +64,8 @@ def test_deeper_is_darker_and_wider_so_that_depth_is_read_without_colour(kind: s
     styles = [style for name, style in STYLES.items() if name.startswith(kind)]
     lights = [luminance(style.color) for style in styles]
     darks = [luminance(style.dark) for style in styles]
-    assert all(after < before / 1.25 for before, after in zip(lights, lights[1:], strict=False))
-    assert all(after > before * 1.15 for before, after in zip(darks, darks[1:], strict=False))
+    assert all(after < before / 1.25 for before, after in pairwise(lights))
+    assert all(after > before * 1.15 for before, after in pairwise(darks))
     assert [style.width for style in styles] == sorted({style.width for style in styles})
     assert len({style.marker for style in styles}) == len(styles)
 

@@ -200,7 +200,7 @@ def test_no_runs_is_one_line_with_the_remedy(tmp_path: Path) -> None:
 def test_no_usable_runs_says_why(runs: Path, tmp_path: Path) -> None:
     run = Synthetic(runs, "cifar10", "short32").add("plain20")
     run.record_file.write_text("{")
-    with pytest.raises(UserError, match="run.json is damaged"):
+    with pytest.raises(UserError, match=r"run\.json is damaged"):
         write_report(runs, tmp_path / "out")
 
 

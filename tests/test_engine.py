@@ -1,0 +1,157 @@
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from resexp import checkpoint, trainer
+from resexp.config import compose
+from resexp.device import Execution
+from resexp.engine import Graphed, choose
+from resexp.errors import UserError
+from resexp.run import Record, Run
+from resexp.train import train
+
+CPU = Execution(torch.device("cpu"), "fp32", 1)
+CUDA = Execution(torch.device("cuda", 0), "bf16", 1)
+
+
+class PassThrough:
+    """A recording on a device that has none: it does the work again as it stands."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.replay = work
+
+
+def test_auto_is_eager_until_another_engine_was_measured_faster() -> None:
+    assert choose("auto", CPU) == choose("auto", CUDA) == "eager"
+
+
+@pytest.mark.parametrize(
+    ("engine", "execution", "line"),
+    [
+        ("graph", CPU, "engine=graph: for CUDA devices only, not cpu; use engine=auto"),
+        ("graph", Execution(torch.device("cuda", 0), "fp16", 1), "engine=graph: .*precision=bf16 or engine=eager"),
+    ],
+)
+def test_an_engine_that_cannot_be_is_refused_by_name(engine: str, execution: Execution, line: str) -> None:
+    with pytest.raises(UserError, match=line):
+        choose(engine, execution)
+
+
+def test_a_recording_is_made_anew_when_the_rate_changes_and_only_then() -> None:
+    done: list[tuple[list[int], float]] = []
+    recordings: list[PassThrough] = []
+
+    def record(work: Callable[[], None]) -> PassThrough:
+        recordings.append(PassThrough(work))
+        return recordings[-1]
+
+    graphed = Graphed(
+        lambda picks, rate: done.append((picks.tolist(), rate)), torch.zeros(2, dtype=torch.int32), record
+    )
+    for iteration, rate in enumerate([0.1, 0.1, 0.01, 0.01, 0.1]):
+        graphed(torch.tensor([iteration, 7], dtype=torch.int32), rate)
+    assert done == [([0, 7], 0.1), ([1, 7], 0.1), ([2, 7], 0.01), ([3, 7], 0.01), ([4, 7], 0.1)]
+    assert len(recordings) == 3
+
+
+def test_plan_rows_of_another_shape_are_refused() -> None:
+    graphed = Graphed(lambda picks, rate: None, torch.zeros(2, 4), PassThrough)
+    with pytest.raises(ValueError, match=r"\(3, 4\) in a recording of \(2, 4\)"):
+        graphed(torch.zeros(3, 4), 0.1)
+
+
+def history_and_weights(directory: Path) -> tuple[bytes, list[torch.Tensor]]:
+    run = Run(directory)
+    return run.history_file.read_bytes(), list(checkpoint.load(run.checkpoint_file)["network"].values())
+
+
+def test_a_replayed_run_is_the_eager_run_over_rate_drops_and_resumes(
+    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eager = compose(*tiny)
+    train(eager)
+    replayed = compose(*tiny, f"runs={tmp_path / 'replayed'}", "checkpoint_seconds=0")
+
+    def start(self: trainer.Trainer, engine: str) -> str:
+        self.iterate = Graphed(self.eager, self.stream.batch(1), PassThrough)
+        return "graph"
+
+    monkeypatch.setattr(trainer.Trainer, "start_engine", start)
+    advance = trainer.Trainer.advance
+
+    def fail_once(self: trainer.Trainer) -> None:
+        if self.iteration == 7 and not self.execution.device.index:
+            monkeypatch.setattr(trainer.Trainer, "advance", advance)
+            raise UserError("stop")
+        advance(self)
+
+    monkeypatch.setattr(trainer.Trainer, "advance", fail_once)
+    with pytest.raises(UserError, match="stop"):
+        train(replayed)
+    record = train(replayed)
+    assert [stretch["from"] for stretch in record.stretches] == [0, 7]
+    curve, weights = history_and_weights(replayed.directory)
+    expected_curve, expected = history_and_weights(eager.directory)
+    assert curve == expected_curve
+    assert all(torch.equal(one, other) for one, other in zip(weights, expected, strict=True))
+
+
+def test_trial_iterations_leave_no_trace(tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    states: list[checkpoint.State] = []
+
+    def compile_nothing(network: torch.nn.Module) -> None:
+        pass
+
+    monkeypatch.setattr(trainer, "compile_blocks", compile_nothing)
+    start = trainer.Trainer.start_engine
+
+    def watched(self: trainer.Trainer, engine: str) -> str:
+        states.append(copy.deepcopy(self.state()))
+        started = start(self, "compile")
+        states.append(copy.deepcopy(self.state()))
+        return started
+
+    monkeypatch.setattr(trainer.Trainer, "start_engine", watched)
+    train(compose(*tiny))
+    before, after = states
+    for key, tensor in before["network"].items():
+        assert torch.equal(tensor, after["network"][key]), key
+    assert all(torch.equal(one, other) for one, other in zip(before["momentum"], after["momentum"], strict=True))
+    assert torch.equal(before["loss_sum"], after["loss_sum"])
+    assert torch.equal(before["wrong_sum"], after["wrong_sum"])
+
+
+def test_an_engine_that_does_not_compile_falls_back_once_and_is_recorded(
+    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(network: torch.nn.Module) -> None:
+        raise RuntimeError("no compiler here\nand much more")
+
+    eager = compose(*tiny)
+    train(eager)
+    monkeypatch.setattr(trainer, "compile_blocks", broken)
+    config = compose(*tiny, "engine=compile", f"runs={tmp_path / 'other'}")
+    record = train(config)
+    assert record.stretches[0]["engine"] == "eager"
+    said = Run(config.directory).log_file.read_text()
+    assert said.count("engine=compile does not work here (no compiler here); going on with engine=eager") == 1
+    assert history_and_weights(config.directory)[0] == history_and_weights(eager.directory)[0]
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_a_compiled_run_is_the_eager_run_within_rounding(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    short = (*tiny, "precision=fp32", "recipe.iterations=8", "recipe.lr=0.002")
+    eager = compose(*short, "model=resnet20")
+    train(eager)
+    for model in ("resnet20", "plain20"):  # in one process, as in a sweep
+        compiled = compose(*short, f"model={model}", "engine=compile", f"runs={tmp_path / 'compiled'}")
+        assert train(compiled).stretches[0]["engine"] == "compile"
+    compiled = compose(*short, "model=resnet20", f"runs={tmp_path / 'compiled'}")
+    one, other = (Run(config.directory).rows(Record())[0] for config in (eager, compiled))
+    for a, b in zip(one, other, strict=True):
+        assert a.train_loss == pytest.approx(b.train_loss, rel=1e-3)
+    state = checkpoint.load(Run(compiled.directory).checkpoint_file)["network"]
+    assert list(state) == list(checkpoint.load(Run(eager.directory).checkpoint_file)["network"])
