@@ -43,8 +43,9 @@ def train_task(cfg: "DictConfig") -> "Outcome":
     What a person can mend is told, not raised, so that a sweep goes on with the next run.
     """
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
-    from resexp.config import to_config
+    from resexp.compose import to_config
     from resexp.run import Run
     from resexp.sweep import Outcome, position
 
@@ -60,7 +61,9 @@ def train_task(cfg: "DictConfig") -> "Outcome":
                 return Outcome(name, "finished before")
         from resexp.train import train
 
-        final = train(config, position(HydraConfig.get().job.get("num", 0))).final
+        hydra = HydraConfig.get()
+        place = position(hydra.job.num) if hydra.mode == RunMode.MULTIRUN else None
+        final = train(config, place).final
     except Busy as busy:
         return Outcome(name, "busy", busy)
     except UserError as error:
@@ -105,7 +108,8 @@ def print_models() -> None:
     """A table of the networks in conf/model."""
     import yaml
 
-    from resexp.config import ModelConfig, conf_dir
+    from resexp.compose import conf_dir
+    from resexp.config import ModelConfig
     from resexp.count import multiply_adds, parameters
     from resexp.paper import TEST_ERROR
 
@@ -128,9 +132,9 @@ def with_hydra(verb: str) -> None:
     from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
 
-    from resexp import config, sweep
+    from resexp import compose, sweep
 
-    config.register()
+    compose.register()
     sweep.register()
     alone: list[sweep.Outcome] = []
 
@@ -141,9 +145,9 @@ def with_hydra(verb: str) -> None:
 
     try:
         with env_override({"HYDRA_FULL_ERROR": "1"}):  # exceptions come here whole instead of being printed
-            hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=verb)(task)()
+            hydra.main(version_base="1.3", config_path=str(compose.conf_dir()), config_name=verb)(task)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(config.explain_composition(error)) from error
+        raise UserError(compose.explain_composition(error)) from error
     for outcome in alone:
         if outcome.error is not None:
             raise outcome.error

@@ -1,39 +1,14 @@
-"""The settings: their types, their rules, and the directory that belongs to them. Below this room no DictConfig.
+"""The settings of a run: their types and their rules. Defaults live in conf/; no Hydra and no torch here.
 
-Defaults live in conf/; a rule that is broken raises `UserError` with the setting's name and a remedy.
+A rule that is broken raises `UserError` with the setting's name and a remedy.
 """
 
-import hashlib
 import re
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import MissingConfigException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-
 from resexp.errors import UserError
-
-MAX_NAME = 120
-"""Characters of a run's name beyond which differences are replaced by a digest (file systems allow 255)."""
-
-
-SWEEPER = "hydra_plugins.resexp.StudySweeper"
-"""Name of `sweep.StudySweeper` for Hydra, which takes plugins under hydra_plugins only."""
-
-
-def conf_dir() -> Path:
-    """The folder of YAML files: inside the installed package, or beside it in a checkout."""
-    here = Path(__file__).resolve().parent
-    packaged = here / "conf"
-    return packaged if packaged.is_dir() else here.parent / "conf"
 
 
 def require(holds: bool, setting: str, value: object, rule: str) -> None:
@@ -186,22 +161,6 @@ def check_device(device: str, precision: str) -> None:
 
 
 @dataclass
-class EvaluateSettings:
-    """Root of `resexp evaluate`."""
-
-    run: str
-    split: str
-    device: str
-    precision: str
-    dir: str | None
-
-    def __post_init__(self) -> None:
-        check_device(self.device, self.precision)
-        splits = ("test", "train", "validation")
-        require(self.split in splits, "split", self.split, "choose test, train or validation")
-
-
-@dataclass
 class TrainSettings:
     """Root of `resexp train`: model, data, recipe and seed decide the result, the rest is how it is executed."""
 
@@ -232,6 +191,8 @@ class Config(TrainSettings):
     """All settings of one run, checked, and the directory that is its own."""
 
     data: DataConfig
+    labels: dict[str, str]
+    """Short names of model, data and recipe: a preset and what differs from it, "paper+lr0.05"."""
     directory: Path
 
     def result(self) -> dict[str, Any]:
@@ -264,55 +225,6 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
 
 
-def name_differences(differences: dict[str, Any]) -> str:
-    """{"recipe.lr": 0.05} -> "+lr0.05", in the characters that Hydra's command line and file systems leave alone."""
-    parts: list[str] = []
-    for key, value in sorted(differences.items()):
-        group, _, leaf = key.rpartition(".")
-        shown = "-".join(map(str, value)) if isinstance(value, list) else str(value).lower()
-        parts.append(f"+{'data_' if group == 'data' else ''}{leaf}{shown}")
-    plain = "".join(parts)
-    safe = re.sub(r"[^A-Za-z0-9._+-]", "_", plain)
-    if safe == plain and len(plain) <= MAX_NAME:
-        return plain
-    digest = hashlib.sha256(repr(sorted(differences.items())).encode()).hexdigest()[:12]
-    return f"{safe[: MAX_NAME - 13]}+{digest}"
-
-
-def run_name(result: dict[str, Any], presets: dict[str, Any]) -> str:
-    """The network's preset and, behind it, what differs from the presets: "plain56+lr0.05"."""
-    keys = [key for key in differing(result, presets) if key != "seed"]
-    flat = flatten(result)
-    return result["model"]["name"] + name_differences({key: flat[key] for key in keys})
-
-
-def _settings(cfg: DictConfig) -> Config:
-    """Types and rules of one composed configuration; its directory is still empty."""
-    data_name = cfg.data.get("name")
-    kind = DATA_CONFIGS.get(data_name)
-    if kind is None:
-        raise UserError(f"data.name={data_name}: choose {', '.join(DATA_CONFIGS)}")
-    try:
-        data = OmegaConf.merge(OmegaConf.structured(kind), OmegaConf.to_container(cfg.data))
-    except OmegaConfBaseException as error:
-        raise UserError(f"data.{explain(error)}") from error
-    plain = cfg.copy()
-    plain.data = data
-    settings = settings_of(plain)
-    for prefix, part in (("", settings), ("model.", settings.model), ("recipe.", settings.recipe)):
-        for unknown in vars(part).keys() - {field.name for field in fields(part)}:
-            raise UserError(no_such_setting(prefix + unknown))
-    return Config(**vars(settings), directory=Path())
-
-
-def settings_of(cfg: DictConfig) -> Any:
-    """The schema's dataclass, checked, of a composed configuration. Raises UserError."""
-    try:
-        return OmegaConf.to_object(cfg)
-    except OmegaConfBaseException as error:
-        raise UserError(explain(error)) from error
-
-
 def recorded(result: dict[str, Any], execution: dict[str, Any]) -> Config:
     """The settings that a run's config.yaml holds. Raises UserError where they no longer fit this program."""
     kind = DATA_CONFIGS[result["data"]["name"]]
@@ -325,98 +237,9 @@ def recorded(result: dict[str, Any], execution: dict[str, Any]) -> Config:
             recipe=RecipeConfig(**result["recipe"]),
             seed=result["seed"],
             fresh=False,
+            labels={},
             directory=Path(),
             **own,
         )
     except (TypeError, KeyError) as error:
         raise UserError(f"its config.yaml does not fit this version of resexp ({error})") from error
-
-
-def no_such_setting(key: str) -> str:
-    """The line for a key that no setting has."""
-    group = key.rpartition(".")[0]
-    return f"{key}: no such setting; --cfg job{f' -p {group}' if group else ''} shows those there are"
-
-
-def explain(error: OmegaConfBaseException) -> str:
-    """One line for an error of OmegaConf: the setting, then what is wrong with its value."""
-    if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key}: not given; say {error.full_key}=..."
-    what = str(error.msg or error).splitlines()[0]
-    return f"{error.full_key}: {what}" if error.full_key else what
-
-
-def explain_composition(error: Exception) -> str:
-    """One line for an error of Hydra: the setting that cannot be, and what can."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        group, _, choice = error.missing_cfg_file.rpartition("/")
-        return f"{group}={choice}: no such choice; choose {', '.join(error.options)}"
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, OmegaConfBaseException):
-        cause = cause.__cause__
-    first = str(error).strip().splitlines()[0]
-    several = re.match(r"Ambiguous value for argument '(.*)'", first)
-    if several:
-        return f"{several[1]}: several values are a sweep; add -m"
-    unknown = re.match(r"Could not override '([^']+)'", first)
-    if unknown:
-        return no_such_setting(unknown[1])
-    return explain(cause) if isinstance(cause, OmegaConfBaseException) else first
-
-
-def to_config(cfg: DictConfig) -> Config:
-    """Check a composed configuration and find the directory that is its own. Needs Hydra initialised.
-
-    Raises UserError for a value of the wrong type, a broken rule, or a preset whose name is not its file's.
-    """
-    config = _settings(cfg)
-    names = {"model": config.model.name, "data": config.data.name, "recipe": config.recipe.name}
-    for group, name in names.items():
-        if name not in _options(group):
-            raise UserError(f"{group}.name={name}: a preset's name is the name of its file in conf/{group}/")
-    overrides = [f"{group}={name}" for group, name in names.items()]
-    # Not through Config: a preset may leave to the person what has no default, such as the folder of images.
-    presets = OmegaConf.to_container(hydra_compose("train", overrides))
-    assert isinstance(presets, dict)
-    result = config.result()
-    data = config.data.name
-    baseline = {group: {key: presets[group][key] for key in result[group]} for group in names}
-    if isinstance(config.data, FolderConfig):
-        folder = config.data.dir or ""
-        data += name_differences({"dir": Path(folder).name}).replace("dir", "", 1)
-        baseline["data"]["dir"] = folder
-    config.directory = Path(config.runs) / data / config.recipe.name / run_name(result, baseline) / f"seed{config.seed}"
-    return config
-
-
-def _options(group: str) -> list[str]:
-    """The presets of a group, those of --config-dir among them."""
-    hydra = GlobalHydra.instance().hydra
-    assert hydra is not None
-    return hydra.config_loader.get_group_options(group)
-
-
-def register() -> None:
-    """Give Hydra the schema that the files in conf/ start from."""
-    store = ConfigStore.instance()
-    store.store("train_schema", TrainSettings)
-    store.store("evaluate_schema", EvaluateSettings)
-    sweeper = {"_target_": SWEEPER, "max_batch_size": None, "params": None}
-    store.store(name="study", group="hydra/sweeper", node=sweeper)
-
-
-@contextmanager
-def hydra_initialised() -> Generator[None, None, None]:
-    """Hydra's configuration search path, for the time of a composition outside the command line."""
-    register()
-    if GlobalHydra.instance().is_initialized():
-        yield
-    else:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            yield
-
-
-def compose(*overrides: str) -> Config:
-    """The settings that `resexp train OVERRIDES` would use: compose("model=resnet20", "data=shapes")."""
-    with hydra_initialised():
-        return to_config(hydra_compose("train", list(overrides)))

@@ -1,6 +1,6 @@
 """Error of a network on a whole set: evaluation mode, the one original view."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional
 
 from resexp import checkpoint
-from resexp.config import EvaluateSettings, recorded, settings_of
+from resexp.compose import settings_of
+from resexp.config import check_device, recorded, require
 from resexp.data import load
 from resexp.data.batches import Images, mean_image
 from resexp.device import Execution, prepare
@@ -19,6 +20,22 @@ from resexp.run import Run, start_over
 
 BATCH_SIZE = {"cpu": 500, "cuda": 2500}
 """Images at a time; it changes speed and memory, not what is counted."""
+
+
+@dataclass
+class EvaluateSettings:
+    """Root of `resexp evaluate`."""
+
+    run: str
+    split: str
+    device: str
+    precision: str
+    dir: str | None
+
+    def __post_init__(self) -> None:
+        check_device(self.device, self.precision)
+        splits = ("test", "train", "validation")
+        require(self.split in splits, "split", self.split, "choose test, train or validation")
 
 
 @torch.no_grad()
@@ -45,7 +62,7 @@ def task(cfg: DictConfig) -> None:
 
     Raises UserError where the run, its checkpoint or its images cannot be used.
     """
-    settings: EvaluateSettings = settings_of(cfg)
+    settings = settings_of(cfg, EvaluateSettings)
     run = Run(Path(settings.run))
     found = run.config()
     config = recorded(found["result"], found["execution"])

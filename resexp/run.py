@@ -166,7 +166,7 @@ class Run:
 
         Raises UserError naming the keys that differ.
         """
-        wanted = {"result": config.result(), "execution": config.execution()}
+        wanted = {"labels": config.labels, "result": config.result(), "execution": config.execution()}
         if self.config_file.exists() and self.config_file.stat().st_size:
             found = self.config()["result"]
             keys = differing(found, wanted["result"])

@@ -1,7 +1,10 @@
 """Runs on disk -> groups of one data set and one recipe -> networks x seeds. Errors are fractions. No torch here."""
 
+import hashlib
+import json
 import re
 import statistics
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,10 +12,10 @@ from typing import Any
 
 from resexp import history, paper
 from resexp.errors import UserError
-from resexp.labels import content_key, distinct_labels
 from resexp.run import FINISHED, INTERRUPTED, NEW, RUNNING, Record, Run, find_runs
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+PARTS = ("data", "recipe", "model")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,159}")
 NOT_TRAINED = 0.05
 """A network whose final running error is less than this below chance did not train."""
 
@@ -34,6 +37,7 @@ class StudyRun:
     """One run as the study sees it. `path` is relative to the folder of runs."""
 
     path: str
+    labels: dict[str, str]
     result: dict[str, Any]
     record: Record
     rows: list[history.Row]
@@ -162,7 +166,7 @@ def load_study(folder: Path) -> Study:
             told = str(error) if str(run) in str(error) else f"{run}: {error}"
             study.problems.append(f"{_one_line(told)}; the run is left out")
             continue
-        parts = [content_key(found.result[part]) for part in ("data", "recipe", "model")]
+        parts = [content_key(found.result[part]) for part in PARTS]
         before = kept.setdefault((parts[0], parts[1], parts[2], found.seed), found)
         if before is not found:
             study.problems.append(f"{run}: the same settings and seed as {folder / before.path}; the run is left out")
@@ -180,8 +184,13 @@ def _one_line(text: str) -> str:
 
 def _load_run(run: Run, folder: Path, problems: list[str]) -> StudyRun:
     """One run; damaged rows go to `problems`. Raises UserError or OSError where it cannot be used."""
-    result = run.config()["result"]
+    config = run.config()
+    result, labels = config["result"], config.get("labels")
     record = run.record()
+    if not isinstance(labels, dict) or not all(
+        isinstance(labels.get(part), str) and NAME.fullmatch(labels[part]) for part in PARTS
+    ):
+        raise UserError("config.yaml is damaged (labels)")
     if not _is_sound(result, record):
         raise UserError("config.yaml or run.json is damaged")
     state = record.state
@@ -196,7 +205,7 @@ def _load_run(run: Run, folder: Path, problems: list[str]) -> StudyRun:
         if state == FINISHED and not history.final_rows(rows, result["recipe"]["iterations"]):
             raise UserError("none of the rows that make its final figures can be read")
     path = run.directory.relative_to(folder).as_posix()
-    return StudyRun(path, result, record, rows, "not started" if state == NEW else state)
+    return StudyRun(path, labels, result, record, rows, "not started" if state == NEW else state)
 
 
 def _is_sound(result: dict[str, Any], record: Record) -> bool:
@@ -221,12 +230,27 @@ def _is_sound(result: dict[str, Any], record: Record) -> bool:
     )
 
 
+def content_key(content: Any) -> str:
+    """A text that is equal for equal contents."""
+    return json.dumps(content, sort_keys=True, default=str)
+
+
+def _distinct_labels(part: str, runs: list[StudyRun]) -> dict[str, str]:
+    """A label for each content of a part by its `content_key`; equal labels get a digest behind them."""
+    labels = {content_key(run.result[part]): run.labels[part] for run in runs}
+    counts = Counter(labels.values())
+    return {
+        key: name if counts[name] == 1 else f"{name}+{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+        for key, name in labels.items()
+    }
+
+
 def _group(runs: list[StudyRun]) -> list[Group]:
     """Runs of one data set and one recipe together, networks by kind and depth, runs by seed."""
-    labels = {part: distinct_labels(part, (run.result[part] for run in runs)) for part in ("data", "recipe", "model")}
+    labels = {part: _distinct_labels(part, runs) for part in PARTS}
     groups: dict[tuple[str, str], dict[str, list[StudyRun]]] = {}
     for run in sorted(runs, key=lambda run: run.seed):
-        data, recipe, model = (labels[part][content_key(run.result[part])] for part in ("data", "recipe", "model"))
+        data, recipe, model = (labels[part][content_key(run.result[part])] for part in PARTS)
         groups.setdefault((data, recipe), {}).setdefault(model, []).append(run)
     found: list[Group] = []
     for (data, recipe), members in sorted(groups.items()):

@@ -13,7 +13,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf, open_dict
 
-from resexp.config import SWEEPER, to_config
+from resexp.compose import SWEEPER, to_config
 from resexp.count import multiply_adds
 from resexp.errors import Busy, UserError
 from resexp.progress import Position

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from resexp import cli
+
 TINY = (
     "data=shapes",
     "data.train_images=96",
@@ -27,6 +29,7 @@ TINY = (
 """Settings of a run of a second: overrides of `resexp train`."""
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Here = Callable[..., str]
 
 
 @pytest.fixture
@@ -61,3 +64,18 @@ def resexp(tmp_path: Path) -> Command:
 def _fresh_hydra() -> Iterator[None]:
     yield
     GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Here:
+    """Run a command line in this process; all that it printed. Raises what the command would print as its one line."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def call(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["resexp", *arguments])
+        cli.dispatch(list(arguments))
+        out, err = capfd.readouterr()
+        return out + err
+
+    return call

@@ -3,14 +3,15 @@
 import math
 import random
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from resexp import history
-from resexp.config import PLACES
-from resexp.labels import model_preset, preset
+from resexp.compose import compose
+from resexp.config import Config
 from resexp.run import FINISHED, Record, Run
 
 PAPER_LIKE = {
@@ -38,14 +39,10 @@ class Synthetic:
     changes: dict[str, Any] = field(default_factory=dict[str, Any])
     """Dotted settings that differ from the presets."""
 
-    def result(self, network: str, seed: int) -> dict[str, Any]:
-        """The `result` of a run's config.yaml."""
-        data = {key: value for key, value in preset("data", self.data).items() if key not in PLACES[self.data]}
-        parts = {"model": model_preset(network), "data": data, "recipe": preset("recipe", self.recipe)}
-        for key, value in self.changes.items():
-            group, _, leaf = key.partition(".")
-            parts[group][leaf] = value
-        return {**parts, "seed": seed}
+    def config(self, network: str, seed: int) -> Config:
+        """The settings of a run."""
+        changes = tuple(f"{key}={value}" for key, value in self.changes.items())
+        return composed(f"model={network}", f"data={self.data}", f"recipe={self.recipe}", f"seed={seed}", *changes)
 
     def add(
         self,
@@ -58,7 +55,8 @@ class Synthetic:
         **record: Any,
     ) -> Run:
         """Write one run that ends at these errors; without them, at those that the paper's figure shows."""
-        result = self.result(network, seed)
+        config = self.config(network, seed)
+        result = config.result()
         plateau, final, final_test = PAPER_LIKE.get(network, (0.2, 0.1, 0.2))
         if train is not None:
             plateau, final = max(train, plateau), train
@@ -67,7 +65,7 @@ class Synthetic:
             rows = rows[: len(rows) // 2]
         differs = "+".join(str(value) for value in self.changes.values())
         run = Run(self.runs / self.data / f"{self.recipe}{differs}" / network / f"seed{seed}")
-        write_run(run, result, rows, state, **record)
+        write_run(run, config, rows, state, **record)
         return run
 
     def add_all(self, networks: list[str], seeds: int = 1) -> None:
@@ -77,6 +75,12 @@ class Synthetic:
                 wobble = 1 + 0.06 * random.Random(f"{network} {seed}").uniform(-1, 1)
                 _, train, test = PAPER_LIKE[network]
                 self.add(network, seed, train * wobble, test * (1 + (wobble - 1) / 3))
+
+
+@cache
+def composed(*overrides: str) -> Config:
+    """`compose`, once for each set of overrides."""
+    return compose(*overrides)
 
 
 def make_rows(
@@ -106,10 +110,12 @@ def make_rows(
     return rows
 
 
-def write_run(run: Run, result: dict[str, Any], rows: list[history.Row], state: str, **record: Any) -> None:
+def write_run(run: Run, config: Config, rows: list[history.Row], state: str, **record: Any) -> None:
     """A run's three files, as training writes them."""
     run.directory.mkdir(parents=True)
-    run.config_file.write_text(yaml.safe_dump({"result": result, "execution": {"device": "auto"}}, sort_keys=False))
+    result = config.result()
+    content = {"labels": config.labels, "result": result, "execution": config.execution()}
+    run.config_file.write_text(yaml.safe_dump(content, sort_keys=False))
     text = history.write(rows)
     run.history_file.write_text(text)
     layers = result["model"]["depth"]
@@ -133,7 +139,7 @@ def write_run(run: Run, result: dict[str, Any], rows: list[history.Row], state: 
         "dirty": False,
     }
     data = {"name": result["data"]["name"], "digest": "d", "classes": 10, "train_images": 50_000, "test_images": 10_000}
-    content: dict[str, Any] = {
+    written: dict[str, Any] = {
         "state": state,
         "iteration": rows[-1].iteration,
         "iterations": result["recipe"]["iterations"],
@@ -142,4 +148,4 @@ def write_run(run: Run, result: dict[str, Any], rows: list[history.Row], state: 
         "data": data,
         "stretches": [stretch],
     }
-    run.write_record(Record(**(content | record)))
+    run.write_record(Record(**(written | record)))

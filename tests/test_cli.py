@@ -1,33 +1,13 @@
 import json
 import logging
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TINY, Command
+from conftest import TINY, Command, Here
 
 from resexp import cli
 from resexp.errors import UserError
-
-Here = Callable[..., str]
-
-
-@pytest.fixture
-def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Here:
-    """Run a command line in this process; all that it printed. Raises what the command would print as its one line."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-
-    def call(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["resexp", *arguments])
-        cli.dispatch(list(arguments))
-        out, err = capfd.readouterr()
-        return out + err
-
-    return call
-
 
 BAD = [
     ("model=resnet57", r"model=resnet57: no such choice; choose .*resnet56"),

@@ -6,18 +6,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resexp.config import (
-    ModelConfig,
-    RecipeConfig,
-    compose,
-    conf_dir,
-    differing,
-    flatten,
-    name_differences,
-    recorded,
-    run_name,
-)
+from resexp.compose import compose, conf_dir
+from resexp.config import ModelConfig, RecipeConfig, differing, flatten, recorded
 from resexp.errors import UserError
+from resexp.naming import name_differences, run_name
 
 
 def directory(*overrides: str) -> str:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from resexp import device
-from resexp.config import TrainSettings, compose
+from resexp.compose import compose
+from resexp.config import TrainSettings
 from resexp.device import Execution, prepare
 from resexp.errors import UserError
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from resexp import checkpoint, trainer
-from resexp.config import compose
+from resexp.compose import compose
 from resexp.device import Execution
 from resexp.engine import Graphed, choose
 from resexp.errors import UserError

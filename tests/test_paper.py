@@ -1,25 +1,32 @@
 """The published numbers agree with each other, with the presets, and with what is counted from the networks."""
 
 import pytest
+from synthetic import composed
 
 from resexp import paper
-from resexp.config import ModelConfig
 from resexp.count import parameters
-from resexp.labels import model_preset, preset
+
+
+def recipe(name: str) -> dict[str, object]:
+    return composed(f"recipe={name}").result()["recipe"]
+
+
+def model_preset(name: str) -> dict[str, object]:
+    return composed(f"model={name}").result()["model"]
 
 
 def test_the_recipe_preset_called_paper_is_the_papers() -> None:
-    assert paper.is_papers_recipe(preset("recipe", "paper"))
-    assert not paper.is_papers_recipe(preset("recipe", "short8"))
+    assert paper.is_papers_recipe(recipe("paper"))
+    assert not paper.is_papers_recipe(recipe("short8"))
 
 
 def test_how_often_is_measured_is_not_part_of_the_papers_recipe() -> None:
-    assert paper.is_papers_recipe(preset("recipe", "paper") | {"row_every": 10, "name": "mine"})
+    assert paper.is_papers_recipe(recipe("paper") | {"row_every": 10, "name": "mine"})
 
 
 @pytest.mark.parametrize("change", [{"lr": 0.05}, {"iterations": 63_999}, {"drops": [32_000]}, {"flip": False}])
 def test_every_other_setting_is(change: dict[str, object]) -> None:
-    assert not paper.is_papers_recipe(preset("recipe", "paper") | change)
+    assert not paper.is_papers_recipe(recipe("paper") | change)
 
 
 @pytest.mark.parametrize(("held_out", "papers"), [(0, True), (5000, True), (10_000, False)])
@@ -33,7 +40,7 @@ def test_every_published_network_is_a_preset_of_the_published_size(name: str) ->
     model = model_preset(name)
     assert paper.network_name(model) == name
     millions = paper.PARAMETERS_MILLIONS[str(model["depth"])]
-    assert parameters(ModelConfig(**model)) / 1e6 == pytest.approx(millions, rel=0.02)
+    assert parameters(composed(f"model={name}").model) / 1e6 == pytest.approx(millions, rel=0.02)
 
 
 @pytest.mark.parametrize("change", [{"width": 2}, {"norm": "none"}, {"shortcut": "B"}, {"depth": 26}])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resexp import history
-from resexp.config import compose
+from resexp.compose import compose
 from resexp.errors import Busy, UserError
 from resexp.run import FINISHED, Record, Run, find_runs, source_version
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resexp.config import ModelConfig, RecipeConfig, compose
+from resexp.compose import compose
+from resexp.config import ModelConfig, RecipeConfig
 from resexp.schedule import Schedule, warms_up
 
 

@@ -10,7 +10,8 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from resexp.checkpoint import load, save
-from resexp.config import RecipeConfig, compose
+from resexp.compose import compose
+from resexp.config import RecipeConfig
 from resexp.device import Execution
 from resexp.models import Network, initialise
 from resexp.step import Step, make_optimiser

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import cast
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -6,7 +7,7 @@ from tensorboard.backend.event_processing.event_multiplexer import EventMultiple
 from tensorboard.plugins.hparams import metadata
 
 from resexp import history
-from resexp.config import compose
+from resexp.compose import compose
 from resexp.run import Record, Run
 from resexp.tensorboard import TAGS, Mirror
 from resexp.train import train
@@ -72,5 +73,5 @@ def test_settings_stand_in_the_hparams_tab_without_a_run_or_point_of_their_own(r
     experiment = metadata.parse_experiment_plugin_data(content[metadata.EXPERIMENT_TAG])
     named = {info.name.tag for info in experiment.metric_infos}
     assert named == {"error/train", "error/test", "error/clean_train"}
-    assert named <= set(events.Tags()["scalars"])
+    assert named <= set(cast("list[str]", events.Tags()["scalars"]))
     assert len([path for path in runs.rglob("*") if "tfevents" in path.name]) == 1

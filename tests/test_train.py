@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from resexp import checkpoint, history
-from resexp.config import Config, compose
+from resexp.compose import compose
+from resexp.config import Config
 from resexp.errors import Busy, Interrupted, UserError
 from resexp.run import FAILED, FINISHED, INTERRUPTED, Record, Run
 from resexp.train import train

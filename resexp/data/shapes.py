@@ -70,7 +70,7 @@ def draw(count: int, size: int, noise: float, hint: float, generator: torch.Gene
 
     Place, size, rotation, colours, a gradient in the ground and `noise` (standard deviation, of the full range 0 to 1)
     vary from image to image. The ground leans to the class's own colour by `hint` (0: not at all, 1: it is that
-    colour), as sky and water hint at classes in photographs: without it, deep plain networks find nothing to begin with.
+    colour), as sky and water do in photographs; without it, deep plain networks find nothing to begin with.
     """
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:

@@ -4,10 +4,10 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
-from resexp.config import explain, require
+from resexp.compose import settings_of
+from resexp.config import require
 from resexp.errors import UserError
 from resexp.files import replacing
 from resexp.report import tables
@@ -98,11 +98,7 @@ def _write(path: Path, content: bytes) -> None:
 
 def task(cfg: DictConfig) -> None:
     """`resexp report`: write the report; print verdicts, tables and the files. Raises UserError for wrong settings."""
-    try:
-        settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ReportSettings), cfg))
-    except OmegaConfBaseException as error:
-        raise UserError(explain(error)) from error
-    assert isinstance(settings, ReportSettings)
+    settings = settings_of(cfg, ReportSettings)
     report = write_report(Path(settings.runs), Path(settings.out), settings.margin / 100, settings.paper_points)
     for problem in report.problems:
         log.warning("%s", problem)

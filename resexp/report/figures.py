@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PANEL_WIDTH, PANEL_HEIGHT = 4.8, 3.7
 HEIGHT = 5.0
-LEFT = 0.34
+LEFT = 0.42
 """Inches left of the axes, for their numbers."""
 DPI = 150
 LABEL_GAP = 0.047

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from resexp.config import ShapesConfig
 from resexp.data import Dataset, load
 
-DEFAULTS: dict[str, Any] = {"seed": 0, "image_size": 8, "train_images": 40, "test_images": 20, "noise": 0.05, "hint": 0.5}
+DEFAULTS: dict[str, Any] = {
+    "seed": 0,
+    "image_size": 8,
+    "train_images": 40,
+    "test_images": 20,
+    "noise": 0.05,
+    "hint": 0.5,
+}
 
 
 def shapes(**changes: Any) -> Dataset:

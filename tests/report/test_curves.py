@@ -144,5 +144,5 @@ def test_other_data_and_a_shortened_schedule_are_called_that(runs: Path) -> None
     Synthetic(runs, "shapes", "quick").add("plain20")
     plate = figure1(only_group(runs))
     assert plate is not None
-    about = "Embedded data set shapes, not CIFAR-10; recipe quick, a shortened schedule (1,500 iterations)"
+    about = "Embedded data set shapes, not CIFAR-10; recipe quick, a shortened schedule (640 iterations)"
     assert plate.caption.startswith(f"{about}; single seed (0).")

@@ -129,7 +129,7 @@ def test_what_comes_from_files_is_escaped_and_paths_are_not_shown(report: Report
 
 def test_the_page_says_what_was_seen_and_what_was_not(page: Page) -> None:
     assert "2 seeds: plain-56 ends" in page.words
-    assert "plain-56 did not train within 1,500 iterations" in page.words
+    assert "plain-56 did not train within 640 iterations" in page.words
     assert "cifar10/short32/resnet56/seed0" in page.words
     assert "cifar10/short32/plain32/seed0/history.csv: line 4 is damaged" in page.words
     assert "cifar10/short32/plain44/seed0: history.csv is not what was measured" in page.words

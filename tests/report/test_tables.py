@@ -69,7 +69,7 @@ def test_the_paper_stands_beside_its_own_recipe(runs: Path) -> None:
     assert lines[0] == "### CIFAR-10; the paper's recipe (64,000 iterations)"
     assert "paper's test error, %" in lines[2]
     assert lines[4] == "| plain-110 | 1,727,962 | 1 | - | 70.00 | 70.00 | 63.00 | 55.0 | NVIDIA H200, bf16 |"
-    assert lines[5].startswith("| resnet-20+shortcutb | 272,474 | 1 | - |")
+    assert lines[5].startswith("| resnet-20+shortcutB | 272,474 | 1 | - |")
     assert lines[6].startswith("| resnet-56 | 853,018 | 2 | 6.97 | 7.10 ± 0.14 | 0.15 ± 0.07 | 0.14 ± 0.06 | 28.0 |")
 
 

@@ -1,0 +1,127 @@
+"""From conf/ and a command line to checked settings: with cli.py and sweep.py, the rooms that know Hydra."""
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from resexp.config import DATA_CONFIGS, Config, FolderConfig, TrainSettings
+from resexp.errors import UserError
+from resexp.naming import label, name_differences, run_name
+
+SWEEPER = "hydra_plugins.resexp.StudySweeper"
+"""Name of `sweep.StudySweeper` for Hydra, which takes plugins under hydra_plugins only."""
+
+Settings = TypeVar("Settings")
+
+
+def conf_dir() -> Path:
+    """The folder of YAML files: inside the installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    packaged = here / "conf"
+    return packaged if packaged.is_dir() else here.parent / "conf"
+
+
+def register() -> None:
+    """Let Hydra know the sweeper that conf/train.yaml names."""
+    sweeper = {"_target_": SWEEPER, "max_batch_size": None, "params": None}
+    ConfigStore.instance().store(name="study", group="hydra/sweeper", node=sweeper)
+
+
+def settings_of(cfg: DictConfig, schema: type[Settings], prefix: str = "") -> Settings:
+    """A composed configuration as a dataclass whose types and rules hold. Raises UserError naming the key."""
+    try:
+        settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), cfg))
+    except OmegaConfBaseException as error:
+        raise UserError(prefix + explain(error)) from error
+    assert isinstance(settings, schema)
+    return settings
+
+
+def to_config(cfg: DictConfig) -> Config:
+    """Check a composed configuration and find the names and the directory that are its own. Needs Hydra initialised.
+
+    Raises UserError for a value of the wrong type, a broken rule, or a preset whose name is not its file's.
+    """
+    settings = settings_of(cfg, TrainSettings)
+    kind = DATA_CONFIGS.get(cfg.data.get("name"))
+    if kind is None:
+        raise UserError(f"data.name={cfg.data.get('name')}: choose {', '.join(DATA_CONFIGS)}")
+    settings.data = settings_of(cfg.data, kind, "data.")
+    config = Config(**vars(settings), labels={}, directory=Path())
+    result = config.result()
+    presets = _presets(result)
+    place = ""
+    if isinstance(config.data, FolderConfig):  # the folder is the data set, and has no default to differ from
+        if config.data.dir is None:
+            raise UserError("data.dir: not given; name the folder that holds train/ and test/ with data.dir=PATH")
+        place = name_differences({"dir": Path(config.data.dir).name}).replace("dir", "", 1)
+        presets["data"]["dir"] = config.data.dir
+    config.labels = {group: label(result[group], preset) for group, preset in presets.items()}
+    config.labels["data"] += place
+    name = run_name(result, presets)
+    data = config.data.name + place
+    config.directory = Path(config.runs) / data / config.recipe.name / name / f"seed{config.seed}"
+    return config
+
+
+def _presets(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The presets that model, data and recipe are named after, as they stand in conf/, --config-dir included."""
+    names = {group: result[group]["name"] for group in ("model", "data", "recipe")}
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    for group, name in names.items():
+        if name not in hydra.config_loader.get_group_options(group):
+            raise UserError(f"{group}.name={name}: a preset's name is the name of its file in conf/{group}/")
+    composed = hydra_compose("train", [f"{group}={name}" for group, name in names.items()])
+    return {group: {key: composed[group][key] for key in result[group]} for group in names}
+
+
+def compose(*overrides: str) -> Config:
+    """The settings that `resexp train OVERRIDES` would use: compose("model=resnet20", "data=shapes")."""
+    register()
+    if GlobalHydra.instance().is_initialized():
+        return to_config(hydra_compose("train", list(overrides)))
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return to_config(hydra_compose("train", list(overrides)))
+
+
+def no_such_setting(key: str) -> str:
+    """The line for a key that no setting has."""
+    group = key.rpartition(".")[0]
+    return f"{key}: no such setting; --cfg job{f' -p {group}' if group else ''} shows those there are"
+
+
+def explain(error: OmegaConfBaseException) -> str:
+    """One line for an error of OmegaConf: the setting, then what is wrong with its value."""
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key}: not given; say {error.full_key}=..."
+    what = str(error.msg or error).splitlines()[0]
+    if re.fullmatch(r"Key '.*' not in '.*'", what):
+        return no_such_setting(str(error.full_key))
+    return f"{error.full_key}: {what}" if error.full_key else what
+
+
+def explain_composition(error: Exception) -> str:
+    """One line for an error of Hydra: the setting that cannot be, and what can."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        return f"{group}={choice}: no such choice; choose {', '.join(error.options)}"
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OmegaConfBaseException):
+        cause = cause.__cause__
+    first = str(error).strip().splitlines()[0]
+    several = re.match(r"Ambiguous value for argument '(.*)'", first)
+    if several:
+        return f"{several[1]}: several values are a sweep; add -m"
+    unknown = re.match(r"Could not override '([^']+)'", first)
+    if unknown:
+        return no_such_setting(unknown[1])
+    return explain(cause) if isinstance(cause, OmegaConfBaseException) else first

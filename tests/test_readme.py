@@ -1,0 +1,93 @@
+"""Every command of README is run, made small where it would take hours."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import TINY, Here
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    parts = [part.strip() for line in lines for part in line.partition("#")[0].split("&&")]
+    return sorted({part for part in parts if part})
+
+
+def test_readme_names_the_commands_a_person_needs() -> None:
+    assert {"scripts/quickstart", "scripts/test", "tensorboard --logdir runs"} <= set(commands())
+    assert {command.split()[1] for command in commands() if command.startswith("resexp")} >= {
+        "train",
+        "report",
+        "models",
+    }
+
+
+@pytest.mark.parametrize("command", [one for one in commands() if one.startswith("scripts/")])
+def test_a_script_is_there_and_is_sound(command: str) -> None:
+    script = ROOT / command.split()[0]
+    assert os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+@pytest.mark.parametrize("command", [one for one in commands() if one.startswith("resexp train")])
+def test_a_training_command_trains(here: Here, tmp_path: Path, command: str) -> None:
+    asked, option, value = command.partition(" --cfg ")
+    small = [one for one in TINY if not one.startswith(("recipe.iterations", "recipe.drops"))]
+    tiny = [*small, "recipe.iterations=2", "recipe.drops=[]"]
+    if option:
+        assert "model:" in here(*shlex.split(asked)[1:], *tiny, "--cfg", value)
+    else:
+        here(*shlex.split(asked)[1:], *tiny)
+        assert list(tmp_path.rglob("history.csv"))
+
+
+def test_the_other_commands_work_on_what_was_trained(here: Here, tmp_path: Path) -> None:
+    here("train", *TINY, "model=resnet56")
+    (run,) = [path.parent for path in tmp_path.rglob("run.json")]
+    for command in commands():
+        if command.startswith("resexp") and not command.startswith("resexp train"):
+            assert here(*shlex.split(command.replace("runs/cifar10/paper/resnet56/seed0", str(run)))[1:])
+    assert (tmp_path / "report" / "index.html").exists()
+
+
+def test_tensorboard_finds_the_runs(here: Here, tmp_path: Path) -> None:
+    here("train", *TINY)
+    command = [sys.executable, "-m", "tensorboard.main", "--inspect", "--logdir", "runs", "--tag", "error/train"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert re.search(r"num_steps\s+6", done.stdout), done.stdout
+
+
+def test_the_python_example_works(tmp_path: Path) -> None:
+    (example,) = blocks("python")
+    assert len([line for line in example.splitlines() if line.strip()]) <= 10
+    small = example.replace('"recipe.iterations=100"', '"recipe.iterations=4", "model.depth=8"')
+    assert small != example
+    done = subprocess.run([sys.executable, "-c", small], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("runs/shapes/quick/resnet20+")
+
+
+def test_what_readme_links_to_is_there() -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README) + re.findall(r'src="(?!http)([^"]+)"', README)
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def test_the_files_that_readme_lists_are_those_of_a_run(here: Here, tmp_path: Path) -> None:
+    here("train", *TINY, "checkpoint_seconds=0")
+    (run,) = [path.parent for path in tmp_path.rglob("run.json")]
+    for path in run.iterdir():
+        name = re.sub(r"tfevents.*", "tfevents...", path.name)
+        assert f"`{name}`" in README or name == ".lock"
