@@ -104,18 +104,19 @@ class Run:
         write_text(self.record_file, json.dumps(asdict(record), indent=1) + "\n")
 
     def rows(self, record: Record) -> tuple[list[history.Row], list[str]]:
-        """The rows of history.csv and a line for each problem; rows that run.json vouches for are checked.
+        """The readable rows of history.csv, and a line for each that is damaged.
 
-        Raises UserError where there is no history, or what a finished run wrote has changed since.
+        Raises UserError where there is no history, or one that reads well and yet is not what run.json vouches for.
         """
         try:
             text = self.history_file.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError as error:
             raise UserError(f"{self.history_file}: no such file") from error
         rows, problems = history.parse(text, str(self.history_file))
-        vouched = "".join(text.splitlines(keepends=True)[: record.rows + 1])
-        if record.history_sha256 and history.digest(vouched) != record.history_sha256 and not problems:
-            problems.append(f"{self.history_file}: not what was measured (its digest differs from run.json's)")
+        whole = record.state == FINISHED
+        vouched = text if whole else "".join(text.splitlines(keepends=True)[: record.rows + 1])
+        if record.history_sha256 and not problems and history.digest(vouched) != record.history_sha256:
+            raise UserError(f"{self.history_file} is not what was measured (its digest differs from run.json's)")
         return rows, problems
 
     def is_finished(self) -> bool:

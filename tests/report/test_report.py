@@ -132,7 +132,7 @@ def test_the_page_says_what_was_seen_and_what_was_not(page: Page) -> None:
     assert "plain-56 did not train within 640 iterations" in page.words
     assert "cifar10/short32/resnet56/seed0" in page.words
     assert "cifar10/short32/plain32/seed0/history.csv: line 4 is damaged" in page.words
-    assert "cifar10/short32/plain44/seed0: history.csv is not what was measured" in page.words
+    assert "cifar10/short32/plain44/seed0/history.csv is not what was measured" in page.words
     assert "NVIDIA H200" in page.words
     assert "0123456789" in page.words
 
