@@ -153,14 +153,16 @@ def with_hydra(verb: str) -> None:
             raise outcome.error
 
 
-def complete() -> list[str] | None:
-    """Answer the shell's question for completions; the verbs fitting what is typed, or None to leave it to Hydra."""
-    words = os.environ.get("COMP_LINE", "").split(" ")
-    if len(words) <= 2 or words[1] not in TASKS:
-        return [verb for verb in VERBS if verb.startswith(words[-1])] if len(words) <= 2 else []
-    os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
-    sys.argv = [sys.argv[0], *sys.argv[1:]]
-    return None
+def complete(arguments: list[str]) -> None:
+    """Answer the shell: verbs here, settings by the Hydra of the verb that is typed, which must not see the verb."""
+    name, *typed = os.environ.get("COMP_LINE", "resexp").split(" ")
+    if "query=bash" not in arguments:  # install or uninstall
+        with_hydra("train")
+    elif len(typed) <= 1:
+        print(" ".join(verb for verb in VERBS if verb.startswith("".join(typed))))
+    elif typed[0] in TASKS:
+        os.environ["COMP_LINE"] = " ".join([name, *typed[1:]])
+        with_hydra(typed[0])
 
 
 class Console(logging.Handler):
@@ -184,12 +186,7 @@ def dispatch(arguments: list[str]) -> int:
     elif verb == "--version":
         print(f"resexp {__version__}")
     elif verb in ("-sc", "--shell-completion"):
-        suggestions = complete() if "query=bash" in arguments else None
-        if suggestions is None:
-            words = os.environ.get("COMP_LINE_VERB", "train")
-            with_hydra(words)
-        else:
-            print(" ".join(suggestions))
+        complete(arguments)
     elif verb == "models":
         print_models()
     elif verb in TASKS:

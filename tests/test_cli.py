@@ -168,6 +168,7 @@ def test_the_settings_of_a_run_can_be_shown(resexp: Command) -> None:
         ("resexp tr", {"train"}),
         ("resexp ", set(cli.VERBS)),
         ("resexp train model=pl", {"model=plain20", "model=plain56"}),
+        ("resexp report o", {"out="}),
     ],
 )
 def test_the_shell_completes_verbs_and_settings(resexp: Command, line: str, expected: set[str]) -> None:
