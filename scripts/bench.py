@@ -63,10 +63,9 @@ def measure_resexp(spec: Spec) -> dict[str, Any]:
         with (config.directory / "timing.csv").open() as file:
             rows = list(csv.DictReader(file))
     stretch = record.stretches[-1]
-    training = float(rows[0]["seconds"]) + BEGAN
     return {
         "speeds": [float(row["images_per_second"]) for row in rows[1:]],
-        "seconds_startup": time.monotonic() - training - stretch["seconds"] + float(rows[0]["seconds"]),
+        "seconds_startup": time.monotonic() - BEGAN - stretch["seconds"],
         "engine": stretch["engine"],
         "precision": stretch["precision"],
         "device_name": stretch["device_name"],
@@ -77,14 +76,13 @@ def measure_bare(spec: Spec) -> dict[str, Any]:
     """The step alone, again and again on one batch."""
     from resexp.data import load
     from resexp.device import prepare
-    from resexp.engine import Graphed, choose
+    from resexp.engine import choose
     from resexp.trainer import Trainer
 
     config = settings(spec, "unused")
     execution = prepare(config)
     trainer = Trainer(config, load(config.data), execution)
     images, labels = trainer.train_images.gather(trainer.stream.batch(1))
-    images = images.clone(memory_format=trainer_layout())
 
     def step(_: Any, rate: float) -> None:
         trainer.step(images, labels, rate)
@@ -92,8 +90,6 @@ def measure_bare(spec: Spec) -> dict[str, Any]:
     trainer.eager = step
     trainer.iterate = step
     engine = trainer.start_engine(choose(config.engine, execution))
-    if engine == "graph":
-        trainer.iterate = Graphed(step, trainer.stream.batch(1))
     picks = trainer.stream.batch(1)
     rate = config.recipe.lr
 
@@ -108,13 +104,6 @@ def measure_bare(spec: Spec) -> dict[str, Any]:
     startup = time.monotonic() - BEGAN
     speeds = [several() for _ in range(spec["iterations"] // spec["warm_up"])]
     return {"speeds": speeds, "seconds_startup": startup, "engine": engine, "precision": execution.precision}
-
-
-def trainer_layout() -> Any:
-    """The memory layout that gathered batches have."""
-    import torch
-
-    return torch.channels_last
 
 
 def synchronise(device: Any) -> None:
