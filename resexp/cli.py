@@ -3,16 +3,14 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from resexp import __version__
-from resexp.errors import Busy, Interrupted, UserError
+from resexp.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-    from resexp.sweep import Outcome
 
 log = logging.getLogger("resexp")
 
@@ -22,6 +20,7 @@ VERBS = {
     "evaluate": "error of a trained run:  resexp evaluate run=runs/cifar10/paper/resnet56/seed0",
     "models": "the networks: layers, parameters, multiply-adds, published error",
 }
+"""Each verb is a room of `resexp.verbs`, and but for `models` a root configuration in conf/."""
 
 HELP = """resexp: train plain and residual networks on CIFAR-10 and see whether depth hurts them.
 
@@ -35,92 +34,6 @@ Usage: resexp VERB [setting=value ...]
 Shell completion: eval "$(resexp -sc install=bash)"
 First steps without any download: resexp train experiment=quick, then resexp report
 """
-
-
-def train_task(cfg: "DictConfig") -> "Outcome":
-    """Train what a composed configuration says, and tell what became of it. torch is imported only to train.
-
-    What a person can mend is told, not raised, so that a sweep goes on with the next run.
-    """
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    from resexp.compose import to_config
-    from resexp.run import Run
-    from resexp.sweep import Outcome, position
-
-    name = "run"
-    try:
-        config = to_config(cfg)
-        run = Run(config.directory)
-        name = str(run)
-        if not config.fresh and run.record_file.exists() and not run.in_use():
-            run.identify(config)
-            if run.is_complete(run.record()):
-                log.info("%s: finished already", run)
-                return Outcome(name, "finished before")
-        from resexp.train import train
-
-        hydra = HydraConfig.get()
-        place = position(hydra.job.num) if hydra.mode == RunMode.MULTIRUN else None
-        final = train(config, place).final
-    except Busy as busy:
-        return Outcome(name, "busy", busy)
-    except UserError as error:
-        return Outcome(name, "failed", error)
-    errors = f"training error {final['running_error']:.1%}, test error {final['test_error']:.1%}"
-    return Outcome(name, f"finished, {errors}")
-
-
-def evaluate_task(cfg: "DictConfig") -> "Outcome":
-    """Measure and print the error of a trained run."""
-    from resexp.evaluate import task
-
-    return told(task, cfg)
-
-
-def report_task(cfg: "DictConfig") -> "Outcome":
-    """Write the report."""
-    from resexp.report import task
-
-    return told(task, cfg)
-
-
-def told(task: "Callable[[DictConfig], None]", cfg: "DictConfig") -> "Outcome":
-    """Do a task; what a person can mend is told, not raised."""
-    from resexp.sweep import Outcome
-
-    try:
-        task(cfg)
-    except UserError as error:
-        return Outcome(task.__module__, "failed", error)
-    return Outcome(task.__module__, "done")
-
-
-TASKS: dict[str, "Callable[[DictConfig], Outcome]"] = {
-    "train": train_task,
-    "report": report_task,
-    "evaluate": evaluate_task,
-}
-
-
-def print_models() -> None:
-    """A table of the networks in conf/model."""
-    import yaml
-
-    from resexp.compose import conf_dir
-    from resexp.config import ModelConfig
-    from resexp.count import multiply_adds, parameters
-    from resexp.paper import TEST_ERROR
-
-    print(f"{'model':<12}{'layers':>7}{'parameters':>13}{'multiply-adds':>16}{'paper, test error':>20}")
-    presets = [yaml.safe_load(path.read_text()) for path in (conf_dir() / "model").glob("*.yaml")]
-    for preset in sorted(presets, key=lambda preset: (preset["residual"], preset["depth"])):
-        model = ModelConfig(**{"shortcut": "A", "width": 1, "norm": "batch"} | preset)
-        published = TEST_ERROR.get(model.name)
-        shown = f"{published.percent:.2f} %" if published else "-"
-        macs = f"{multiply_adds(model) / 1e6:,.1f} M"
-        print(f"{model.name:<12}{model.depth:>7}{parameters(model):>13,}{macs:>16}{shown:>20}")
 
 
 def with_hydra(verb: str) -> None:
@@ -139,7 +52,11 @@ def with_hydra(verb: str) -> None:
     alone: list[sweep.Outcome] = []
 
     def task(cfg: "DictConfig") -> sweep.Outcome:
-        outcome = TASKS[verb](cfg)
+        """What a person can mend is told, not raised: a traceback of Hydra's would come with it."""
+        try:
+            outcome = import_module(f"resexp.verbs.{verb}").task(cfg) or sweep.Outcome(verb, "done")
+        except UserError as error:
+            outcome = sweep.Outcome(verb, "failed", error)
         alone[:] = [outcome] if HydraConfig.get().mode == RunMode.RUN else []
         return outcome
 
@@ -160,7 +77,7 @@ def complete(arguments: list[str]) -> None:
         with_hydra("train")
     elif len(typed) <= 1:
         print(" ".join(verb for verb in VERBS if verb.startswith("".join(typed))))
-    elif typed[0] in TASKS:
+    elif typed[0] in VERBS and typed[0] != "models":
         os.environ["COMP_LINE"] = " ".join([name, *typed[1:]])
         with_hydra(typed[0])
 
@@ -188,8 +105,8 @@ def dispatch(arguments: list[str]) -> int:
     elif verb in ("-sc", "--shell-completion"):
         complete(arguments)
     elif verb == "models":
-        print_models()
-    elif verb in TASKS:
+        import_module("resexp.verbs.models").task()
+    elif verb in VERBS:
         sys.argv = [sys.argv[0], *arguments[1:]]
         with_hydra(verb)
     else:

@@ -1,4 +1,4 @@
-"""From conf/ and a command line to checked settings: with cli.py and sweep.py, the rooms that know Hydra."""
+"""From conf/ and a command line to checked settings: with cli.py, sweep.py and verbs/, the rooms that know Hydra."""
 
 import re
 from pathlib import Path

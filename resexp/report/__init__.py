@@ -1,13 +1,8 @@
 """A folder of runs -> figures, tables and one page. No torch, and matplotlib only to draw."""
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from omegaconf import DictConfig
-
-from resexp.compose import settings_of
-from resexp.config import require
 from resexp.errors import UserError
 from resexp.files import replacing
 from resexp.report import tables
@@ -18,21 +13,6 @@ from resexp.report.sections import GroupPage
 from resexp.study import Group, load_study
 from resexp.verdict import judge
 from resexp.wording import sentence
-
-log = logging.getLogger("resexp")
-
-
-@dataclass
-class ReportSettings:
-    """Root of `resexp report`. `margin` is in percentage points."""
-
-    runs: str
-    out: str
-    margin: float
-    paper_points: bool
-
-    def __post_init__(self) -> None:
-        require(0 <= self.margin <= 100, "margin", self.margin, "percentage points from 0 to 100")
 
 
 @dataclass
@@ -94,14 +74,3 @@ def _write(path: Path, content: bytes) -> None:
             file.write(content)
     except OSError as error:
         raise UserError(f"out: cannot write {path} ({error.strerror}); choose a folder with out=PATH") from error
-
-
-def task(cfg: DictConfig) -> None:
-    """`resexp report`: write the report; print verdicts, tables and the files. Raises UserError for wrong settings."""
-    settings = settings_of(cfg, ReportSettings)
-    report = write_report(Path(settings.runs), Path(settings.out), settings.margin / 100, settings.paper_points)
-    for problem in report.problems:
-        log.warning("%s", problem)
-    print("\n".join(report.sections))
-    for path in report.files:
-        print(path)

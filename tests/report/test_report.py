@@ -13,8 +13,9 @@ from omegaconf import OmegaConf
 from synthetic import Synthetic
 
 from resexp.errors import UserError
-from resexp.report import Report, task, write_report
+from resexp.report import Report, write_report
 from resexp.run import FAILED, Run
+from resexp.verbs.report import task
 
 FILES = ["curves.csv", "figure1.png", "figure1.svg", "figure6.png", "figure6.svg", "final.csv", "table.md"]
 VOID = {"meta", "br", "link", "img", "hr"}
