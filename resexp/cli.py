@@ -17,6 +17,7 @@ log = logging.getLogger("resexp")
 VERBS = {
     "train": "train a network, or with -m a sweep of them:  resexp train model=resnet56",
     "report": "figures, tables and a page from finished runs:  resexp report runs=runs out=report",
+    "status": "how far each run is, and how long it will take:  resexp status",
     "evaluate": "error of a trained run:  resexp evaluate run=runs/cifar10/paper/resnet56/seed0",
     "models": "the networks: layers, parameters, multiply-adds, published error",
 }

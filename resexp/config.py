@@ -160,6 +160,10 @@ def check_device(device: str, precision: str) -> None:
     require(precision in precisions, "precision", precision, "choose auto, fp32, tf32, bf16 or fp16")
 
 
+NOT_RECORDED = ("model", "data", "recipe", "seed", "fresh", "plan")
+"""Settings that do not say how a run is executed: what decides its result, and what is asked for once."""
+
+
 @dataclass
 class TrainSettings:
     """Root of `resexp train`: model, data, recipe and seed decide the result, the rest is how it is executed."""
@@ -176,6 +180,7 @@ class TrainSettings:
     threads: int
     checkpoint_seconds: float
     fresh: bool
+    plan: bool
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2147483647")
@@ -203,7 +208,7 @@ class Config(TrainSettings):
     def execution(self) -> dict[str, Any]:
         """The settings that say how it is executed."""
         names = [field.name for field in fields(TrainSettings)]
-        own = {name: getattr(self, name) for name in names if name not in ("model", "data", "recipe", "seed", "fresh")}
+        own = {name: getattr(self, name) for name in names if name not in NOT_RECORDED}
         places = {key: value for key, value in asdict(self.data).items() if key in PLACES[self.data.name]}
         return {**own, "data": places}
 
@@ -237,6 +242,7 @@ def recorded(result: dict[str, Any], execution: dict[str, Any]) -> Config:
             recipe=RecipeConfig(**result["recipe"]),
             seed=result["seed"],
             fresh=False,
+            plan=False,
             labels={},
             directory=Path(),
             **own,

@@ -9,17 +9,11 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from resexp.history import Row
+from resexp.wording import duration
 
 log = logging.getLogger("resexp")
 
 SECONDS_BETWEEN_LINES = 30
-
-
-def duration(seconds: float) -> str:
-    """75.2 -> "1m15s"."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
 
 
 def figures(row: Row, test_error: float | None) -> str:

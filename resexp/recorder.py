@@ -7,11 +7,12 @@ from resexp import __version__, checkpoint, history
 from resexp.config import Config
 from resexp.data import Dataset
 from resexp.device import Execution
-from resexp.progress import Position, Progress, duration, figures
+from resexp.progress import Position, Progress, figures
 from resexp.run import FINISHED, RUNNING, Record, Run, source_version, this_process, utc_now
 from resexp.tensorboard import Mirror
 from resexp.timing import Timing
 from resexp.trainer import Trainer
+from resexp.wording import duration
 
 log = logging.getLogger("resexp")
 

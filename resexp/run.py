@@ -4,9 +4,11 @@ import fcntl
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -24,6 +26,10 @@ from resexp.files import remove_temporaries, write_text
 log = logging.getLogger("resexp")
 
 NEW, RUNNING, FINISHED, INTERRUPTED, FAILED = "new", "running", "finished", "interrupted", "failed"
+
+
+LOOKS = 3
+"""Times that a lock must be found held before another process is said to train."""
 
 
 @dataclass
@@ -119,13 +125,6 @@ class Run:
             raise UserError(f"{self.history_file} is not what was measured (its digest differs from run.json's)")
         return rows, problems
 
-    def is_finished(self) -> bool:
-        """Whether run.json says so."""
-        try:
-            return self.record().state == FINISHED
-        except UserError:
-            return False
-
     def is_complete(self, record: Record) -> bool:
         """Whether the run is finished and its curve is what was measured."""
         try:
@@ -133,6 +132,13 @@ class Run:
         except OSError:
             return False
         return record.state == FINISHED and history.digest(text) == record.history_sha256
+
+    def is_done(self, config: Config) -> bool:
+        """Whether training `config` would change nothing. Raises UserError where another run lies here."""
+        if config.fresh or not self.record_file.exists():
+            return False
+        self.identify(config)
+        return self.is_complete(self.record()) and not self.in_use()
 
     def vouch(self, record: Record, rows: list[history.Row]) -> None:
         """Enter into the record that these rows are what was measured."""
@@ -163,14 +169,10 @@ class Run:
             handler.close()
 
     def identify(self, config: Config) -> None:
-        """Make sure that what lies here is the run of `config`; write config.yaml where nothing lies.
-
-        Raises UserError naming the keys that differ.
-        """
-        wanted = {"labels": config.labels, "result": config.result(), "execution": config.execution()}
+        """Make sure that what lies here, if anything, is the run of `config`. Raises UserError naming what differs."""
         if self.config_file.exists() and self.config_file.stat().st_size:
             found = self.config()["result"]
-            keys = differing(found, wanted["result"])
+            keys = differing(found, config.result())
             if keys:
                 raise UserError(
                     f"{self} holds a run with other settings ({', '.join(keys)}); "
@@ -178,7 +180,11 @@ class Run:
                 )
         elif self.checkpoint_file.exists() or self.record_file.exists():
             raise UserError(f"{self.config_file} is missing or empty; {start_over(self)}")
-        write_text(self.config_file, yaml.safe_dump(wanted, sort_keys=False))
+
+    def write_config(self, config: Config) -> None:
+        """Write config.yaml."""
+        content = {"labels": config.labels, "result": config.result(), "execution": config.execution()}
+        write_text(self.config_file, yaml.safe_dump(content, sort_keys=False))
 
     @contextmanager
     def claimed(self) -> Generator[None, None, None]:
@@ -193,10 +199,14 @@ class Run:
             problem = f"runs: cannot write to {self} ({error.strerror}); choose a folder with runs=PATH"
             raise UserError(problem) from error
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise Busy(f"{self} is being trained by another process") from error
+            for look in range(LOOKS):  # the lock may be held for a moment by one who only looks, as in_use does
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as error:
+                    if look == LOOKS - 1:
+                        raise Busy(f"{self} is being trained by another process") from error
+                    time.sleep(0.05)
             remove_temporaries(self.directory)
             yield
 
@@ -230,8 +240,12 @@ def start_over(run: Run) -> str:
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """All runs below a folder (or the folder itself, if it is one), in order of their paths."""
-    return [Run(path.parent) for path in sorted(folder.rglob("config.yaml")) if not path.is_dir()]
+    """All runs below a folder (or the folder itself, if it is one), in order of their paths, seed2 before seed10."""
+
+    def order(path: Path) -> list[tuple[int, str]]:
+        return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]
+
+    return [Run(path.parent) for path in sorted(folder.rglob("config.yaml"), key=order) if not path.is_dir()]
 
 
 def source_version() -> dict[str, Any]:

@@ -4,17 +4,20 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf, open_dict
 
+from resexp import plan
 from resexp.compose import SWEEPER, to_config
-from resexp.count import multiply_adds
+from resexp.config import Config
 from resexp.errors import Busy, UserError
 from resexp.progress import Position
 from resexp.run import Run
@@ -22,6 +25,8 @@ from resexp.run import Run
 Plugins.instance()
 # Only now: Hydra's scan for plugins executes their modules once more, and a class imported before is then another one.
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E402
+
+FINISHED_BEFORE = "finished before"
 
 COSTS = "RESEXP_SWEEP_COSTS"
 """Environment variable that tells a run what each run of its sweep costs, in multiply-adds, as JSON."""
@@ -42,44 +47,77 @@ class Outcome:
 class StudySweeper(BasicSweeper):
     """`BasicSweeper` that checks the rules of every run before the first is trained, and reports on all of them."""
 
-    def validate_batch_is_legal(self, batch: Any) -> None:
-        """Compose and check every run of the sweep. Raises UserError for the first broken rule."""
-        super().validate_batch_is_legal(batch)
+    def sweep(self, arguments: list[str]) -> Any:
+        """Launch what is not finished, and tell what became of each run. Raises UserError if one failed."""
+        jobs = self.jobs(arguments)
+        configs = [self.composed(job) for job in jobs]
+        named_once(configs, jobs)
+        if configs[0].plan:
+            print(plan.table(configs))
+            return []
+        outcomes = [finished_before(config) for config in configs]
+        due = [number for number, outcome in enumerate(outcomes) if outcome is None]
+        for number, one in zip(due, self.launch([jobs[i] for i in due], [configs[i] for i in due]), strict=True):
+            outcomes[number] = outcome_of(one)
+        told = [outcome for outcome in outcomes if outcome]
+        print(table(told), file=sys.stderr)
+        failed = sum(outcome.error is not None and not isinstance(outcome.error, Busy) for outcome in told)
+        if failed:
+            raise UserError(f"{failed} of {len(told)} runs failed; the same command tries them again")
+        return told
+
+    def jobs(self, arguments: list[str]) -> list[list[str]]:
+        """The overrides of each run. Raises UserError where there is none."""
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        (jobs,) = self.split_arguments(overrides, None)
+        if not jobs:
+            raise UserError("the sweep holds no run; does a glob match nothing?")
+        return jobs
+
+    def composed(self, overrides: list[str]) -> Config:
+        """The settings of one run. Raises UserError for a broken rule."""
         assert self.config is not None
         assert self.hydra_context is not None
-        directories: dict[Path, list[str]] = {}
-        costs: list[int] = []
-        for overrides in batch:
-            cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-            with open_dict(cfg):
-                del cfg["hydra"]
-            config = to_config(cfg)
-            images = config.recipe.iterations * config.recipe.batch_size
-            costs.append(0 if Run(config.directory).is_finished() else multiply_adds(config.model) * images)
-            directories.setdefault(config.directory, []).append(asked(overrides))
-        for directory, same in directories.items():
-            if len(same) > 1:
-                raise UserError(f"a sweep names the same run twice ({directory}): {' and '.join(same)}")
-        os.environ[COSTS] = json.dumps(costs)
+        cfg = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(cfg):
+            del cfg["hydra"]
+        return to_config(cfg)
 
-    def sweep(self, arguments: list[str]) -> Any:
-        """Run the sweep. Raises UserError if a run of it failed, after the table."""
+    def launch(self, jobs: list[list[str]], configs: list[Config]) -> Sequence[JobReturn]:
+        """Give the runs to Hydra's launcher, in a scratch folder for what it writes itself."""
         assert self.config is not None
-        with tempfile.TemporaryDirectory(prefix="resexp-") as scratch:
-            OmegaConf.update(self.config, "hydra.sweep.dir", scratch)
-            try:
-                batches: list[list[JobReturn]] = super().sweep([*arguments, f"hydra.sweep.dir='{scratch}'"])
-            finally:
-                os.environ.pop(COSTS, None)
-        returns = [one for batch in batches for one in batch]
-        if not returns:
-            raise UserError("the sweep holds no run; does a glob match nothing?")
-        outcomes = [outcome_of(one) for one in returns]
-        print(table(outcomes), file=sys.stderr)
-        failed = sum(outcome.error is not None and not isinstance(outcome.error, Busy) for outcome in outcomes)
-        if failed:
-            raise UserError(f"{failed} of {len(returns)} runs failed; the same command tries them again")
-        return batches
+        assert self.launcher is not None
+        if not jobs:
+            return []
+        os.environ[COSTS] = json.dumps([plan.cost(config) * config.recipe.iterations for config in configs])
+        try:
+            with tempfile.TemporaryDirectory(prefix="resexp-") as scratch:
+                OmegaConf.update(self.config, "hydra.sweep.dir", scratch)
+                quoted = f"hydra.sweep.dir='{scratch}'"
+                return self.launcher.launch([[*job, quoted] for job in jobs], initial_job_idx=0)
+        finally:
+            os.environ.pop(COSTS, None)
+
+
+def named_once(configs: list[Config], jobs: list[list[str]]) -> None:
+    """Raise UserError where two runs of a sweep are the same run."""
+    directories: dict[Path, list[str]] = {}
+    for config, job in zip(configs, jobs, strict=True):
+        directories.setdefault(config.directory, []).append(asked(job))
+    for directory, same in directories.items():
+        if len(same) > 1:
+            raise UserError(f"a sweep names the same run twice ({directory}): {' and '.join(same)}")
+
+
+def finished_before(config: Config) -> Outcome | None:
+    """A run that has nothing left to do; one that cannot be told is left to the attempt."""
+    run = Run(config.directory)
+    with suppress(UserError):
+        if run.is_done(config):
+            return Outcome(str(run), FINISHED_BEFORE)
+    return None
 
 
 def asked(overrides: Iterable[str]) -> str:

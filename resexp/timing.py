@@ -1,31 +1,55 @@
 """How long a run took: what timing.csv holds. Kept apart from the curve, which can so be compared byte for byte."""
 
 import time
-from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
 
 from resexp.files import write_text
 from resexp.run import Run
 
 HEADING = "iteration,seconds,images_per_second\n"
+RECENT = 10
+"""Lines from which the time left is told."""
+
+
+class Line(NamedTuple):
+    """Seconds of work until a row's last iteration, evaluations included, and the row's speed, without them."""
+
+    iteration: int
+    seconds: float
+    images_per_second: float
+
+    def __str__(self) -> str:
+        return f"{self.iteration},{self.seconds:.3f},{self.images_per_second:.1f}\n"
+
+
+def read(path: Path) -> list[Line]:
+    """The readable lines of a timing.csv, in rising order; none where there is no file."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    lines: list[Line] = []
+    for told in text.splitlines(keepends=True)[1:]:
+        try:
+            at, seconds, speed = told.split(",")
+            line = Line(int(at), float(seconds), float(speed))
+        except ValueError:
+            continue
+        if told.endswith("\n") and (not lines or line.iteration > lines[-1].iteration):
+            lines.append(line)
+    return lines
 
 
 class Timing:
-    """timing.csv: seconds of work so far and training speed of each row, evaluations and saving left out."""
+    """Writes timing.csv from an iteration on; the lines behind it are dropped."""
 
     def __init__(self, run: Run, iteration: int, batch_size: int) -> None:
         self.file, self.batch_size = run.timing_file, batch_size
-        self.speeds: dict[int, float] = {}
-        self.before = 0.0
-        kept = [HEADING]
-        with suppress(OSError):
-            for line in self.file.read_text(errors="replace").splitlines(keepends=True)[1:]:
-                with suppress(ValueError):
-                    at, seconds, speed = (float(cell) for cell in line.split(","))
-                    if at <= iteration and line.endswith("\n"):
-                        self.speeds[int(at)] = speed
-                        self.before = seconds
-                        kept.append(line)
-        write_text(self.file, "".join(kept))
+        kept = [line for line in read(self.file) if line.iteration <= iteration]
+        self.speeds = {line.iteration: line.images_per_second for line in kept}
+        self.before = kept[-1].seconds if kept else 0.0
+        write_text(self.file, HEADING + "".join(map(str, kept)))
         self.began = time.monotonic()
         self.start_row(iteration)
 
@@ -48,5 +72,5 @@ class Timing:
         speed = images / max(time.monotonic() - self.row_began, 1e-9)
         self.speeds[iteration] = speed
         with self.file.open("a") as out:
-            out.write(f"{iteration},{self.before + self.seconds:.3f},{speed:.1f}\n")
+            out.write(str(Line(iteration, self.before + self.seconds, speed)))
         return speed

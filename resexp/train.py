@@ -34,6 +34,7 @@ def train(config: Config, position: Position | None = None) -> Record:
         run.identify(config)
         record = run.record()
         if not run.is_complete(record):
+            run.write_config(config)
             with run.logging(), recording_failure(run, record):
                 execution = prepare(config)
                 data = load(config.data)  # a signal ends the process here, where nothing can be lost

@@ -30,6 +30,13 @@ def interval_text(contrast: Contrast) -> str:
     return f"{low:.{places}f} to {high:.{places}f}"
 
 
+def duration(seconds: float) -> str:
+    """75.2 -> "1m15s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
 def plural(n: int, what: str) -> str:
     """1 seed, 2 seeds."""
     return f"{n} {what}" if n == 1 else f"{n} {what}s"

@@ -6,10 +6,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from resexp import plan
 from resexp.compose import to_config
 from resexp.errors import Busy, UserError
 from resexp.run import Run
-from resexp.sweep import Outcome, position
+from resexp.sweep import FINISHED_BEFORE, Outcome, position
 
 log = logging.getLogger("resexp")
 
@@ -24,11 +25,12 @@ def task(cfg: DictConfig) -> Outcome:
         config = to_config(cfg)
         run = Run(config.directory)
         name = str(run)
-        if not config.fresh and run.record_file.exists() and not run.in_use():
-            run.identify(config)
-            if run.is_complete(run.record()):
-                log.info("%s: finished already", run)
-                return Outcome(name, "finished before")
+        if config.plan:
+            print(plan.table([config]))
+            return Outcome(name, "planned")
+        if run.is_done(config):
+            log.info("%s: finished already", run)
+            return Outcome(name, FINISHED_BEFORE)
         from resexp.train import train
 
         hydra = HydraConfig.get()
