@@ -1,7 +1,18 @@
 """The verdict's sentence: plain words for a person, each of them true of the data. Percent and points from here on."""
 
 from resexp.study import Group, Network, StudyRun, title
-from resexp.verdict import NOT_OBSERVED, OBSERVED, PLAIN, RESIDUAL, UNDECIDED, Contrast, Verdict
+from resexp.verdict import (
+    NOT_OBSERVED,
+    OBSERVED,
+    PAIRED,
+    PLAIN,
+    RESIDUAL,
+    UNDECIDED,
+    WELCH,
+    Contrast,
+    Interval,
+    Verdict,
+)
 
 NAMES = (*PLAIN, *RESIDUAL)
 ABSENT = "-"
@@ -22,10 +33,15 @@ def points(contrast: Contrast) -> str:
 
 
 def interval_text(contrast: Contrast) -> str:
-    """The interval in points: "3.9 to 4.7"."""
-    if contrast.interval is None:
+    """The interval in points: "3.9 to 4.7"; nothing where there is none."""
+    return range_text(contrast.interval)
+
+
+def range_text(interval: Interval | None) -> str:
+    """Any interval of fractions, in points."""
+    if interval is None:
         return ""
-    low, high = (100 * end for end in contrast.interval)
+    low, high = (100 * end for end in interval)
     places = digits([low, high])
     return f"{low:.{places}f} to {high:.{places}f}"
 
@@ -50,21 +66,23 @@ def listed(names: list[str]) -> str:
 def sentence(group: Group, verdict: Verdict) -> str:
     """What a group's verdict says, which of its networks did not train, and which runs are missing."""
     pairs = [(verdict.plain, *PLAIN), (verdict.residual, *RESIDUAL)]
-    present = [pair for pair in pairs if pair[0].seeds]
+    present = [pair for pair in pairs if pair[0].compared]
     if present:
-        seeds = {contrast.seeds for contrast, _, _ in present}
-        alone = max(seeds) == 1
-        mixed = len({contrast.seeds for contrast in verdict.contrasts if contrast.seeds}) > 1
+        alone = all(contrast.interval is None for contrast, _, _ in present)
+        mixed = len({len(contrast.seeds) for contrast in verdict.contrasts if contrast.compared}) > 1
         sure = ["" if alone else _certainty(contrast, mixed, "degradation ") for contrast, _, _ in present]
         clauses = [_clause(*pair, first=index == 0) + sure[index] for index, pair in enumerate(present)]
         closing = "; no interval can be given" if alone else _interaction(verdict.interaction, mixed)
-        parts = [f"{_opening(group, seeds)}: {', '.join(clauses)}{closing}."]
+        parts = [f"{_opening(group, [contrast for contrast, _, _ in present])}: {', '.join(clauses)}{closing}."]
     else:
         parts = ["No verdict: no network was finished at both depths with the same seed."]
     return " ".join(parts + _not_trained(group) + _absent(group) + _not_counted(group))
 
 
-def _opening(group: Group, seeds: set[int]) -> str:
+def _opening(group: Group, contrasts: list[Contrast]) -> str:
+    seeds = {len(contrast.seeds) for contrast in contrasts}
+    if any(contrast.method == WELCH for contrast in contrasts):
+        return "Seeds that do not match"
     if len(seeds) > 1:
         return f"{min(seeds)} to {max(seeds)} shared seeds"
     runs = [len(network.finished) for network in map(group.network, NAMES) if network]
@@ -91,13 +109,14 @@ def _certainty(contrast: Contrast, mixed: bool, what: str = "") -> str:
         NOT_OBSERVED: f": {what}{NOT_OBSERVED}",
         UNDECIDED: f": {UNDECIDED}, {contrast.more}",
     }
-    seeds = f" over {plural(contrast.seeds, 'seed')}" if mixed else ""
-    return f" (95% interval {interval_text(contrast)}{seeds}{judged.get(contrast.word, '')})"
+    seeds = f" over {plural(len(contrast.seeds), 'seed')}" if mixed and contrast.method == PAIRED else ""
+    kind = "interval by Welch" if contrast.method == WELCH else "interval"
+    return f" (95% {kind} {interval_text(contrast)}{seeds}{judged.get(contrast.word, '')})"
 
 
 def _interaction(contrast: Contrast, mixed: bool) -> str:
     """; the added depth costs the plain network 4.8 points more than the residual one (95% interval ...: observed)."""
-    if not contrast.seeds:
+    if not contrast.compared:
         return ""
     more = "more" if contrast.difference >= 0 else "less"
     size = points(contrast).lstrip("+-")

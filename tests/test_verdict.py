@@ -13,10 +13,12 @@ from resexp.verdict import (
     NOTHING,
     OBSERVED,
     ONE_SEED,
+    PAIRED,
     UNDECIDED,
+    WELCH,
+    Contrast,
     Verdict,
     judge,
-    make_contrast,
     paired_interval,
     t_quantile,
     word,
@@ -81,15 +83,75 @@ def test_word(interval: tuple[float, float], expected: str) -> None:
     assert word(interval, MARGIN) == expected
 
 
+def contrast_of(deep: dict[int, float], shallow: dict[int, float]) -> Contrast:
+    return Contrast("", "running_error", [(1, deep), (-1, shallow)], MARGIN)
+
+
 def test_undecided_says_how_many_seeds_would_decide() -> None:
-    contrast = make_contrast("", {0: 0.01, 1: 0.03}, MARGIN)
+    level = {0: 0.0, 1: 0.0, 2: 0.0}
+    contrast = contrast_of({0: 0.01, 1: 0.03}, level)
     assert (contrast.word, contrast.more) == (UNDECIDED, "about 5 seeds would decide")
-    hopeless = make_contrast("", {0: 0.003, 1: -0.05, 2: 0.05}, MARGIN)
+    hopeless = contrast_of({0: 0.003, 1: -0.05, 2: 0.05}, level)
     assert (hopeless.word, hopeless.more) == (UNDECIDED, "more than 30 seeds would be needed")
 
 
 def test_contrast_without_seeds() -> None:
-    assert make_contrast("", {}, MARGIN).word == NOTHING
+    assert contrast_of({}, {}).word == NOTHING
+    assert contrast_of({0: 0.1}, {1: 0.2}).word == NOTHING
+
+
+def test_welch_stands_beside_the_paired_interval() -> None:
+    deep, shallow = {0: 0.10, 1: 0.12, 2: 0.17}, {0: 0.05, 1: 0.06, 2: 0.07}
+    contrast = contrast_of(deep, shallow)
+    variance = (0.0013 / 3, 0.0001 / 3)
+    freedom = sum(variance) ** 2 / (variance[0] ** 2 / 2 + variance[1] ** 2 / 2)
+    half = t_quantile(0.95, freedom) * sum(variance) ** 0.5
+    assert contrast.welch == pytest.approx((0.07 - half, 0.07 + half))
+    assert contrast.correlation == pytest.approx(0.9707, abs=1e-4)
+    assert contrast.method == PAIRED
+    assert contrast.interval == pytest.approx(paired_interval([0.05, 0.06, 0.10]))
+
+
+def test_welch_decides_where_seeds_do_not_match(short: Synthetic) -> None:
+    for seed, error in enumerate((0.010, 0.011, 0.012)):
+        short.add("plain20", seed, error, noise=0)
+        short.add("plain56", 10 + seed, error + 0.04, noise=0)
+    verdict, said = told(short)
+    assert verdict.plain.method == WELCH
+    assert verdict.plain.word == OBSERVED
+    assert verdict.plain.difference == pytest.approx(0.04)
+    assert verdict.plain.interval == pytest.approx((0.04 - 0.002267, 0.04 + 0.002267), abs=1e-5)
+    assert said.startswith(
+        "Seeds that do not match: plain-56 ends 4.0 points above plain-20 in running training error "
+        "(95% interval by Welch 3.8 to 4.2: degradation observed)"
+    )
+
+
+def test_welch_says_how_many_seeds_would_decide() -> None:
+    contrast = contrast_of({0: 0.02, 1: 0.06}, {2: 0.01, 3: 0.02})
+    assert contrast.method == WELCH
+    assert (contrast.word, contrast.more) == (UNDECIDED, "about 7 seeds would decide")
+
+
+def test_the_interaction_pairs_all_four_networks() -> None:
+    terms = [(1, {0: 0.06, 1: 0.07, 2: 0.05}), (-1, {0: 0.02, 1: 0.02, 2: 0.02})]
+    terms += [(-1, {0: 0.01, 1: 0.02, 2: 0.01}), (1, {0: 0.02, 1: 0.02, 2: 0.02})]
+    contrast = Contrast("", "running_error", terms, MARGIN)
+    assert contrast.differences == pytest.approx({0: 0.05, 1: 0.05, 2: 0.04})
+    assert contrast.correlation == pytest.approx(0.8660, abs=1e-4)
+
+
+def test_clean_and_test_errors_and_other_depths_are_told_apart(short: Synthetic) -> None:
+    for seed in range(3):
+        for name, error in (("plain20", 0.01), ("plain32", 0.02), ("plain56", 0.05), ("resnet20", 0.01)):
+            short.add(name, seed, error + seed / 1000, 2 * error + seed / 1000, noise=0)
+    verdict, _ = told(short)
+    assert [(one.name, one.figure) for one in verdict.secondary] == [
+        ("plain-56 minus plain-20", "clean_train_error"),
+        ("plain-56 minus plain-20", "test_error"),
+    ]
+    assert verdict.secondary[1].difference == pytest.approx(0.08)
+    assert [(one.name, one.figure) for one in verdict.exploratory] == [("plain-32 minus plain-20", "running_error")]
 
 
 def test_three_seeds_decide(short: Synthetic) -> None:

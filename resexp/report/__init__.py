@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from resexp.claims import claims
 from resexp.errors import UserError
 from resexp.files import replacing
 from resexp.report import tables
@@ -49,10 +50,13 @@ def _write_group(group: Group, runs: Path, out: Path, margin: float, paper_point
 
     folder = out / group.data / group.recipe
     verdict = judge(group, margin)
-    page = GroupPage(group, verdict, sentence(group, verdict), margin, {}, {}, runs)
+    found = claims(group, verdict)
+    page = GroupPage(group, verdict, sentence(group, verdict), found, margin, {}, {}, runs)
     files = {
         "table.md": tables.markdown(group).encode(),
         "final.csv": tables.final_csv(group).encode(),
+        "claims.md": tables.claims_markdown(found).encode(),
+        "contrasts.csv": tables.contrasts_csv(verdict).encode(),
         "curves.csv": tables.curves_csv(group).encode(),
     }
     for plate in filter(None, (figure1(group), figure6(group, paper_points))):

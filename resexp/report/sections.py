@@ -1,18 +1,19 @@
 """The parts of a group's page, each a function from what is known to HTML. A new part is a new line in `SECTIONS`."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from resexp.claims import Claim
 from resexp.report import captions, tables
 from resexp.report.curves import Plate
 from resexp.report.style import VARIABLES
 from resexp.study import Group, StudyRun
 from resexp.verdict import Contrast, Verdict
-from resexp.wording import ABSENT, interval_text, listed, plural, points
+from resexp.wording import ABSENT, interval_text, listed, plural, points, range_text
 
 VERSIONS = ("torch", "cuda", "cudnn", "python")
 
@@ -24,6 +25,7 @@ class GroupPage:
     group: Group
     verdict: Verdict
     sentence: str
+    claims: list[Claim]
     margin: float
     plates: dict[str, Plate]
     panels: dict[str, list[str]]
@@ -69,21 +71,70 @@ def asked(page: GroupPage) -> str:
     )
 
 
+def claimed(page: GroupPage) -> str:
+    """What became of each claim of the paper and of its retellings."""
+    rows = tables.claim_rows(page.claims)
+    caption = "Claims, and what became of them in these runs"
+    note = (
+        "Reproduced or not: as the interval says, or every seed. Undecided: one seed, or an interval that says neither."
+    )
+    return table(tables.CLAIM_HEADING, rows, set(range(6)), caption, long=5) + f'<p class="small">{escape(note)}</p>\n'
+
+
+MEASURES = {
+    "running_error": "running training error",
+    "clean_train_error": "clean training error",
+    "test_error": "test error",
+}
+
+
+def contrast_rows(contrasts: Iterable[Contrast]) -> list[list[str]]:
+    """Contrasts as lines of a table."""
+
+    def row(one: Contrast) -> list[str]:
+        together = f"{one.correlation:.2f}" if one.correlation is not None else ABSENT
+        return [
+            one.name,
+            MEASURES[one.figure],
+            f"{one.word}; {one.more}" if one.more else one.word,
+            points(one) if one.compared else ABSENT,
+            interval_text(one) or ABSENT,
+            range_text(one.welch) or ABSENT,
+            together,
+            ", ".join(map(str, one.seeds)) or ABSENT,
+        ]
+
+    return [row(one) for one in contrasts]
+
+
 def answer(page: GroupPage) -> str:
-    """The verdict in words, and its three contrasts."""
-
-    def row(contrast: Contrast) -> list[str]:
-        difference = points(contrast) if contrast.seeds else ABSENT
-        return [contrast.name, contrast.word, difference, interval_text(contrast) or ABSENT, str(contrast.seeds)]
-
-    heading = ["contrast", "degradation", "difference, points", "95% interval", "shared seeds"]
-    caption = "Final running training error, deep minus shallow"
+    """The verdict in words, its three contrasts, and behind them those that were not declared beforehand."""
+    heading = [
+        "contrast",
+        "of",
+        "degradation",
+        "difference, points",
+        "95% interval",
+        "by Welch",
+        "correlation",
+        "seeds",
+    ]
+    text, verdict = {0, 1, 2, 7}, page.verdict
+    more = ""
+    for contrasts, name in (
+        (verdict.secondary, "Secondary: the same contrasts in the other errors"),
+        (verdict.exploratory, "Exploratory: other depths; resnet-110 has a warm-up that the others have not"),
+    ):
+        if contrasts:
+            rows = table(heading, contrast_rows(contrasts), text, name, long=2)
+            more += f"<details><summary>{escape(name)}</summary>\n{rows}</details>\n"
     return (
         f'<p class="verdict">{escape(page.sentence)}</p>\n'
-        + table(heading, [row(contrast) for contrast in page.verdict.contrasts], {0, 1}, caption, long=1)
+        + table(heading, contrast_rows(verdict.contrasts), text, "Declared: deep minus shallow", long=2)
         + '<p class="small">Observed: the interval lies above 0. Not observed: it lies below '
         f"+{100 * page.margin:g} points. Undecided: neither. The interval is the two-sided paired t interval over the "
-        "seeds that all networks of a contrast share.</p>\n"
+        "seeds that all networks of a contrast share, and Welch's where fewer than two are shared; the correlation is "
+        "that between the two sides of a contrast over seeds, which is what pairing gains.</p>\n" + more
     )
 
 
@@ -194,6 +245,7 @@ def unfinished(page: GroupPage) -> str:
 
 SECTIONS: tuple[tuple[str, Callable[[GroupPage], str]], ...] = (
     ("What was asked", asked),
+    ("The claims", claimed),
     ("What was observed", answer),
     ("Depth in plain networks", drawing("figure1")),
     ("Plain against residual", drawing("figure6")),

@@ -8,14 +8,20 @@ from pathlib import PurePath
 from typing import Any
 
 from resexp import paper
+from resexp.claims import Claim
 from resexp.config import ModelConfig
 from resexp.count import CLASSES, parameters
 from resexp.errors import UserError
 from resexp.report.captions import comparison_words, data_words, recipe_words
 from resexp.study import FIGURES, Group, Network, StudyRun
+from resexp.verdict import Verdict
 from resexp.wording import ABSENT, mean_and_spread
 
 FINAL_COLUMNS = ("network", "seed", *FIGURES, "parameters", "seconds", "device")
+CONTRAST_COLUMNS = (
+    *("role", "contrast", "figure", "seeds", "difference", "low", "high", "method", "welch_low", "welch_high"),
+    *("correlation", "word", "more"),
+)
 CURVE_COLUMNS = ("network", "seed", "iteration", "learning_rate", "train_error", "test_error", "clean_train_error")
 
 
@@ -99,6 +105,20 @@ def markdown(group: Group) -> str:
     return "\n".join([f"### {heading[0].upper()}{heading[1:]}", "", rows[0], rule, *rows[1:], "", notes(group), ""])
 
 
+CLAIM_HEADING = ["claim", "outcome", "here", "published", "shown by", "command"]
+
+
+def claim_rows(found: list[Claim]) -> list[list[str]]:
+    """Claims as lines of a table."""
+    return [[one.text, one.outcome, one.ours, one.published, one.evidence, one.command] for one in found]
+
+
+def claims_markdown(found: list[Claim]) -> str:
+    """claims.md."""
+    lines = [CLAIM_HEADING, ["---"] * len(CLAIM_HEADING), *claim_rows(found)]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
 def short(group: Group) -> str:
     """The table for a terminal."""
     kept = [column for column in columns(group) if not column.wide]
@@ -135,6 +155,20 @@ def final_csv(group: Group) -> str:
         if len(network.finished) > 1:
             rows.append([network.name, "std", *map(network.spread, FIGURES), count, None, None])
     return _csv(FINAL_COLUMNS, rows)
+
+
+def contrasts_csv(verdict: Verdict) -> str:
+    """contrasts.csv: every contrast with its seeds, intervals and word; differences as fractions."""
+    roles = {"declared": verdict.contrasts, "secondary": verdict.secondary, "exploratory": verdict.exploratory}
+    rows: list[list[Any]] = []
+    for role, contrasts in roles.items():
+        for one in contrasts:
+            found = [one.difference if one.compared else None, *(one.interval or (None, None)), one.method]
+            beside = [*(one.welch or (None, None)), one.correlation]
+            rows.append(
+                [role, one.name, one.figure, " ".join(map(str, one.seeds)), *found, *beside, one.word, one.more]
+            )
+    return _csv(CONTRAST_COLUMNS, rows)
 
 
 def curves_csv(group: Group) -> str:

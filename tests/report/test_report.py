@@ -17,7 +17,8 @@ from resexp.report import Report, write_report
 from resexp.run import FAILED, Run
 from resexp.verbs.report import task
 
-FILES = ["curves.csv", "figure1.png", "figure1.svg", "figure6.png", "figure6.svg", "final.csv", "table.md"]
+DRAWN = ["figure1.png", "figure1.svg", "figure6.png", "figure6.svg"]
+FILES = ["claims.md", "contrasts.csv", "curves.csv", *DRAWN, "final.csv", "table.md"]
 VOID = {"meta", "br", "link", "img", "hr"}
 EVIL = "<script>alert(1)</script> & 'quotes' in /home/me/private/x.py"
 

@@ -1,0 +1,87 @@
+"""What the paper and its retellings claim, and what became of each claim in one group of runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from resexp import paper
+from resexp.study import Group, Network
+from resexp.verdict import NOT_OBSERVED, OBSERVED, ONE_SEED, PLAIN, RESIDUAL, UNDECIDED, Contrast, Verdict
+from resexp.wording import ABSENT, interval_text, plural, points
+
+REPRODUCED, NOT_REPRODUCED, NOT_TESTED = "reproduced", "not reproduced", "not tested"
+
+UNTRAINED_ERROR = 0.6
+"""plain-110's training error lies above this in the paper (caption of figure 6)."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim. `outcome`: reproduced, not reproduced, undecided or not tested; numbers are text for a person."""
+
+    text: str
+    outcome: str
+    ours: str
+    published: str
+    evidence: str
+    """File of the report that shows it."""
+    command: str
+
+
+def claims(group: Group, verdict: Verdict) -> list[Claim]:
+    """Every claim, those that were not tested included."""
+    residual = verdict.residual
+    in_test_error = [one for one in verdict.secondary if (one.name, one.figure) == (residual.name, "test_error")]
+    contrasts = [
+        ("Plain networks degrade with depth (training error)", verdict.plain, PLAIN, OBSERVED),
+        ("Residual networks do not degrade with depth (training error)", residual, RESIDUAL, NOT_OBSERVED),
+        ("Added residual layers do not hurt (test error)", next(iter(in_test_error), None), RESIDUAL, NOT_OBSERVED),
+    ]
+    return [
+        *(_of_contrast(group, *contrast) for contrast in contrasts),
+        _of_network(group, "plain110", "Plain-110 does not train (training error above 60%)", _stays_high),
+        _of_network(group, "resnet110", "Resnet-110 trains, with its warm-up", _trains),
+    ]
+
+
+def _command(group: Group, models: tuple[str, ...]) -> str:
+    """What trains the networks of a claim."""
+    same = {group.data_settings["name"], group.recipe_settings["name"]} == {group.data, group.recipe}
+    where = f"data={group.data_settings['name']} recipe={group.recipe_settings['name']}"
+    changed = "" if same else f" and the settings of {group.data}/{group.recipe}"
+    return f"resexp train -m model={','.join(models)} {where} seed=0,1,2{changed}"
+
+
+def _of_contrast(group: Group, text: str, contrast: Contrast | None, pair: tuple[str, str], wanted: str) -> Claim:
+    published = paper.TRAIN_ERROR if contrast is None or contrast.figure == "running_error" else paper.TEST_ERROR
+    shallow, deep = (published[name] for name in pair)
+    digitised = ", digitised" if shallow.digitised or deep.digitised else ""
+    theirs = f"{deep.percent - shallow.percent:+.2f} points{digitised}" if group.is_papers else ABSENT
+    if contrast is None or not contrast.compared or not contrast.trained:
+        return Claim(text, NOT_TESTED, ABSENT, theirs, ABSENT, _command(group, pair))
+    opposite = {OBSERVED: NOT_OBSERVED, NOT_OBSERVED: OBSERVED}[wanted]
+    outcome = {wanted: REPRODUCED, opposite: NOT_REPRODUCED, UNDECIDED: UNDECIDED, ONE_SEED: UNDECIDED}[contrast.word]
+    sure = f"95% interval {interval_text(contrast)}" if contrast.interval else "one seed, no interval"
+    ours = f"{points(contrast)} points ({sure})"
+    return Claim(text, outcome, ours, theirs, "contrasts.csv", _command(group, pair))
+
+
+def _of_network(group: Group, name: str, text: str, test: Callable[[Network], list[bool]]) -> Claim:
+    """A claim on each finished run of one network: it holds if it does for every seed."""
+    network = group.network(name)
+    published = paper.TRAIN_ERROR[name]
+    theirs = f"training error {published}%" if group.is_papers else ABSENT
+    mean = network.mean("running_error") if network else None
+    if network is None or mean is None:
+        return Claim(text, NOT_TESTED, ABSENT, theirs, ABSENT, _command(group, (name,)))
+    held = test(network)
+    outcome = REPRODUCED if all(held) else UNDECIDED if any(held) else NOT_REPRODUCED
+    ours = f"training error {100 * mean:.1f}% ({plural(len(held), 'seed')})"
+    return Claim(text, outcome, ours, theirs, "final.csv", _command(group, (name,)))
+
+
+def _stays_high(network: Network) -> list[bool]:
+    return [run.final.running_error > UNTRAINED_ERROR for run in network.finished]
+
+
+def _trains(network: Network) -> list[bool]:
+    return [run.trained for run in network.finished]
