@@ -69,7 +69,7 @@ def _of_network(group: Group, name: str, text: str, test: Callable[[Network], li
     """A claim on each finished run of one network: it holds if it does for every seed."""
     network = group.network(name)
     published = paper.TRAIN_ERROR[name]
-    theirs = f"training error {published}%" if group.is_papers else ABSENT
+    theirs = f"training error, %: {published}" if group.is_papers else ABSENT
     mean = network.mean("running_error") if network else None
     if network is None or mean is None:
         return Claim(text, NOT_TESTED, ABSENT, theirs, ABSENT, _command(group, (name,)))

@@ -37,17 +37,21 @@ class GroupPage:
         return re.sub(r"[^a-z0-9]+", "-", f"{self.group.data} {self.group.recipe}".lower())
 
 
-def table(heading: list[str], rows: list[list[str]], text: set[int], caption: str, long: int = -1) -> str:
+WRAPPED = 28
+"""Characters beyond which the text of a cell is set in several lines."""
+
+
+def table(heading: list[str], rows: list[list[str]], text: set[int], caption: str) -> str:
     """A table that scrolls by itself where the page is narrow; the columns in `text` stand left."""
 
-    def kind(number: int) -> str:
-        names = [*(["text"] if number in text else []), *(["long"] if number == long else [])]
+    def kind(number: int, cell: str = "") -> str:
+        names = [*(["text"] if number in text else []), *(["long"] if len(cell) > WRAPPED else [])]
         return f' class="{" ".join(names)}"' if names else ""
 
     head = "".join(f'<th scope="col"{kind(number)}>{escape(cell)}</th>' for number, cell in enumerate(heading))
     body = "".join(
-        f'<tr><th scope="row" class="text">{escape(first)}</th>'
-        + "".join(f"<td{kind(number)}>{escape(cell)}</td>" for number, cell in enumerate(rest, start=1))
+        f'<tr><th scope="row"{kind(0, first)}>{escape(first)}</th>'
+        + "".join(f"<td{kind(number, cell)}>{escape(cell)}</td>" for number, cell in enumerate(rest, start=1))
         + "</tr>\n"
         for first, *rest in rows
     )
@@ -73,19 +77,24 @@ def asked(page: GroupPage) -> str:
 
 def claimed(page: GroupPage) -> str:
     """What became of each claim of the paper and of its retellings."""
-    rows = tables.claim_rows(page.claims)
-    caption = "Claims, and what became of them in these runs"
-    note = (
-        "Reproduced or not: as the interval says, or every seed. Undecided: one seed, or an interval that says neither."
+    rows = [[one.text, one.outcome, one.ours, one.published, one.evidence] for one in page.claims]
+    commands = dict.fromkeys(one.command for one in page.claims)
+    note = "Undecided: one seed, or an interval or seeds that say neither. Not tested: a command below would."
+    return (
+        table(
+            ["claim", "outcome", "here", "published", "shown by"],
+            rows,
+            set(range(5)),
+            "Claims, and what became of them",
+        )
+        + f'<p class="small">{escape(note)}</p>\n<details><summary>Commands</summary>\n<ul class="plain">\n'
+        + "".join(f"<li><code>{escape(command)}</code></li>\n" for command in commands)
+        + "</ul></details>\n"
     )
-    return table(tables.CLAIM_HEADING, rows, set(range(6)), caption, long=5) + f'<p class="small">{escape(note)}</p>\n'
 
 
-MEASURES = {
-    "running_error": "running training error",
-    "clean_train_error": "clean training error",
-    "test_error": "test error",
-}
+DECLARED = "Declared before any run: running training error, deep minus shallow"
+MEASURES = {"running_error": "", "clean_train_error": ", clean training error", "test_error": ", test error"}
 
 
 def contrast_rows(contrasts: Iterable[Contrast]) -> list[list[str]]:
@@ -94,8 +103,7 @@ def contrast_rows(contrasts: Iterable[Contrast]) -> list[list[str]]:
     def row(one: Contrast) -> list[str]:
         together = f"{one.correlation:.2f}" if one.correlation is not None else ABSENT
         return [
-            one.name,
-            MEASURES[one.figure],
+            one.name + MEASURES[one.figure],
             f"{one.word}; {one.more}" if one.more else one.word,
             points(one) if one.compared else ABSENT,
             interval_text(one) or ABSENT,
@@ -109,28 +117,19 @@ def contrast_rows(contrasts: Iterable[Contrast]) -> list[list[str]]:
 
 def answer(page: GroupPage) -> str:
     """The verdict in words, its three contrasts, and behind them those that were not declared beforehand."""
-    heading = [
-        "contrast",
-        "of",
-        "degradation",
-        "difference, points",
-        "95% interval",
-        "by Welch",
-        "correlation",
-        "seeds",
-    ]
-    text, verdict = {0, 1, 2, 7}, page.verdict
+    heading = ["contrast", "degradation", "difference, points", "95% interval", "by Welch", "correlation", "seeds"]
+    text, verdict = {0, 1, 6}, page.verdict
     more = ""
     for contrasts, name in (
         (verdict.secondary, "Secondary: the same contrasts in the other errors"),
         (verdict.exploratory, "Exploratory: other depths; resnet-110 has a warm-up that the others have not"),
     ):
         if contrasts:
-            rows = table(heading, contrast_rows(contrasts), text, name, long=2)
+            rows = table(heading, contrast_rows(contrasts), text, name)
             more += f"<details><summary>{escape(name)}</summary>\n{rows}</details>\n"
     return (
         f'<p class="verdict">{escape(page.sentence)}</p>\n'
-        + table(heading, contrast_rows(verdict.contrasts), text, "Declared: deep minus shallow", long=2)
+        + table(heading, contrast_rows(verdict.contrasts), text, DECLARED)
         + '<p class="small">Observed: the interval lies above 0. Not observed: it lies below '
         f"+{100 * page.margin:g} points. Undecided: neither. The interval is the two-sided paired t interval over the "
         "seeds that all networks of a contrast share, and Welch's where fewer than two are shared; the correlation is "
@@ -189,7 +188,7 @@ def conditions(page: GroupPage) -> str:
                 found.setdefault(_execution(stretch), []).append(float(stretch.get("seconds", 0.0)))
     rows = [[*key, str(len(seconds)), f"{sum(seconds) / 3600:.2f}"] for key, seconds in sorted(found.items())]
     heading = ["device", "arithmetic", "versions", "commit", "stretches of work", "hours"]
-    done = table(heading, rows, {0, 1, 2, 3}, "What the runs were executed on", long=2) if rows else ""
+    done = table(heading, rows, {0, 1, 2, 3}, "What the runs were executed on") if rows else ""
     settings = {"data": page.group.data_settings, "recipe": page.group.recipe_settings} | _images(page.group)
     shown = [
         [f"{part}.{key}", tables.without_paths(str(value), page.runs)]
@@ -240,7 +239,7 @@ def unfinished(page: GroupPage) -> str:
     if not rows:
         return "<p>Every run that could be read is finished.</p>\n"
     heading = ["run", "state", "iteration", "error"]
-    return table(heading, rows, {0, 1, 3}, "Runs that are not counted", long=3)
+    return table(heading, rows, {0, 1, 3}, "Runs that are not counted")
 
 
 SECTIONS: tuple[tuple[str, Callable[[GroupPage], str]], ...] = (
