@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("resexp")
 
+ENVIRONMENT = {"OMP_WAIT_POLICY": "passive"}
+"""For libraries that read it as they are loaded, so before torch is; what is set already stays.
+
+OpenMP's threads wait for each other by spinning: several runs on one machine then mostly wait for threads that have no
+core to run on.
+"""
+
 VERBS = {
     "train": "train a network, or with -m a sweep of them:  resexp train model=resnet56",
     "report": "figures, tables and a page from finished runs:  resexp report runs=runs out=report",
@@ -117,6 +124,8 @@ def dispatch(arguments: list[str]) -> int:
 
 def main() -> None:
     """Entry point of the command: one line for what a person can mend, a traceback for our own mistakes."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     console = Console(logging.INFO)
     log.addHandler(console)
     log.setLevel(logging.DEBUG)

@@ -185,8 +185,8 @@ class TrainSettings:
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2147483647")
         check_device(self.device, self.precision)
-        engines = ("auto", "eager", "compile", "graph")
-        require(self.engine in engines, "engine", self.engine, "choose auto, eager, compile or graph")
+        engines = ("auto", "eager", "compile", "graph", "compile+graph")
+        require(self.engine in engines, "engine", self.engine, "choose auto, eager, compile, graph or compile+graph")
         require(self.threads >= 0, "threads", self.threads, "0 (all cores) or more")
         require(self.checkpoint_seconds >= 0, "checkpoint_seconds", self.checkpoint_seconds, "must be 0 or more")
 

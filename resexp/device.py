@@ -25,6 +25,10 @@ class Execution:
         half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
         return torch.autocast(self.device.type, half, enabled=half is not None)
 
+    def peak_memory_mb(self) -> int | None:
+        """The most memory that tensors took on a CUDA device since `prepare`, in MiB; None elsewhere."""
+        return torch.cuda.max_memory_allocated(self.device) >> 20 if self.device.type == "cuda" else None
+
     def describe(self) -> dict[str, Any]:
         """Device, precision, threads and the versions that decide the bits."""
         cuda = self.device.type == "cuda"
@@ -112,4 +116,8 @@ def prepare(settings: TrainSettings) -> Execution:
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.benchmark = not settings.deterministic
     torch.backends.cudnn.deterministic = settings.deterministic
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # streams and pinned memory belong to the current device
+        if torch.cuda.is_initialized():
+            torch.cuda.reset_peak_memory_stats(device)
     return Execution(device, precision, threads)

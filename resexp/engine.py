@@ -1,6 +1,8 @@
 """How an iteration is executed: as written, compiled, or replayed as one CUDA graph. It computes the same."""
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import torch
@@ -8,6 +10,7 @@ from torch import Tensor
 
 from resexp.device import Execution
 from resexp.errors import UserError
+from resexp.files import user_cache
 from resexp.models import Block, Network
 
 dynamo: Any = torch._dynamo  # pyright: ignore[reportAttributeAccessIssue]  # PyTorch has no public name for its limits
@@ -36,11 +39,22 @@ def choose(engine: str, execution: Execution) -> str:
 
     `auto` is eager: on the CPUs measured, compiling gains nothing; on CUDA the others are yet to be measured.
     """
-    if engine == "graph" and execution.device.type != "cuda":
-        raise UserError(f"engine=graph: for CUDA devices only, not {execution.device.type}; use engine=auto")
-    if engine == "graph" and execution.precision == "fp16":
-        raise UserError("engine=graph: cannot scale losses as precision=fp16 needs; use precision=bf16 or engine=eager")
+    graph = engine.endswith("graph")
+    if graph and execution.device.type != "cuda":
+        raise UserError(f"engine={engine}: for CUDA devices only, not {execution.device.type}; use engine=auto")
+    if graph and execution.precision == "fp16":
+        remedy = "use precision=bf16 or engine=eager"
+        raise UserError(f"engine={engine}: cannot scale losses as precision=fp16 needs; {remedy}")
     return "eager" if engine == "auto" else engine
+
+
+def keep_compiled() -> None:
+    """Let what is compiled outlast a restart of the machine, unless $TORCHINDUCTOR_CACHE_DIR says where it goes.
+
+    PyTorch keeps it from run to run in the folder for temporary files.
+    """
+    with suppress(RuntimeError):  # no home folder: PyTorch's own place then
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache().expanduser() / "compiled"))
 
 
 def compile_blocks(network: Network) -> None:
@@ -49,6 +63,7 @@ def compile_blocks(network: Network) -> None:
     What was compiled for another network in this process is dropped first: PyTorch keeps a limited number of variants
     of one piece of code and goes on uncompiled behind it without a word; here that is an error.
     """
+    keep_compiled()
     torch.compiler.reset()
     dynamo.config.fail_on_recompile_limit_hit = True
     for module in network.modules():

@@ -9,6 +9,11 @@ from typing import BinaryIO
 TEMPORARY = ".tmp-"
 
 
+def user_cache() -> Path:
+    """The folder for what all runs share, `~` not yet expanded."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "resexp")
+
+
 @contextmanager
 def replacing(path: Path, previous: Path | None = None) -> Generator[BinaryIO, None, None]:
     """Open a temporary file beside `path` that takes its place on leaving; the old content moves to `previous`.

@@ -20,11 +20,13 @@ log = logging.getLogger("resexp")
 class Recorder:
     """Writes down one stretch of work of a run, from the trainer's iteration on."""
 
-    def __init__(self, config: Config, run: Run, record: Record, trainer: Trainer, position: Position) -> None:
+    def __init__(
+        self, config: Config, run: Run, record: Record, trainer: Trainer, position: Position, began: float
+    ) -> None:
         self.config, self.run, self.record, self.trainer = config, run, record, trainer
         recipe = config.recipe
         run.write_history(record, trainer.rows)
-        self.timing = Timing(run, trainer.iteration, recipe.batch_size)
+        self.timing = Timing(run, trainer.iteration, recipe.batch_size, began)
         self.mirror = Mirror(run.directory, trainer.rows, self.timing.speeds)
         name = f"{run.directory.parent.name} {run.directory.name}"
         self.progress = Progress(name, trainer.iteration, recipe.iterations, position)
@@ -62,6 +64,13 @@ class Recorder:
         }
         self.run.write_record(record)
 
+    def iteration(self) -> None:
+        """One more iteration is on its way; the first of the stretch is waited for, since it ends the start-up."""
+        if self.timing.starting:
+            self.trainer.check_finite()
+            self.timing.end_startup(self.trainer.iteration)
+        self.progress.iteration()
+
     def row(self) -> None:
         """Close the trainer's row and write it everywhere."""
         trainer = self.trainer
@@ -80,7 +89,12 @@ class Recorder:
         trainer.check_finite()
         checkpoint.save(trainer.state(), self.run.checkpoint_file, self.run.previous_checkpoint_file)
         record.state, record.iteration = state, trainer.iteration
-        record.stretches[-1] |= {"to": trainer.iteration, "seconds": round(self.timing.seconds, 3)}
+        record.stretches[-1] |= {
+            "to": trainer.iteration,
+            "seconds": round(self.timing.seconds, 3),
+            "seconds_startup": round(self.timing.seconds_startup, 3),
+            "peak_memory_mb": trainer.execution.peak_memory_mb(),
+        }
         self.run.vouch(record, trainer.rows)
         self.run.write_record(record)
         self.saved = time.monotonic()
@@ -103,8 +117,10 @@ class Recorder:
         self.record.final = {name: value for name, value in measured.items() if value is not None}
         self.save(FINISHED)
         self.mirror.finish(self.config.result())
-        seconds, errors = duration(self.record.seconds), figures(last, last.test_error)
-        log.info("%s: finished in %s, %s", self.run, seconds, errors)
+        seconds, startup = duration(self.record.seconds), duration(self.timing.seconds_startup)
+        log.info(
+            "%s: finished in %s after %s of start-up, %s", self.run, seconds, startup, figures(last, last.test_error)
+        )
 
     def close(self) -> None:
         """Close what is open; nothing is lost by it."""

@@ -42,21 +42,32 @@ def read(path: Path) -> list[Line]:
 
 
 class Timing:
-    """Writes timing.csv from an iteration on; the lines behind it are dropped."""
+    """Writes timing.csv from an iteration on; the lines behind it are dropped.
 
-    def __init__(self, run: Run, iteration: int, batch_size: int) -> None:
+    A stretch of work opens with its start-up, which ends with the first iteration: data and engine are then ready, and
+    what compiles, tunes or records itself at first use has done so. It counts neither as work nor into a speed.
+    """
+
+    def __init__(self, run: Run, iteration: int, batch_size: int, began: float) -> None:
         self.file, self.batch_size = run.timing_file, batch_size
         kept = [line for line in read(self.file) if line.iteration <= iteration]
         self.speeds = {line.iteration: line.images_per_second for line in kept}
         self.before = kept[-1].seconds if kept else 0.0
         write_text(self.file, HEADING + "".join(map(str, kept)))
-        self.began = time.monotonic()
+        self.began, self.seconds_startup = began, 0.0
+        self.starting = True
         self.start_row(iteration)
 
     @property
     def seconds(self) -> float:
-        """Seconds of this stretch of work."""
+        """Seconds of this stretch of work, without its start-up once that is over."""
         return time.monotonic() - self.began
+
+    def end_startup(self, iteration: int) -> None:
+        """The first iteration of this stretch has just been computed."""
+        self.seconds_startup, self.starting = self.seconds, False
+        self.began += self.seconds_startup
+        self.start_row(iteration)
 
     def leave_out(self, seconds: float) -> None:
         """Time in which the row in progress was not trained."""
@@ -66,9 +77,14 @@ class Timing:
         """Training goes on behind `iteration`."""
         self.row_began, self.row_iteration = time.monotonic(), iteration
 
-    def end_row(self, iteration: int) -> float:
-        """Write the line of a row whose last iteration has just been computed; its images per second."""
+    def end_row(self, iteration: int) -> float | None:
+        """Write the line of a row whose last iteration has just been computed; its images per second.
+
+        A row that was start-up alone has none, and no line.
+        """
         images = (iteration - self.row_iteration) * self.batch_size
+        if not images:
+            return None
         speed = images / max(time.monotonic() - self.row_began, 1e-9)
         self.speeds[iteration] = speed
         with self.file.open("a") as out:

@@ -1,6 +1,7 @@
 """Training one run, from wherever it stands to its end."""
 
 import logging
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
@@ -27,6 +28,7 @@ def train(config: Config, position: Position | None = None) -> Record:
     Raises UserError for what a person can mend (the run is then `failed` and can be gone on with), Busy where another
     process is training it, and Interrupted when a signal stopped it; all is saved then.
     """
+    began = time.monotonic()
     run = Run(config.directory)
     with run.claimed():
         if config.fresh:
@@ -41,7 +43,7 @@ def train(config: Config, position: Position | None = None) -> Record:
                 trainer = Trainer(config, data, execution)
                 resume(trainer, run, record, data)
                 engine = trainer.start_engine(choose(config.engine, execution))
-                recorder = Recorder(config, run, record, trainer, position or Position())
+                recorder = Recorder(config, run, record, trainer, position or Position(), began)
                 with Stop() as stop:
                     recorder.begin(execution, data, engine)
                     loop(trainer, recorder, stop)
@@ -53,7 +55,7 @@ def loop(trainer: Trainer, recorder: Recorder, stop: Stop) -> None:
     try:
         while trainer.iteration < trainer.recipe.iterations:
             trainer.advance()
-            recorder.progress.iteration()
+            recorder.iteration()
             if trainer.row_due():
                 recorder.row()
             if stop.signal is not None:

@@ -67,10 +67,10 @@ class Trainer:
         before = copy.deepcopy(self.state())
         picks, rate = self.stream.batch(self.iteration + 1), self.schedule.rate(self.iteration + 1)
         try:
-            if engine == "compile":
+            if engine.startswith("compile"):
                 compile_blocks(self.network)
                 self.eager(picks, rate)
-            else:
+            if engine.endswith("graph"):
                 warm_up(lambda: self.eager(picks, rate))
                 self.iterate = Graphed(self.eager, picks)
         except torch.OutOfMemoryError:

@@ -1,6 +1,8 @@
 import json
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -218,3 +220,20 @@ def test_the_command_works_from_anywhere(resexp: Command, tmp_path: Path) -> Non
 def test_the_log_is_left_as_it_was(here: Here) -> None:
     here("train", *TINY)
     assert not [one for one in logging.getLogger("resexp").handlers if isinstance(one, logging.FileHandler)]
+
+
+def test_threads_wait_asleep_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    for asked, found in ((None, "passive"), ("active", "active")):
+        with monkeypatch.context() as patched:
+            patched.delenv("OMP_WAIT_POLICY", raising=False)
+            if asked:
+                patched.setenv("OMP_WAIT_POLICY", asked)
+            patched.setattr(sys, "argv", ["resexp", "--version"])
+            with pytest.raises(SystemExit):
+                cli.main()
+            assert os.environ["OMP_WAIT_POLICY"] == found
+
+
+def test_the_command_line_loads_no_torch_before_its_environment_is_set() -> None:
+    code = "import sys, resexp.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,6 @@
 import copy
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import torch
 from resexp import checkpoint, trainer
 from resexp.compose import compose
 from resexp.device import Execution
-from resexp.engine import Graphed, choose
+from resexp.engine import Graphed, Iterate, choose, keep_compiled
 from resexp.errors import UserError
 from resexp.run import Record, Run
 from resexp.train import train
@@ -32,6 +34,7 @@ def test_auto_is_eager_until_another_engine_was_measured_faster() -> None:
     ("engine", "execution", "line"),
     [
         ("graph", CPU, "engine=graph: for CUDA devices only, not cpu; use engine=auto"),
+        ("compile+graph", CPU, r"engine=compile\+graph: for CUDA devices only, not cpu; use engine=auto"),
         ("graph", Execution(torch.device("cuda", 0), "fp16", 1), "engine=graph: .*precision=bf16 or engine=eager"),
     ],
 )
@@ -99,6 +102,41 @@ def test_a_replayed_run_is_the_eager_run_over_rate_drops_and_resumes(
     assert all(torch.equal(one, other) for one, other in zip(weights, expected, strict=True))
 
 
+def test_compile_and_graph_combine(tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    eager = compose(*tiny)
+    train(eager)
+    done: list[str] = []
+
+    def stand_in(name: str) -> Callable[[object], None]:
+        return lambda _: done.append(name)
+
+    def record(iterate: Iterate, picks: torch.Tensor) -> Graphed:
+        done.append("recorded")
+        return Graphed(iterate, picks, PassThrough)
+
+    monkeypatch.setattr(trainer, "compile_blocks", stand_in("compiled"))
+    monkeypatch.setattr(trainer, "warm_up", stand_in("warm"))
+    monkeypatch.setattr(trainer, "Graphed", record)
+    monkeypatch.setattr("resexp.train.choose", lambda engine, _: engine)
+    both = compose(*tiny, "engine=compile+graph", f"runs={tmp_path / 'both'}")
+    assert train(both).stretches[0]["engine"] == "compile+graph"
+    assert done == ["compiled", "warm", "recorded"]
+    assert history_and_weights(both.directory)[0] == history_and_weights(eager.directory)[0]
+
+
+def test_what_was_compiled_is_kept_in_the_users_cache_or_where_the_user_wants_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    for asked, found in ((None, "/cache/resexp/compiled"), ("/mine", "/mine")):
+        with monkeypatch.context() as patched:
+            patched.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+            if asked:
+                patched.setenv("TORCHINDUCTOR_CACHE_DIR", asked)
+            keep_compiled()
+            assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == found
+
+
 def test_trial_iterations_leave_no_trace(tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     states: list[checkpoint.State] = []
 
@@ -142,7 +180,10 @@ def test_an_engine_that_does_not_compile_falls_back_once_and_is_recorded(
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
-def test_a_compiled_run_is_the_eager_run_within_rounding(tiny: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_compiled_run_is_the_eager_run_within_rounding(
+    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir(), f"resexp-tests-{os.getuid()}")))
     short = (*tiny, "precision=fp32", "recipe.iterations=8", "recipe.lr=0.002")
     eager = compose(*short, "model=resnet20")
     train(eager)

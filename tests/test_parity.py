@@ -34,7 +34,7 @@ def test_only_one_script_writes_the_committed_losses() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-3), ("bf16", BF16_BOUND)])
-@pytest.mark.parametrize("engine", ["eager", "graph"])
+@pytest.mark.parametrize("engine", ["eager", "compile", "graph", "compile+graph"])
 def test_a_gpu_follows_the_cpu(network: str, precision: str, bound: float, engine: str) -> None:
     exact = losses(network, "precision=fp32")
     found = losses(network, f"precision={precision}", "device=cuda", engine=engine)

@@ -73,6 +73,7 @@ def test_a_run_leaves_its_curve_its_record_and_its_settings(tiny: tuple[str, ...
     stretch = record.stretches[0]
     assert (stretch["from"], stretch["to"], stretch["threads"]) == (0, 12, 1)
     assert stretch["torch"] == torch.__version__
+    assert stretch["peak_memory_mb"] is None  # there is none to tell on a CPU
     assert record.data["digest"]
     assert run.config()["result"] == config.result()
     timing = list(csv.reader(run.timing_file.read_text().splitlines()))
@@ -198,6 +199,59 @@ def test_a_directory_has_one_writer(tiny: tuple[str, ...]) -> None:
         with pytest.raises(Busy, match="another process"):
             train(config)
     assert not run.in_use()
+
+
+def test_start_up_is_told_apart_from_speed(tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    config = compose(*tiny, "recipe.iterations=6", "recipe.row_every=2")
+    advance, clock, passed = Trainer.advance, time.monotonic, [0.0]
+
+    def slow_at_first(self: Trainer) -> None:
+        passed[0] = 9999.0  # compiling, tuning and recording at first use
+        advance(self)
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + passed[0])
+    monkeypatch.setattr(Trainer, "advance", slow_at_first)
+    stretch = train(config).stretches[0]
+    assert stretch["seconds_startup"] > 9999
+    assert stretch["seconds"] < 9999
+    run = Run(config.directory)
+    first = next(csv.DictReader(run.timing_file.read_text().splitlines()))
+    assert float(first["seconds"]) < 9999
+    assert float(first["images_per_second"]) > 20 / 9999
+    assert "of start-up, training error" in run.log_file.read_text()
+
+
+def test_a_row_that_is_start_up_alone_has_no_speed(tiny: tuple[str, ...]) -> None:
+    config = compose(*tiny, "recipe.iterations=3", "recipe.row_every=1", "recipe.drops=[]")
+    train(config)
+    run = Run(config.directory)
+    assert [row.iteration for row in run.rows(Record())[0]] == [1, 2, 3]
+    assert [row["iteration"] for row in csv.DictReader(run.timing_file.read_text().splitlines())] == ["2", "3"]
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_out_of_memory_names_the_settings_to_change_and_keeps_the_checkpoint(
+    tiny: tuple[str, ...], undisturbed: tuple[bytes, str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    config = compose(*tiny, "checkpoint_seconds=0")
+    advance = Trainer.advance
+
+    def exhaust(self: Trainer) -> None:
+        if self.iteration == 7:
+            raise error
+        advance(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "advance", exhaust)
+        with pytest.raises(UserError, match=r"out of memory; use a smaller recipe\.batch_size"):
+            train(config)
+    run = Run(config.directory)
+    assert run.record().state == FAILED
+    assert checkpoint.load(run.checkpoint_file)["iteration"] == 7
+    train(config)
+    assert outcome(config) == undisturbed
 
 
 def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_its_checkpoint(

@@ -1,5 +1,6 @@
 """What each iteration sees: a function of seed and iteration alone, drawn on the CPU, gathered on the device."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -20,20 +21,34 @@ def plan(seed: int, epoch: int, images: int, pad: int, flip: bool) -> Tensor:
 
 
 class Stream:
-    """The endless sequence of plans of one seed, cut into full batches across the borders of epochs."""
+    """The endless sequence of plans of one seed, cut into full batches across the borders of epochs.
+
+    While an epoch is in use, a thread draws the next one's plan, and it is sent as soon as it is drawn.
+    """
 
     def __init__(self, seed: int, images: int, batch_size: int, pad: int, flip: bool, device: torch.device) -> None:
         self.seed, self.images, self.batch_size = seed, images, batch_size
         self.pad, self.flip, self.device = pad, flip, device
-        self._epochs: dict[int, Tensor] = {}
+        self._drawer = ThreadPoolExecutor(1, "plan")
+        self._drawn: dict[int, Future[Tensor]] = {}
+        self._sent: dict[int, Tensor] = {}
 
-    def _epoch(self, epoch: int) -> Tensor:
-        if epoch not in self._epochs:
-            drawn = plan(self.seed, epoch, self.images, self.pad, self.flip)
-            if self.device.type == "cuda":
-                drawn = drawn.pin_memory().to(self.device, non_blocking=True)
-            self._epochs[epoch] = drawn.to(self.device)
-        return self._epochs[epoch]
+    def _draw(self, epoch: int) -> Tensor:
+        drawn = plan(self.seed, epoch, self.images, self.pad, self.flip)
+        if self.device.type == "cuda":
+            with torch.cuda.device(self.device):  # each thread has a current device of its own
+                return drawn.pin_memory()
+        return drawn
+
+    def _ask(self, epoch: int) -> Future[Tensor]:
+        if epoch not in self._drawn:
+            self._drawn[epoch] = self._drawer.submit(self._draw, epoch)
+        return self._drawn[epoch]
+
+    def _send(self, epoch: int) -> Tensor:
+        if epoch not in self._sent:
+            self._sent[epoch] = self._ask(epoch).result().to(self.device, non_blocking=True)
+        return self._sent[epoch]
 
     def batch(self, iteration: int) -> Tensor:
         """The plan rows, int32 (batch_size, 4), of an iteration counted from 1."""
@@ -42,12 +57,19 @@ class Stream:
         wanted = self.batch_size
         while wanted:
             epoch, at = divmod(first, self.images)
-            parts.append(self._epoch(epoch)[at : at + wanted])
+            parts.append(self._send(epoch)[at : at + wanted])
             first += len(parts[-1])
             wanted -= len(parts[-1])
-        for old in [epoch for epoch in self._epochs if epoch < first // self.images]:
-            del self._epochs[old]
+        self._look_ahead(first // self.images)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _look_ahead(self, epoch: int) -> None:
+        """Have the plan behind `epoch` drawn, send it if it is, and forget those before."""
+        if self._ask(epoch + 1).done():
+            self._send(epoch + 1)
+        for plans in (self._drawn, self._sent):
+            for old in plans.keys() - {epoch, epoch + 1}:
+                del plans[old]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from resexp.config import Cifar10Config
 from resexp.data import Dataset, Split
 from resexp.data.download import UnreachableError, download
 from resexp.errors import UserError
-from resexp.files import TEMPORARY
+from resexp.files import TEMPORARY, user_cache
 from resexp.seeds import stream
 
 log = logging.getLogger("resexp")
@@ -64,8 +64,7 @@ def hold_out(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 def data_folder(setting: str | None) -> Path:
     """The folder that holds cifar-10-batches-py: data.dir, else $RESEXP_DATA, else resexp/ in the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "resexp")
-    return _expand(setting or os.environ.get("RESEXP_DATA") or cache, "data.dir")
+    return _expand(setting or os.environ.get("RESEXP_DATA") or user_cache(), "data.dir")
 
 
 def _expand(path: str | Path, setting: str) -> Path:

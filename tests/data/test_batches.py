@@ -1,5 +1,6 @@
 """What each iteration sees: which images, in which order, cropped and flipped how, with which pixels."""
 
+import threading
 from typing import NamedTuple
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from resexp.data import Split
+from resexp.data import Split, batches
 from resexp.data.batches import Images, Stream, mean_image, plan
 
 CPU = torch.device("cpu")
@@ -82,11 +83,39 @@ def test_batches_are_the_plans_cut_to_size_in_whatever_order_they_are_asked_for(
         assert torch.equal(batch, whole[(iteration - 1) * batch_size : iteration * batch_size])
 
 
-def test_a_stream_keeps_no_more_than_the_epochs_of_its_batch() -> None:
+def test_a_stream_keeps_no_more_than_the_epochs_of_its_batch_and_the_next() -> None:
     stream = Stream(0, 10, 4, 4, True, CPU)
     for iteration in range(1, 30):
         stream.batch(iteration)
-        assert len(stream._epochs) <= 2
+        assert len(stream._drawn) <= 2
+        assert len(stream._sent) <= 2
+
+
+def test_the_next_epoch_is_drawn_by_another_thread_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[int, str] = {}
+
+    def watched(seed: int, epoch: int, images: int, pad: int, flip: bool) -> Tensor:
+        drawn[epoch] = threading.current_thread().name
+        return plan(seed, epoch, images, pad, flip)
+
+    monkeypatch.setattr(batches, "plan", watched)
+    stream = Stream(0, 10, 4, 4, True, CPU)
+    stream.batch(1)
+    stream._drawn[1].result(timeout=30)
+    stream.batch(2)  # still of the first epoch
+    assert sorted(drawn) == [0, 1]
+    assert threading.current_thread().name not in drawn.values()
+    assert torch.equal(stream._sent[1], plan(0, 1, 10, 4, True))
+
+
+def test_a_plan_that_cannot_be_drawn_is_told_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Tensor:
+        raise MemoryError("no room for a plan")
+
+    stream = Stream(0, 10, 4, 4, True, CPU)
+    monkeypatch.setattr(batches, "plan", broken)
+    with pytest.raises(MemoryError, match="no room"):
+        stream.batch(1)
 
 
 def by_hand(source: Split, mean: Tensor, picks: Tensor, pad: int) -> Tensor:

@@ -1,0 +1,90 @@
+"""Images per second of training, measured in turn and repeated, each time in a process of its own.
+
+usual     the loop as people write it: torchvision transforms per image, a DataLoader with as many workers as cores,
+          fp32, eager, `.item()` each step
+resexp    `resexp train` as a user gets it, from its timing.csv: start-up, evaluations and checkpoints apart
+bare      the step of the same network, engine and precision on one fixed batch: the ceiling
+floor     on a GPU: the bytes a step must move over the measured copy bandwidth
+together  several training processes at once on one device, in step; images per second of all of them
+
+Every figure is kept in OUT/measured.jsonl as soon as it is there; --resume measures only what is missing.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+import table
+from measuring import measure_all, plan, same_bits
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+IMAGES = 10_000
+"""Images of 32x32 pixels in the training set; their number does not matter to the speed."""
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    words = {"type": lambda text: text.split(",") if text else []}
+    numbers = {"type": lambda text: [int(part) for part in text.split(",") if part]}
+    parser.add_argument("--networks", default=["resnet20", "resnet56"], **words)
+    parser.add_argument("--engines", default=["auto"], **words, help="auto, eager, compile, graph, compile+graph")
+    parser.add_argument("--precisions", default=["auto"], **words, help="auto, fp32, tf32, bf16")
+    parser.add_argument(
+        "--depths", default=[], **numbers, help="resnets for seconds against depth: 20,32,44,56,110,1202"
+    )
+    parser.add_argument("--together", default=[], **numbers, help="numbers of processes at once: 1,2,4,8")
+    parser.add_argument("--deterministic", action="store_true", help="also what deterministic=true costs")
+    parser.add_argument("--layouts", action="store_true", help="also the bare step in contiguous layout")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--iterations", type=int, default=40, help="measured in each repeat")
+    parser.add_argument("--warm-up", type=int, default=10, help="before them; and iterations a figure is taken over")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--images", type=int, default=IMAGES, help="in the training set")
+    parser.add_argument("--out", type=Path, help="folder for bench.csv, bench.png, summary.txt")
+    parser.add_argument("--resume", action="store_true", help="keep what OUT/measured.jsonl holds")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure everything that is asked for and write it down."""
+    arguments = parse()
+    import torch
+
+    gpu = torch.cuda.is_available() and arguments.device != "cpu"
+    hardware = hardware_name(gpu)
+    folder: Path = arguments.out or ROOT / "results" / "bench" / hardware
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / "measured.jsonl"
+    if not arguments.resume:
+        kept.unlink(missing_ok=True)
+    specs = plan(arguments)
+    found = measure_all(specs, arguments.repeats, kept)
+    rows = [table.row(spec, results) for spec, results in zip(specs, found, strict=True)]
+    if gpu:
+        rows += table.floor_rows(rows, arguments.batch_size)
+    table.write(rows, folder / "bench.csv")
+    table.draw(rows, folder / "bench.png", f"Training speed, batch {arguments.batch_size}, {hardware}")
+    lines = [*table.ratios(rows), *table.prices(rows), *table.depth_lines(rows, arguments.depths)]
+    lines += [*table.together_lines(rows), *same_bits(specs, found)]
+    if not gpu and (arguments.deterministic or arguments.together):
+        lines.append("on a CPU deterministic=true changes nothing: what it costs there is noise")
+    (folder / "summary.txt").write_text("\n".join(lines) + "\n")
+    print("\n".join([*lines, str(folder / "bench.csv")]))
+
+
+def hardware_name(gpu: bool) -> str:
+    """A folder's name for this machine: the GPU, or the CPU and its cores."""
+    import torch
+
+    from resexp.device import cores, processor_name
+
+    name = torch.cuda.get_device_name() if gpu else f"{processor_name()} {cores()} cores"
+    return re.sub(r"[^a-z0-9]+", "-", re.sub(r"\(\w+\)", "", name).lower()).strip("-")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""From measurements to bench.csv, a bar chart and the lines that say what the figures mean."""
+
+import csv
+import statistics
+from pathlib import Path
+from typing import Any
+
+COLUMNS = ("network", "measure", "engine", "precision", "images_per_second_median", "low", "high", "seconds_startup")
+COLUMNS += ("peak_memory_mb", "layout", "deterministic", "processes", "seconds_per_iteration")
+
+Row = dict[str, Any]
+
+
+def row(spec: Row, results: list[Row]) -> Row:
+    """Median, lowest and highest of the repeats; engine and precision as they came out."""
+    speeds = [result["speed"] for result in results]
+    median = statistics.median(speeds)
+    return {
+        **{name: spec[name] for name in COLUMNS if name in spec},
+        "engine": results[-1]["engine"],
+        "precision": results[-1]["precision"],
+        "images_per_second_median": round(median, 1),
+        "low": round(min(speeds), 1),
+        "high": round(max(speeds), 1),
+        "seconds_startup": round(statistics.median(result["seconds_startup"] for result in results), 1),
+        "peak_memory_mb": round(max(result["peak_memory_mb"] for result in results)),
+        "seconds_per_iteration": round(spec["processes"] * spec["batch_size"] / median, 6),
+    }
+
+
+def floor_rows(rows: list[Row], batch_size: int) -> list[Row]:
+    """For each network and precision, what memory traffic alone would allow on this GPU."""
+    from floor import copy_bandwidth, step_bytes
+
+    bandwidth = copy_bandwidth()
+    found: list[Row] = []
+    for network, precision in sorted({(row["network"], row["precision"]) for row in rows if row["measure"] == "bare"}):
+        seconds = step_bytes(network, batch_size, precision) / bandwidth
+        known = {"network": network, "measure": "floor", "precision": precision, "processes": 1}
+        speeds = {"images_per_second_median": round(batch_size / seconds, 1), "seconds_per_iteration": seconds}
+        found.append(dict.fromkeys(COLUMNS, "") | known | speeds)
+    return found
+
+
+def write(rows: list[Row], path: Path) -> None:
+    """bench.csv."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def ratios(rows: list[Row]) -> list[str]:
+    """resexp over usual, over bare and over the floor, a line for each network, engine and precision."""
+    lines: list[str] = []
+    for own in rows:
+        if own["measure"] != "resexp" or own["deterministic"]:
+            continue
+        same = {"network": own["network"], "precision": own["precision"]}
+        others = {
+            "usual": one(rows, measure="usual", network=own["network"]),
+            "bare": one(
+                rows, measure="bare", engine=own["engine"], layout="channels_last", deterministic=False, **same
+            ),
+            "floor": one(rows, measure="floor", **same),
+        }
+        parts = [f"resexp/{name} {quotient(own, other)}" for name, other in others.items() if other]
+        if parts:
+            lines.append(f"{own['network']:<10} {own['engine']} {own['precision']}: {', '.join(parts)}")
+    return lines
+
+
+def prices(rows: list[Row]) -> list[str]:
+    """What deterministic=true and the contiguous layout cost, as ratios to the same row without them."""
+    lines: list[str] = []
+    for own in rows:
+        for column, ordinary, name in (
+            ("deterministic", False, "deterministic/not"),
+            ("layout", "channels_last", "contiguous/channels_last"),
+        ):
+            if own["measure"] == "floor" or own[column] == ordinary:
+                continue
+            kind = ("network", "measure", "engine", "precision", "layout", "deterministic", "processes")
+            other = one(rows, **{key: own[key] for key in kind} | {column: ordinary})
+            if other:
+                line = f"{own['network']:<10} {own['measure']} {own['engine']} {own['precision']}: {name}"
+                lines.append(f"{line} {quotient(own, other)}")
+    return lines
+
+
+def one(rows: list[Row], **wanted: Any) -> Row | None:
+    """The first row with these values."""
+    return next((row for row in rows if all(row[key] == value for key, value in wanted.items())), None)
+
+
+def quotient(own: Row, other: Row) -> str:
+    """Speed over speed."""
+    return f"{own['images_per_second_median'] / other['images_per_second_median']:.2f}"
+
+
+def depth_lines(rows: list[Row], depths: list[int]) -> list[str]:
+    """The least-squares line of seconds an iteration against depth to 110, and how far each depth is from it."""
+    kind = {"measure": "resexp", "deterministic": False}
+    found = [(depth, one(rows, network=f"resnet{depth}", **kind)) for depth in depths]
+    points = [(depth, float(row["seconds_per_iteration"])) for depth, row in found if row]
+    fitted = [point for point in points if point[0] <= 110]
+    if len(fitted) < 3:
+        return []
+    slope, intercept = statistics.linear_regression(*zip(*fitted, strict=True))
+    off = {depth: seconds / (intercept + slope * depth) - 1 for depth, seconds in points}
+    largest = max((abs(off[depth]) for depth, _ in fitted))
+    lines = [
+        f"seconds an iteration = {intercept:.6f} + {slope:.6f} * depth, depths {', '.join(str(d) for d, _ in fitted)}",
+        f"  intercept worth {intercept / slope:.1f} layers; largest relative residual {largest:.1%}",
+    ]
+    return lines + [f"  depth {depth}: {off[depth]:+.1%} from that line" for depth, _ in points if depth > 110]
+
+
+def together_lines(rows: list[Row]) -> list[str]:
+    """Images per second of all processes and of each, and the gain over one process alone."""
+    lines: list[str] = []
+    for own in rows:
+        if own["measure"] == "together":
+            total = own["images_per_second_median"]
+            alone = one(rows, measure="together", processes=1, network=own["network"], engine=own["engine"])
+            gain = f", {quotient(own, alone)} of one alone" if alone else ""
+            each = total / own["processes"]
+            head = f"{own['network']:<10} {own['processes']} at once"
+            lines.append(f"{head}: {total:,.0f} images/s together, {each:,.0f} each{gain}")
+    return lines
+
+
+def draw(rows: list[Row], path: Path, title: str) -> None:
+    """A bar for each row."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    shade = {"usual": "#c8c8c8", "resexp": "#2b3a8c", "bare": "#8fb8de", "floor": "#e6e6e6", "together": "#5b7fc4"}
+    values = [row["images_per_second_median"] for row in rows]
+    figure, axes = pyplot.subplots(figsize=(8, 0.7 + 0.32 * len(rows)), layout="constrained")
+    places = range(len(rows))
+    bars = axes.barh(places, values, color=[shade[row["measure"]] for row in rows])
+    axes.set_yticks(places, [name(row) for row in rows])
+    axes.bar_label(bars, [f"{value:,.0f}" for value in values], padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(title, loc="left", fontweight="bold")
+    axes.set_xlabel("training images per second, median of the repeats")
+    figure.savefig(path, dpi=150, metadata={"Software": None})
+
+
+def name(row: Row) -> str:
+    """What tells a row from the others, in words."""
+    words = [str(row[key]) for key in ("network", "measure", "engine", "precision")]
+    if row["measure"] == "together":
+        words[1] = f"{row['processes']} at once"
+    words += ["contiguous"] if row["layout"] == "contiguous" else []
+    words += ["deterministic"] if row["deterministic"] is True else []
+    return " ".join(words).strip()
