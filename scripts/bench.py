@@ -122,7 +122,8 @@ def measure_usual(spec: Spec) -> dict[str, Any]:
     from torchvision import transforms
 
     from resexp.data import load
-    from resexp.device import cores, prepare
+    from resexp.machine import cores
+    from resexp.device import prepare
     from resexp.models import Network
 
     config = settings({**spec, "engine": "eager", "precision": "fp32"}, "unused")
@@ -366,7 +367,7 @@ def hardware_name(processor: str) -> str:
 
     import torch
 
-    from resexp.device import cores
+    from resexp.machine import cores
 
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{processor} {cores()} cores"
     return re.sub(r"[^a-z0-9]+", "-", re.sub(r"\(\w+\)", "", name).lower()).strip("-")

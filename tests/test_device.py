@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from resexp import device
+from resexp import device, machine
 from resexp.compose import compose
 from resexp.config import TrainSettings
 from resexp.device import Execution, prepare
@@ -118,7 +118,7 @@ def test_every_run_sets_determinism_and_threads_anew(settings: TrainSettings) ->
 def test_threads_are_those_of_the_environment_or_all_cores(
     settings: TrainSettings, monkeypatch: pytest.MonkeyPatch, variable: str | None, threads: int
 ) -> None:
-    monkeypatch.setattr(device, "cores", lambda: 5)
+    monkeypatch.setattr(machine, "cores", lambda: 5)
     if variable is None:
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     else:
