@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from resexp.config import TrainSettings
-from resexp.machine import default_threads, worker_number
 from resexp.errors import UserError
+from resexp.machine import default_threads, worker_number
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM, and SIGUSR2 (a scheduler's "time is nearly up"): the first asks to save and leave, the second leaves."""
+"""SIGINT, SIGTERM and SIGUSR2 (a scheduler's word that time is nearly up): one asks to save and leave, two leave."""
 
 import os
 import signal

@@ -79,7 +79,7 @@ class StudySweeper(BasicSweeper):
         due = [number for number, outcome in enumerate(outcomes) if outcome is None]
         done = self.launch([jobs[number] for number in due], [configs[number] for number in due], len(jobs))
         for number, one in zip(due, done, strict=True):
-            outcomes[number] = outcome_of(one)
+            outcomes[number] = outcome_of(one, configs[number])
         told = [outcome for outcome in outcomes if outcome]
         print(table(told), file=sys.stderr)
         errors = [outcome.error for outcome in told]
@@ -158,12 +158,13 @@ def position(number: int) -> Position:
     return Position(f"{number + 1} of {len(costs)}: ", after)
 
 
-def outcome_of(one: JobReturn) -> Outcome:
+def outcome_of(one: JobReturn, config: Config) -> Outcome:
     """What became of a run, also if it ended by a mistake of ours."""
     if one.status == JobStatus.COMPLETED:
         return one.return_value
     error = one._return_value  # the property raises it
-    return Outcome(asked(one.overrides or []), "failed", UserError(f"{type(error).__name__}: {error}"))
+    problem = error if isinstance(error, UserError) else UserError(f"{type(error).__name__}: {error}")
+    return Outcome(str(config.directory), "failed", problem)
 
 
 def table(outcomes: list[Outcome]) -> str:

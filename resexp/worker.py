@@ -1,8 +1,9 @@
 """A run of a sweep in another process than the command's own: its log, its signals and its share of the machine."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from hydra.types import TaskFunction
 from omegaconf import DictConfig
@@ -14,6 +15,9 @@ from resexp.machine import WORKER, claim_worker_number
 from resexp.signals import Stop
 from resexp.sweep import Outcome
 
+THIS_PROCESS = uuid4().hex
+"""A pid would not do: jobs on other machines have theirs."""
+
 
 @dataclass(frozen=True)
 class Worker:
@@ -24,11 +28,11 @@ class Worker:
     """Variables that are set before the task begins."""
     numbers: Path | None = None
     """Folder in which the workers of one machine find out which number each is."""
-    home: int = field(default_factory=os.getpid)
+    home: str = THIS_PROCESS
 
     def __call__(self, cfg: DictConfig) -> Outcome:
         """Do the task; one that a signal stops, or comes after a signal, is told and not raised."""
-        if os.getpid() == self.home:
+        if self.home == THIS_PROCESS:
             return self.task(cfg)
         os.environ.update(self.environment)
         if self.numbers is not None and WORKER not in os.environ:

@@ -122,8 +122,8 @@ def measure_usual(spec: Spec) -> dict[str, Any]:
     from torchvision import transforms
 
     from resexp.data import load
-    from resexp.machine import cores
     from resexp.device import prepare
+    from resexp.machine import cores
     from resexp.models import Network
 
     config = settings({**spec, "engine": "eager", "precision": "fp32"}, "unused")
