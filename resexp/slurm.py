@@ -56,7 +56,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         try:
             return self.executor().map_array(self, *zip(*jobs, strict=True))
         except (FailedJobError, FailedSubmissionError, RuntimeError) as error:
-            raise UserError(f"hydra/launcher: Slurm does not take the runs: {str(error).strip()}") from error
+            lines = "; ".join(line for line in str(error).splitlines() if line.strip())
+            raise UserError(f"hydra/launcher: Slurm does not take the runs: {lines}") from error
 
     def executor(self) -> submitit.AutoExecutor:
         """What sends jobs, with the settings of hydra.launcher."""

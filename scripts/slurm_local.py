@@ -24,8 +24,8 @@ RUNS = [(model, seed) for model in ("plain20", "resnet20") for seed in (0, 1)]
 REQUEUED, TIMED_OUT, CANCELLED = 0, 1, 2
 SWEEP = (
     *("train", "-m", "model=plain20,resnet20", "seed=0,1", "model.depth=8", "data=shapes", "data.image_size=8"),
-    *("data.train_images=96", "data.test_images=40", "recipe=quick", "recipe.iterations=800", "recipe.batch_size=20"),
-    *("recipe.drops=[400]", "recipe.row_every=10", "recipe.evaluate_every=100", "device=cpu", "precision=fp32"),
+    *("data.train_images=96", "data.test_images=40", "recipe=quick", "recipe.iterations=400", "recipe.batch_size=20"),
+    *("recipe.drops=[200]", "recipe.row_every=10", "recipe.evaluate_every=100", "device=cpu", "precision=fp32"),
 )
 SLURM = ("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=1")
 CONFIGURATION = """\
@@ -152,9 +152,11 @@ def in_mid_run(run: Path) -> bool:
     return history.exists() and history.read_text().count("\n") > 2
 
 
-def disturb(runs: Path) -> None:
+def disturb(first: "subprocess.Popen[str]", runs: Path) -> None:
     """Requeue one job in mid-run, tell another that its time is nearly up, cancel a third."""
-    wait_for("a job", lambda: bool(output("squeue", "--noheader")))
+    wait_for("a job", lambda: bool(output("squeue", "--noheader")) or first.poll() is not None)
+    if first.poll() is not None:
+        raise SystemExit(f"slurm_local: the sweep ended before it had a job: {first.communicate()[1]}")
     array = output("squeue", "--noheader", "--format=%F").split()[0]
     acts = {
         REQUEUED: ["scontrol", "requeue", f"{array}_{REQUEUED}"],
@@ -231,9 +233,10 @@ def main() -> None:
         local = stack.enter_context(sweep(folder, "local"))
         stack.callback(local.terminate)
         stack.enter_context(cluster(folder))
-        first = stack.enter_context(sweep(folder, "runs", *SLURM))
+        # fresh=true: a job that comes back must not start over
+        first = stack.enter_context(sweep(folder, "runs", *SLURM, "fresh=true"))
         stack.callback(first.terminate)
-        disturb(folder / "runs")
+        disturb(first, folder / "runs")
         said = first.communicate()[1]
         print(said)
         check_first(folder / "runs", first.returncode, said)

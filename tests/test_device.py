@@ -53,6 +53,13 @@ def test_auto_is_the_first_cuda_device_in_bf16(settings: TrainSettings, monkeypa
     assert (str(execution.device), execution.precision) == ("cuda:0", "bf16")
 
 
+def test_runs_at_once_go_round_the_cuda_devices(settings: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, cuda_devices=2)
+    for worker, expected in enumerate(["cuda:0", "cuda:1", "cuda:0"]):
+        monkeypatch.setenv(machine.WORKER, str(worker))
+        assert str(prepare(replace(settings, device="auto")).device) == expected
+
+
 @pytest.mark.parametrize(
     ("flags", "precision"), [({"avx2", "avx512_bf16"}, "bf16"), ({"bf16"}, "bf16"), (set(), "fp32")]
 )
