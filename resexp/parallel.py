@@ -51,10 +51,11 @@ class JoblibLauncher(joblib_launcher.JoblibLauncher):
         """How many of a sweep's runs are trained at once. Raises UserError for a number that cannot be."""
         asked: Any = self.joblib["n_jobs"]
         try:
-            return min(joblib.effective_n_jobs(asked), runs)
+            most: Any = joblib.effective_n_jobs(asked)
         except (ValueError, TypeError) as error:
             wanted = "a number of runs at once, or -1 for as many as there are cores"
             raise UserError(f"hydra.launcher.n_jobs={asked}: {wanted}") from error
+        return min(most, runs)
 
 
 class StopWorkers(Stop):
