@@ -103,6 +103,14 @@ class Console(logging.Handler):
             print(self.format(record), file=sys.stderr)
 
 
+def log_to_console() -> None:
+    """Let this process tell on stderr what it does."""
+    if not any(isinstance(handler, Console) for handler in log.handlers):
+        log.addHandler(Console(logging.INFO))
+        log.setLevel(logging.DEBUG)
+        log.propagate = False
+
+
 def dispatch(arguments: list[str]) -> int:
     """Run one command line; its exit status."""
     verb = arguments[0] if arguments else "--help"
@@ -126,10 +134,7 @@ def main() -> None:
     """Entry point of the command: one line for what a person can mend, a traceback for our own mistakes."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    console = Console(logging.INFO)
-    log.addHandler(console)
-    log.setLevel(logging.DEBUG)
-    log.propagate = False
+    log_to_console()
     debug = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
         status = dispatch(sys.argv[1:])

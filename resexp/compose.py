@@ -20,6 +20,11 @@ from resexp.naming import label, name_differences, run_name
 
 SWEEPER = "hydra_plugins.resexp.StudySweeper"
 """Name of `sweep.StudySweeper` for Hydra, which takes plugins under hydra_plugins only."""
+LAUNCHERS = {
+    "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher": "parallel",
+    "hydra_plugins.resexp.SlurmLauncher": "slurm",
+}
+"""Launchers as configurations name them, and the room that has ours and the extra that brings theirs, of one name."""
 
 Settings = TypeVar("Settings")
 
@@ -107,6 +112,11 @@ def no_such_setting(key: str) -> str:
     return f"{key}: no such setting; --cfg job{f' -p {group}' if group else ''} shows those there are"
 
 
+def not_installed(launcher: str, extra: str) -> str:
+    """The line for a launcher whose extra is missing."""
+    return f"hydra/launcher={launcher}: not installed; pip install 'resexp[{extra}]'"
+
+
 def explain(error: OmegaConfBaseException) -> str:
     """One line for an error of OmegaConf: the setting, then what is wrong with its value."""
     if isinstance(error, MissingMandatoryValue):
@@ -121,6 +131,8 @@ def explain_composition(error: Exception) -> str:
     """One line for an error of Hydra: the setting that cannot be, and what can."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
+        if (group, choice) == ("hydra/launcher", "joblib"):
+            return not_installed(choice, "parallel")
         return f"{group}={choice}: no such choice; choose {', '.join(error.options)}"
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OmegaConfBaseException):

@@ -1,6 +1,5 @@
 """Where and in which arithmetic a run is executed."""
 
-import os
 import platform
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import torch
 
 from resexp.config import TrainSettings
 from resexp.errors import UserError
+from resexp.machine import default_threads, worker_number
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def processor_name() -> str:
 def _device(wanted: str) -> torch.device:
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if wanted == "auto":
-        return torch.device("cuda", 0) if cuda else torch.device("cpu")
+        return torch.device("cuda", worker_number() % torch.cuda.device_count()) if cuda else torch.device("cpu")
     if wanted.startswith("cuda"):
         count = torch.cuda.device_count() if cuda else 0
         index = int(wanted.partition(":")[2] or 0)
@@ -84,17 +84,6 @@ def _cpu_flags() -> set[str]:
     except (OSError, StopIteration):
         return set()
     return set(line.partition(":")[2].split())
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def default_threads() -> int:
-    """$OMP_NUM_THREADS where it is set (its first number, if it is a list), else all cores."""
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return int(asked) if asked.isdigit() and int(asked) else cores()
 
 
 def prepare(settings: TrainSettings) -> Execution:

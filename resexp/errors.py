@@ -13,5 +13,9 @@ class Interrupted(BaseException):
     """A signal asked the run to stop; all is saved. Not an `Exception`, so that it ends a whole sweep."""
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__(f"stopped by signal {signal_number}")
+        super().__init__(signal_number)  # as it was called, so that it can be sent from process to process
+        self.signal = signal_number
         self.status = 128 + signal_number
+
+    def __str__(self) -> str:
+        return f"stopped by signal {self.signal}"

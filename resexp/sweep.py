@@ -7,18 +7,20 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import OmegaConf, open_dict
+from hydra.core.utils import JobReturn, JobStatus, env_override
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from resexp import plan
-from resexp.compose import SWEEPER, to_config
+from resexp.compose import LAUNCHERS, SWEEPER, not_installed, to_config
 from resexp.config import Config
-from resexp.errors import Busy, UserError
+from resexp.errors import Busy, Interrupted, UserError
 from resexp.progress import Position
 from resexp.run import Run
 
@@ -30,6 +32,10 @@ FINISHED_BEFORE = "finished before"
 
 COSTS = "RESEXP_SWEEP_COSTS"
 """Environment variable that tells a run what each run of its sweep costs, in multiply-adds, as JSON."""
+RUNS = "RESEXP_SWEEP_RUNS"
+"""Likewise: how many runs the whole sweep has, with those that are finished."""
+AT_ONCE = "RESEXP_SWEEP_AT_ONCE"
+"""Likewise: how many are trained at once."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Outcome:
 
     run: str
     words: str
-    error: UserError | None = None
+    error: UserError | Interrupted | None = None
 
     def __str__(self) -> str:
         return f"{self.run}  {self.words}" + (f": {self.error}" if self.error else "")
@@ -47,8 +53,22 @@ class Outcome:
 class StudySweeper(BasicSweeper):
     """`BasicSweeper` that checks the rules of every run before the first is trained, and reports on all of them."""
 
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take over Hydra's objects. Raises UserError where the launcher's extra is not installed."""
+        launcher = config.hydra.launcher.get("_target_")
+        if room := LAUNCHERS.get(launcher):
+            try:
+                module = import_module(f"resexp.{room}")
+            except ImportError as error:
+                raise UserError(not_installed(config.hydra.runtime.choices["hydra/launcher"], room)) from error
+            Plugins.instance().class_name_to_class[launcher] = getattr(module, launcher.rpartition(".")[2])
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
     def sweep(self, arguments: list[str]) -> Any:
-        """Launch what is not finished, and tell what became of each run. Raises UserError if one failed."""
+        """Launch what is not finished, and tell what became of each run.
+
+        Raises UserError if one failed, and Interrupted if a signal stopped one.
+        """
         jobs = self.jobs(arguments)
         configs = [self.composed(job) for job in jobs]
         named_once(configs, jobs)
@@ -57,11 +77,16 @@ class StudySweeper(BasicSweeper):
             return []
         outcomes = [finished_before(config) for config in configs]
         due = [number for number, outcome in enumerate(outcomes) if outcome is None]
-        for number, one in zip(due, self.launch([jobs[i] for i in due], [configs[i] for i in due]), strict=True):
-            outcomes[number] = outcome_of(one)
+        done = self.launch([jobs[number] for number in due], [configs[number] for number in due], len(jobs))
+        for number, one in zip(due, done, strict=True):
+            outcomes[number] = outcome_of(one, configs[number])
         told = [outcome for outcome in outcomes if outcome]
         print(table(told), file=sys.stderr)
-        failed = sum(outcome.error is not None and not isinstance(outcome.error, Busy) for outcome in told)
+        errors = [outcome.error for outcome in told]
+        for error in errors:
+            if isinstance(error, Interrupted):
+                raise error
+        failed = sum(error is not None and not isinstance(error, Busy) for error in errors)
         if failed:
             raise UserError(f"{failed} of {len(told)} runs failed; the same command tries them again")
         return told
@@ -85,20 +110,19 @@ class StudySweeper(BasicSweeper):
             del cfg["hydra"]
         return to_config(cfg)
 
-    def launch(self, jobs: list[list[str]], configs: list[Config]) -> Sequence[JobReturn]:
-        """Give the runs to Hydra's launcher, in a scratch folder for what it writes itself."""
+    def launch(self, jobs: list[list[str]], configs: list[Config], runs: int) -> Sequence[JobReturn]:
+        """Give the due ones of so many runs to Hydra's launcher, in a scratch folder for what it writes itself."""
         assert self.config is not None
         assert self.launcher is not None
         if not jobs:
             return []
-        os.environ[COSTS] = json.dumps([plan.cost(config) * config.recipe.iterations for config in configs])
-        try:
-            with tempfile.TemporaryDirectory(prefix="resexp-") as scratch:
-                OmegaConf.update(self.config, "hydra.sweep.dir", scratch)
-                quoted = f"hydra.sweep.dir='{scratch}'"
-                return self.launcher.launch([[*job, quoted] for job in jobs], initial_job_idx=0)
-        finally:
-            os.environ.pop(COSTS, None)
+        costs = [plan.cost(config) * config.recipe.iterations for config in configs]
+        with (
+            env_override({COSTS: json.dumps(costs), RUNS: str(runs)}),
+            tempfile.TemporaryDirectory(prefix="resexp-") as scratch,
+        ):
+            OmegaConf.update(self.config, "hydra.sweep.dir", scratch)
+            return self.launcher.launch([[*job, f"hydra.sweep.dir='{scratch}'"] for job in jobs], initial_job_idx=0)
 
 
 def named_once(configs: list[Config], jobs: list[list[str]]) -> None:
@@ -130,15 +154,17 @@ def position(number: int) -> Position:
     costs: list[int] = json.loads(os.environ.get(COSTS, "[]"))
     if not costs:
         return Position()
-    return Position(f"{number + 1} of {len(costs)}: ", sum(costs[number + 1 :]) / max(costs[number], 1))
+    after = sum(costs[number + 1 :]) / max(costs[number], 1) / int(os.environ.get(AT_ONCE, "1"))
+    return Position(f"{number + 1} of {len(costs)}: ", after)
 
 
-def outcome_of(one: JobReturn) -> Outcome:
+def outcome_of(one: JobReturn, config: Config) -> Outcome:
     """What became of a run, also if it ended by a mistake of ours."""
     if one.status == JobStatus.COMPLETED:
         return one.return_value
     error = one._return_value  # the property raises it
-    return Outcome(asked(one.overrides or []), "failed", UserError(f"{type(error).__name__}: {error}"))
+    problem = error if isinstance(error, UserError) else UserError(f"{type(error).__name__}: {error}")
+    return Outcome(str(config.directory), "failed", problem)
 
 
 def table(outcomes: list[Outcome]) -> str:

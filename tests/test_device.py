@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from resexp import device
+from resexp import device, machine
 from resexp.compose import compose
 from resexp.config import TrainSettings
 from resexp.device import Execution, prepare
@@ -52,6 +52,13 @@ def test_auto_is_the_first_cuda_device_in_bf16(settings: TrainSettings, monkeypa
     pretend(monkeypatch, cuda_devices=2)
     execution = prepare(settings)
     assert (str(execution.device), execution.precision) == ("cuda:0", "bf16")
+
+
+def test_runs_at_once_go_round_the_cuda_devices(settings: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, cuda_devices=2)
+    for worker, expected in enumerate(["cuda:0", "cuda:1", "cuda:0"]):
+        monkeypatch.setenv(machine.WORKER, str(worker))
+        assert str(prepare(replace(settings, device="auto")).device) == expected
 
 
 @pytest.mark.parametrize(
@@ -119,7 +126,7 @@ def test_every_run_sets_determinism_and_threads_anew(settings: TrainSettings) ->
 def test_threads_are_those_of_the_environment_or_all_cores(
     settings: TrainSettings, monkeypatch: pytest.MonkeyPatch, variable: str | None, threads: int
 ) -> None:
-    monkeypatch.setattr(device, "cores", lambda: 5)
+    monkeypatch.setattr(machine, "cores", lambda: 5)
     if variable is None:
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     else:

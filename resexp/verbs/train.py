@@ -20,8 +20,11 @@ def task(cfg: DictConfig) -> Outcome:
 
     What a person can mend is told, not raised, so that a sweep goes on with the next run.
     """
-    name = "run"
+    name, hydra = "run", HydraConfig.get()
     try:
+        launcher = hydra.runtime.choices["hydra/launcher"]
+        if hydra.mode == RunMode.RUN and launcher != "basic":
+            raise UserError(f"hydra/launcher={launcher}: a launcher takes the runs of a sweep; add -m")
         config = to_config(cfg)
         run = Run(config.directory)
         name = str(run)
@@ -33,7 +36,6 @@ def task(cfg: DictConfig) -> Outcome:
             return Outcome(name, FINISHED_BEFORE)
         from resexp.train import train
 
-        hydra = HydraConfig.get()
         place = position(hydra.job.num) if hydra.mode == RunMode.MULTIRUN else None
         final = train(config, place).final
     except Busy as busy:

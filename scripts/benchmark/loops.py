@@ -161,7 +161,8 @@ def usual(spec: Spec) -> Result:
     from torchvision import transforms
 
     from resexp.data import load
-    from resexp.device import cores, prepare
+    from resexp.device import prepare
+    from resexp.machine import cores
     from resexp.models import Network
 
     config = settings({**spec, "engine": "eager", "precision": "fp32"})
