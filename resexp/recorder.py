@@ -8,7 +8,8 @@ from resexp.config import Config
 from resexp.data import Dataset
 from resexp.device import Execution
 from resexp.progress import Position, Progress, duration, figures
-from resexp.run import FINISHED, RUNNING, Record, Run, source_version, this_process, utc_now
+from resexp.provenance import source_version, this_process, utc_now
+from resexp.run import FINISHED, RUNNING, Record, Run
 from resexp.tensorboard import Mirror
 from resexp.timing import Timing
 from resexp.trainer import Trainer
@@ -45,6 +46,8 @@ class Recorder:
             if changes:
                 log.warning("%s: %s; the last digits may differ", self.run, ", ".join(changes))
         else:
+            if record.iteration:
+                log.warning("%s: no checkpoint left of its %d iterations; starts over", self.run, record.iteration)
             record.stretches.clear()
             iterations, device = self.config.recipe.iterations, execution.device
             log.info("%s: %d iterations on %s in %s", self.run, iterations, device, execution.precision)
@@ -100,8 +103,8 @@ class Recorder:
             "clean_train_loss": last.clean_train_loss,
         }
         self.record.final = {name: value for name, value in measured.items() if value is not None}
-        self.save(FINISHED)
         self.mirror.finish(self.config.result())
+        self.save(FINISHED)
         seconds, errors = duration(self.record.seconds), figures(last, last.test_error)
         log.info("%s: finished in %s, %s", self.run, seconds, errors)
 

@@ -3,7 +3,7 @@
 import time
 from contextlib import suppress
 
-from resexp.files import write_text
+from resexp.files import append_text, write_text
 from resexp.run import Run
 
 HEADING = "iteration,seconds,images_per_second\n"
@@ -47,6 +47,5 @@ class Timing:
         images = (iteration - self.row_iteration) * self.batch_size
         speed = images / max(time.monotonic() - self.row_began, 1e-9)
         self.speeds[iteration] = speed
-        with self.file.open("a") as out:
-            out.write(f"{iteration},{self.before + self.seconds:.3f},{speed:.1f}\n")
+        append_text(self.file, f"{iteration},{self.before + self.seconds:.3f},{speed:.1f}\n")
         return speed

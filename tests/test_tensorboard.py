@@ -8,7 +8,7 @@ from tensorboard.plugins.hparams import metadata
 
 from resexp import history
 from resexp.compose import compose
-from resexp.run import Record, Run
+from resexp.run import Run
 from resexp.tensorboard import TAGS, Mirror
 from resexp.train import train
 
@@ -27,7 +27,7 @@ def run(tiny: tuple[str, ...]) -> Run:
 
 
 def test_every_measured_figure_is_a_point(run: Run) -> None:
-    rows, _ = run.rows(Record())
+    rows = run.rows(run.record())
     for tag, column in TAGS.items():
         expected = [(row.iteration, getattr(row, column)) for row in rows if getattr(row, column) is not None]
         assert points(run.directory, tag) == [(step, pytest.approx(value)) for step, value in expected]

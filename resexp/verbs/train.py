@@ -25,7 +25,7 @@ def task(cfg: DictConfig) -> Outcome:
         run = Run(config.directory)
         name = str(run)
         if not config.fresh and run.record_file.exists() and not run.in_use():
-            run.identify(config)
+            run.check_identity(config)
             if run.is_complete(run.record()):
                 log.info("%s: finished already", run)
                 return Outcome(name, "finished before")
