@@ -81,10 +81,8 @@ class Run:
             if seal and digest(text) != found.strip():
                 raise ValueError("its content does not match its digest")
             content = yaml.safe_load(text if seal else found)
-            if (
-                not content["result"].keys() >= {"model", "data", "recipe", "seed"}
-                or "data" not in content["execution"]
-            ):
+            whole = content.keys() == {"labels", "result", "execution"} and "data" in content["execution"]
+            if not whole or content["result"].keys() != {"model", "data", "recipe", "seed"}:
                 raise ValueError("it is not whole")
         except FileNotFoundError as error:
             raise UserError(f"{self.config_file}: no such file; is {self} the directory of a run?") from error

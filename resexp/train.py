@@ -49,7 +49,7 @@ def train(config: Config, position: Position | None = None) -> Record:
 
 
 def loop(trainer: Trainer, recorder: Recorder, stop: Stop) -> None:
-    """The training loop. Raises Interrupted, all being saved, when a signal has come, be it behind the last iteration."""
+    """The training loop. Raises Interrupted, all being saved, when a signal has come, be it at the very end."""
     try:
         while trainer.iteration < trainer.recipe.iterations:
             trainer.advance()

@@ -182,7 +182,7 @@ def test_runs_are_found_wherever_they_lie(run: Run, tmp_path: Path) -> None:
         file.touch()
         assert [found.directory for found in find_runs(tmp_path)] == [run.directory]
         assert [found.directory for found in find_runs(run.directory)] == [run.directory]
-        run.config_file.unlink()
+        file.unlink()
     assert find_runs(tmp_path / "nowhere") == []
 
 
