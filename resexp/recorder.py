@@ -109,6 +109,5 @@ class Recorder:
         log.info("%s: finished in %s, %s", self.run, seconds, errors)
 
     def close(self) -> None:
-        """Close what is open; nothing is lost by it."""
+        """Take the bar away."""
         self.progress.close()
-        self.mirror.close()

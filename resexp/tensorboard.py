@@ -46,8 +46,6 @@ class Mirror:
                 old.unlink()
         # Readers take files in the order of their names: a clock that was set back must not put this one first.
         self.path = directory / f"{NAME}{max(stamps)}"
-        with naming(self.path):
-            self.file = self.path.open("wb")
         self._write(Event(file_version="brain.Event:2"))
         self._write(Event(step=0, session_log=SessionLog(status=SessionLog.START)))
         for row in rows:
@@ -70,11 +68,5 @@ class Mirror:
 
     def _write(self, event: Event) -> None:
         event.wall_time = time.time()
-        with naming(self.path):
-            RecordWriter(self.file).write(event.SerializeToString())
-            self.file.flush()
-
-    def close(self) -> None:
-        """Write what is pending."""
-        with naming(self.path):
-            self.file.close()
+        with naming(self.path), self.path.open("ab") as file:
+            RecordWriter(file).write(event.SerializeToString())

@@ -1,38 +1,18 @@
 import csv
-import hashlib
 import math
-import os
-import random
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from faulty import interrupt, outcome
 
 from resexp import checkpoint, history
 from resexp.compose import compose
-from resexp.config import Config
-from resexp.errors import Busy, Interrupted, UserError
+from resexp.errors import Busy, UserError
 from resexp.run import FAILED, FINISHED, INTERRUPTED, Run
 from resexp.train import train
 from resexp.trainer import Trainer
-
-
-def weights(run: Run) -> str:
-    """A digest of everything that training has changed."""
-    state = checkpoint.load(run.checkpoint_file)
-    sha = hashlib.sha256()
-    for tensor in [*state["network"].values(), *state["momentum"]]:
-        sha.update(tensor.contiguous().numpy().tobytes())
-    return sha.hexdigest()
-
-
-def outcome(config: Config) -> tuple[bytes, str]:
-    run = Run(config.directory)
-    return run.history_file.read_bytes(), weights(run)
 
 
 @pytest.fixture
@@ -40,18 +20,6 @@ def undisturbed(tiny: tuple[str, ...], tmp_path: Path) -> tuple[bytes, str]:
     config = compose(*tiny, f"runs={tmp_path / 'undisturbed'}")
     train(config)
     return outcome(config)
-
-
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, iteration: int, number: int = signal.SIGTERM) -> None:
-    """Send a signal to this process at the end of an iteration."""
-    advance = Trainer.advance
-
-    def advance_and_signal(self: Trainer) -> None:
-        advance(self)
-        if self.iteration == iteration:
-            os.kill(os.getpid(), number)
-
-    monkeypatch.setattr(Trainer, "advance", advance_and_signal)
 
 
 def test_a_run_leaves_its_curve_its_record_and_its_settings(tiny: tuple[str, ...], runs: Path) -> None:
@@ -99,11 +67,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     number: int,
 ) -> None:
     config = compose(*tiny)
-    with monkeypatch.context() as patched:
-        interrupt_at(patched, iteration, number)
-        with pytest.raises(Interrupted) as stopped:
-            train(config)
-    assert stopped.value.status == 128 + number
+    assert interrupt(config, iteration, number) == 128 + number
     record = Run(config.directory).record()
     assert (record.state, record.iteration) == (INTERRUPTED, iteration)
     assert signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL)
@@ -121,53 +85,6 @@ def test_a_run_with_a_checkpoint_after_every_iteration_is_the_same_run(
     train(config)
     assert outcome(config) == undisturbed
     assert Run(config.directory).previous_checkpoint_file.exists()
-
-
-def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(
-    tiny: tuple[str, ...], undisturbed: tuple[bytes, str], runs: Path
-) -> None:
-    config = compose(*tiny)
-    command = [sys.executable, "-m", "resexp", "train", *tiny, "checkpoint_seconds=0"]
-    chance = random.Random(0)
-    kills = 0
-    for _ in range(3):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        while not Run(config.directory).history_file.exists() and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(chance.uniform(0, 0.5))
-        kills += process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert kills
-    train(config)
-    assert outcome(config) == undisturbed
-    assert not list(runs.rglob(".tmp-*"))
-    assert len([path for path in config.directory.glob("events.out.tfevents*") if path.stat().st_size]) == 1
-
-
-def test_a_second_signal_ends_the_process_at_once(tiny: tuple[str, ...], tmp_path: Path) -> None:
-    script = tmp_path / "slow.py"
-    script.write_text(
-        "import sys, time\n"
-        "from resexp import trainer\n"
-        "advance = trainer.Trainer.advance\n"
-        "def slow(self):\n"
-        "    advance(self); print(self.iteration, flush=True); time.sleep(60)\n"
-        "trainer.Trainer.advance = slow\n"
-        "from resexp.cli import main\n"
-        "main()\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, str(script), "train", *tiny], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "1\n"
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.2)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) == 130
-    process.stdout.close()
 
 
 def test_a_finished_run_is_left_alone(tiny: tuple[str, ...]) -> None:
@@ -221,29 +138,11 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_its_checkpoint(
     assert train(config).state == FINISHED
 
 
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
-    tiny: tuple[str, ...], undisturbed: tuple[bytes, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = compose(*tiny, "checkpoint_seconds=0")
-    with monkeypatch.context() as patched:
-        interrupt_at(patched, 7)
-        with pytest.raises(Interrupted):
-            train(config)
-    run = Run(config.directory)
-    run.checkpoint_file.write_bytes(run.checkpoint_file.read_bytes()[:-1000])
-    record = train(config)
-    assert record.stretches[-1]["from"] == 6
-    assert outcome(config) == undisturbed
-
-
 def test_without_a_usable_checkpoint_a_run_refuses_and_names_the_files(
     tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = compose(*tiny, "checkpoint_seconds=0")
-    with monkeypatch.context() as patched:
-        interrupt_at(patched, 7)
-        with pytest.raises(Interrupted):
-            train(config)
+    interrupt(config, 7)
     run = Run(config.directory)
     for path in run.checkpoint_files:
         path.write_bytes(b"damaged")
@@ -252,29 +151,9 @@ def test_without_a_usable_checkpoint_a_run_refuses_and_names_the_files(
     assert run.checkpoint_file.read_bytes() == b"damaged"
 
 
-@pytest.mark.parametrize("damage", ["truncated", "emptied", "flipped", "deleted"])
-def test_a_damaged_curve_is_made_anew_from_the_checkpoint(
-    tiny: tuple[str, ...], undisturbed: tuple[bytes, str], damage: str
-) -> None:
+def test_a_run_refuses_images_it_was_not_trained_on(tiny: tuple[str, ...]) -> None:
     config = compose(*tiny)
-    train(config)
-    path = Run(config.directory).history_file
-    content = path.read_bytes()
-    if damage == "deleted":
-        path.unlink()
-    else:
-        damaged = {"truncated": content[:-9], "emptied": b"", "flipped": content[:-5] + b"9" + content[-4:]}
-        path.write_bytes(damaged[damage])
-    train(config)
-    assert outcome(config) == undisturbed
-
-
-def test_a_run_refuses_images_it_was_not_trained_on(tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    config = compose(*tiny)
-    with monkeypatch.context() as patched:
-        interrupt_at(patched, 3)
-        with pytest.raises(Interrupted):
-            train(config)
+    interrupt(config, 3)
     run = Run(config.directory)
     record = run.record()
     record.data["digest"] = "0" * 64
@@ -290,24 +169,6 @@ def test_other_settings_in_the_same_directory_are_refused_by_name(tiny: tuple[st
     other.directory = config.directory
     with pytest.raises(UserError, match=r"data\.noise, recipe\.momentum.*runs=PATH"):
         train(other)
-
-
-def test_a_full_disk_is_said_in_one_line(tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    config = compose(*tiny, "checkpoint_seconds=0")
-    save = checkpoint.save
-
-    def full(state: checkpoint.State, path: Path, previous: Path | None = None) -> None:
-        if state["iteration"] == 5:
-            raise OSError(28, "No space left on device", str(path))
-        save(state, path, previous)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "save", full)
-        with pytest.raises(UserError, match=r"cannot write .*checkpoint\.pt: No space left on device; free space"):
-            train(config)
-    run = Run(config.directory)
-    assert checkpoint.load(run.checkpoint_file)["iteration"] == 4
-    assert train(config).state == FINISHED
 
 
 def test_the_warm_up_ends_for_good_when_the_error_has_fallen(tiny: tuple[str, ...]) -> None:
