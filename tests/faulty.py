@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from resexp import checkpoint, cli
 from resexp.config import Config
-from resexp.errors import Interrupted
+from resexp.errors import Interrupted, UserError
 from resexp.run import FINISHED, Run
 from resexp.train import train
 from resexp.trainer import Trainer
@@ -66,6 +66,15 @@ def finishes_as(config: Config, undisturbed: Outcome) -> None:
     assert outcome(config) == undisturbed
     assert not [path.name for path in run.directory.iterdir() if path.name.startswith(".tmp-")]
     assert [step for step, _ in points(run.directory, "error/train")] == [row.iteration for row in run.rows(record)]
+
+
+def caught(config: Config) -> str:
+    """Train a run; the line that is said where it cannot go on."""
+    try:
+        train(config)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def interrupt(config: Config, iteration: int, number: int = signal.SIGTERM) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import TINY
-from faulty import Outcome, at_runs, finishes_as, outcome
+from faulty import Outcome, at_runs, caught, finishes_as, outcome
 
 from resexp import checkpoint
 from resexp.compose import compose
@@ -95,11 +95,11 @@ def test_each_kind_of_write(
             train(config)
             assert f"cannot write {run.log_file} ([Errno 28] No space left on device); going on" in caplog.text
         else:
-            with pytest.raises(UserError) as caught:
+            with pytest.raises(UserError) as refused:
                 train(config)
-            assert f"cannot write {run.directory / kind}" in str(caught.value)
-            assert "No space left on device; free space or choose a folder with runs=PATH" in str(caught.value)
-            assert "\n" not in str(caught.value)
+            assert f"cannot write {run.directory / kind}" in str(refused.value)
+            assert "No space left on device; free space or choose a folder with runs=PATH" in str(refused.value)
+            assert "\n" not in str(refused.value)
             if iteration:
                 assert checkpoint.load(run.checkpoint_file)["iteration"] in (6, 7)
     assert "Traceback" not in capfd.readouterr().err
@@ -116,15 +116,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a small tmpfs is not allowed here")
     yield place
     subprocess.run(["umount", str(place)], check=True)
-
-
-def caught(config: Config) -> str:
-    """What is said of a run that cannot go on."""
-    try:
-        train(config)
-    except UserError as error:
-        return str(error)
-    return ""
 
 
 def test_a_disk_with_little_room(
