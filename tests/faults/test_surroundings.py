@@ -52,6 +52,7 @@ def test_a_clock_that_is_set_back_again_and_again(
     watching = EventAccumulator(str(config.directory), size_guidance={"scalars": 0})
     watching.Reload()
     interrupt(config, 7)
+    watching.Reload()
     finishes_as(config, undisturbed)
     watching.Reload()
     seen = [(event.step, event.value) for event in watching.Scalars("error/train")]
