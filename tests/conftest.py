@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def thorough(request: pytest.FixtureRequest) -> bool:
-    return request.config.getoption("--thorough")
+    return bool(request.config.getoption("--thorough"))
 
 
 @pytest.fixture

@@ -147,7 +147,11 @@ def test_the_one_before_is_used_when_the_newest_is_bad_or_gone(
     both: list[Path], content: bytes | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warnings: list[str] = []
-    monkeypatch.setattr("resexp.checkpoint.log.warning", lambda text, *values: warnings.append(text % values))
+
+    def warn(text: str, *values: object) -> None:
+        warnings.append(text % values)
+
+    monkeypatch.setattr("resexp.checkpoint.log.warning", warn)
     if content is None:
         both[0].unlink()
     else:

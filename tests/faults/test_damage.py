@@ -67,7 +67,7 @@ DAMAGES: dict[str, Callable[[Path, random.Random], None]] = {
     "bit flipped": flip_a_bit,
     "digit changed": change_a_digit,
 }
-REPEATS = {"bit flipped": 6, "digit changed": 12}
+REPEATS = {"bit flipped": 3, "digit changed": 6}
 """How often a thorough test does what has many ways; once else."""
 
 
@@ -149,9 +149,9 @@ def check(known: Known, config: Config, path: Path, here: Here) -> str:
         assert path.name in said
         assert "\n" not in said
         return "refused by name"
-    if path in run.checkpoint_files and known.config.runs.endswith("finished"):
+    if known.config.runs.endswith("finished") and path.name.startswith(("checkpoint", "events")):
         assert run.history_file.read_bytes() == known.undisturbed[0]
-        return "curve whole, checkpoint left to evaluate"
+        return "left as it is, being finished"  # evaluate has told of the checkpoint, TensorBoard has checks of its own
     finishes_as(config, known.undisturbed)
     return "ended bit-identical"
 

@@ -65,7 +65,7 @@ def test_killed_before_any_file_operation(
     short: Config, known: tuple[Outcome, int, float], tmp_path: Path, thorough: bool
 ) -> None:
     undisturbed, operations, _ = known
-    chosen = random.Random(1).sample(range(1, operations + 1), 40 if thorough else 3)
+    chosen = random.Random(1).sample(range(1, operations + 1), 25 if thorough else 3)
     writing = 0
     for number in chosen:
         config = at_runs(short, tmp_path / str(number))

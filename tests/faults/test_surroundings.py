@@ -121,6 +121,4 @@ def test_two_sweeps_over_the_same_runs_at_once(tmp_path: Path, thorough: bool) -
         assert len(table) == 8
         assert [len(run.record().stretches) for run in find_runs(runs)] == [1] * 4
         busy += sum("  busy" in line for line in table)
-    print(
-        f"two sweeps at once, {rounds} times: {4 * rounds} runs, {busy} times told that one is busy, each trained once"
-    )
+    print(f"two sweeps at once, {rounds} times: {4 * rounds} runs, each trained once, {busy} times told to be busy")
