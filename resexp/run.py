@@ -81,8 +81,9 @@ class Run:
             if seal and digest(text) != found.strip():
                 raise ValueError("its content does not match its digest")
             content = yaml.safe_load(text if seal else found)
-            whole = content.keys() == {"labels", "result", "execution"} and "data" in content["execution"]
-            if not whole or content["result"].keys() != {"model", "data", "recipe", "seed"}:
+            whole = {"result", "execution"} <= content.keys() <= {"labels", "result", "execution"}
+            whole = whole and content["result"].keys() == {"model", "data", "recipe", "seed"}
+            if not whole or "data" not in content["execution"]:
                 raise ValueError("it is not whole")
         except FileNotFoundError as error:
             raise UserError(f"{self.config_file}: no such file; is {self} the directory of a run?") from error

@@ -1,15 +1,17 @@
 import csv
 import math
+import os
 import signal
 from pathlib import Path
 
 import pytest
 import torch
-from faulty import interrupt, outcome
+from faulty import finishes_as, interrupt, outcome
 
 from resexp import checkpoint, history
 from resexp.compose import compose
-from resexp.errors import Busy, UserError
+from resexp.errors import Busy, Interrupted, UserError
+from resexp.recorder import Recorder
 from resexp.run import FAILED, FINISHED, INTERRUPTED, Run
 from resexp.train import train
 from resexp.trainer import Trainer
@@ -78,6 +80,32 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     assert outcome(config) == undisturbed
 
 
+def test_a_signal_while_a_run_finishes_still_ends_the_process(
+    tiny: tuple[str, ...], undisturbed: tuple[bytes, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, finish = compose(*tiny), Recorder.finish
+
+    def signal_and_finish(self: Recorder) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        finish(self)
+
+    monkeypatch.setattr(Recorder, "finish", signal_and_finish)
+    with pytest.raises(Interrupted):  # or a sweep would go on to its next run
+        train(config)
+    assert Run(config.directory).record().state == FINISHED
+    assert outcome(config) == undisturbed
+
+
+def test_lost_checkpoints_are_told_before_a_run_starts_over(
+    tiny: tuple[str, ...], undisturbed: tuple[bytes, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    config = compose(*tiny)
+    interrupt(config, 7)
+    Run(config.directory).checkpoint_file.unlink()
+    finishes_as(config, undisturbed)
+    assert f"{config.directory}: no checkpoint left of its 7 iterations; starts over" in caplog.messages
+
+
 def test_a_run_with_a_checkpoint_after_every_iteration_is_the_same_run(
     tiny: tuple[str, ...], undisturbed: tuple[bytes, str]
 ) -> None:
@@ -103,6 +131,16 @@ def test_fresh_starts_over_and_keeps_the_old_run(tiny: tuple[str, ...], runs: Pa
     assert record.stretches[0]["from"] == 0
     kept = list((runs.parent / "runs-replaced").rglob("history.csv"))
     assert [path.read_bytes() for path in kept] == [old]
+
+
+def test_fresh_works_in_the_folder_of_runs_itself(
+    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for fresh in (False, True):
+        train(compose(*tiny, "runs=.", f"fresh={fresh}"))
+    assert len(list((tmp_path / "here-replaced").rglob("history.csv"))) == 1
 
 
 def test_a_directory_has_one_writer(tiny: tuple[str, ...]) -> None:
