@@ -61,12 +61,13 @@ def load_newest(paths: list[Path], result: dict[str, Any], remedy: str) -> State
             if state.get("result") != result:
                 raise Damaged("it belongs to another run")
         except FileNotFoundError:
-            continue
+            problems.append(f"{path} is missing")
         except (Damaged, OSError) as error:
             problems.append(f"{path} cannot be used ({error})")
-            log.warning(problems[-1])
         else:
+            for problem in problems:
+                log.warning("%s; going back to %s", problem, path.name)
             return state
-    if problems:
+    if any(path.exists() for path in paths):
         raise UserError(f"{'; '.join(problems)}; {remedy}")
     return None

@@ -232,10 +232,10 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 def recorded(result: dict[str, Any], execution: dict[str, Any]) -> Config:
     """The settings that a run's config.yaml holds. Raises UserError where they no longer fit this program."""
-    kind = DATA_CONFIGS[result["data"]["name"]]
-    places = dict.fromkeys(PLACES[result["data"]["name"]]) | execution.get("data", {})
     own = {name: value for name, value in execution.items() if name not in ("data", "directory")}
     try:
+        kind = DATA_CONFIGS[result["data"]["name"]]
+        places = dict.fromkeys(PLACES[result["data"]["name"]]) | execution.get("data", {})
         return Config(
             model=ModelConfig(**result["model"]),
             data=kind(**result["data"], **places),

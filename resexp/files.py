@@ -1,5 +1,6 @@
 """Writing files so that a reader finds the old content or the new, never half of it."""
 
+import hashlib
 import os
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,21 @@ def user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "resexp")
 
 
+def digest(text: str) -> str:
+    """SHA-256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def naming(path: Path) -> Generator[None, None, None]:
+    """Let every OSError say which file it is about; those of writing, of a full disk above all, do not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 @contextmanager
 def replacing(path: Path, previous: Path | None = None) -> Generator[BinaryIO, None, None]:
     """Open a temporary file beside `path` that takes its place on leaving; the old content moves to `previous`.
@@ -22,7 +38,7 @@ def replacing(path: Path, previous: Path | None = None) -> Generator[BinaryIO, N
     """
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     try:
-        with temporary.open("wb") as file:
+        with naming(path), temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -44,6 +60,12 @@ def write_text(path: Path, text: str) -> None:
     """`text` as the whole content of `path`."""
     with replacing(path) as file:
         file.write(text.encode())
+
+
+def append_text(path: Path, text: str) -> None:
+    """`text` behind what `path` holds. Raises OSError naming the file; part of the text may be there then."""
+    with naming(path), path.open("a", encoding="utf-8") as file:
+        file.write(text)
 
 
 def remove_temporaries(folder: Path) -> None:

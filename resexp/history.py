@@ -1,10 +1,8 @@
 """The rows of a training curve: what history.csv holds. Errors are fractions, durations iterations."""
 
-import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 from resexp.errors import UserError
 
@@ -51,49 +49,25 @@ def _parse_row(cells: list[str]) -> Row:
     return row
 
 
-def parse(text: str, source: str) -> tuple[list[Row], list[str]]:
-    """The readable rows, and one line naming `source` and the line for each row that is damaged.
-
-    Raises UserError where the heading itself is not a history's.
-    """
+def parse(text: str, source: str) -> list[Row]:
+    """The rows of a history's text. Raises UserError naming `source` and the first line that is damaged."""
     heading, *lines = text.removesuffix("\n").split("\n")
     if heading != ",".join(COLUMNS):
         raise UserError(f"{source}: line 1 is not the heading of a history.csv")
     rows: list[Row] = []
-    problems: list[str] = []
     for number, line in enumerate(lines, start=2):
         try:
             row = _parse_row(line.split(","))
+            if rows and row.iteration <= rows[-1].iteration:
+                raise ValueError(f"iteration {row.iteration} behind {rows[-1].iteration}")
         except ValueError as error:
-            problems.append(f"{source}: line {number} is damaged ({error}) and left out")
-            continue
-        before = rows[-2].iteration if len(rows) > 1 else 0
-        if rows and before < row.iteration < rows[-1].iteration:
-            problems.append(f"{source}: iteration {rows.pop().iteration} stands before {row.iteration} and is left out")
-        elif rows and row.iteration <= rows[-1].iteration:
-            problems.append(f"{source}: line {number} is damaged (iteration {row.iteration}) and left out")
-            continue
+            raise UserError(f"{source}: line {number} is damaged ({error})") from error
         rows.append(row)
-    return rows, problems
-
-
-def read(path: Path) -> tuple[list[Row], list[str]]:
-    """`parse` of a file."""
-    return parse(path.read_text(encoding="utf-8", errors="replace"), str(path))
-
-
-def digest(text: str) -> str:
-    """SHA-256 of a history's text, in hexadecimal."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def final_rows(rows: list[Row], iterations: int) -> list[Row]:
-    """The rows that reach into the last sixteenth of a run: iterations 60,001 to 64,000 in the paper's recipe."""
-    return [row for row in rows if row.iteration > iterations - iterations / 16]
+    return rows
 
 
 def running_error(rows: list[Row], iterations: int) -> float:
-    """The final running error: the mean training error over the last sixteenth of iterations.
+    """The final running error: the mean over the last sixteenth, iterations 60,001 to 64,000 in the paper's recipe.
 
     A row counts with as many of its iterations as lie there; not a number where none does.
     """

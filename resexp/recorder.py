@@ -8,7 +8,8 @@ from resexp.config import Config
 from resexp.data import Dataset
 from resexp.device import Execution
 from resexp.progress import Position, Progress, figures
-from resexp.run import FINISHED, RUNNING, Record, Run, source_version, this_process, utc_now
+from resexp.provenance import source_version, this_process, utc_now
+from resexp.run import FINISHED, RUNNING, Record, Run
 from resexp.tensorboard import Mirror
 from resexp.timing import Timing
 from resexp.trainer import Trainer
@@ -48,6 +49,8 @@ class Recorder:
             if changes:
                 log.warning("%s: %s; the last digits may differ", self.run, ", ".join(changes))
         else:
+            if record.iteration:
+                log.warning("%s: no checkpoint left of its %d iterations; starts over", self.run, record.iteration)
             record.stretches.clear()
             iterations, device = self.config.recipe.iterations, execution.device
             log.info("%s: %d iterations on %s in %s", self.run, iterations, device, execution.precision)
@@ -115,14 +118,13 @@ class Recorder:
             "clean_train_loss": last.clean_train_loss,
         }
         self.record.final = {name: value for name, value in measured.items() if value is not None}
-        self.save(FINISHED)
         self.mirror.finish(self.config.result())
+        self.save(FINISHED)
         seconds, startup = duration(self.record.seconds), duration(self.timing.seconds_startup)
         log.info(
             "%s: finished in %s after %s of start-up, %s", self.run, seconds, startup, figures(last, last.test_error)
         )
 
     def close(self) -> None:
-        """Close what is open; nothing is lost by it."""
+        """Take the bar away."""
         self.progress.close()
-        self.mirror.close()

@@ -1,18 +1,13 @@
 """A run's directory: which run it is, how far it came, who is writing to it, how it was made. No torch here."""
 
-import fcntl
 import json
 import logging
-import os
 import re
 import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +15,16 @@ import yaml
 
 from resexp import history
 from resexp.config import Config, differing
-from resexp.errors import Busy, UserError
-from resexp.files import remove_temporaries, write_text
+from resexp.errors import UserError
+from resexp.files import append_text, digest, remove_temporaries, write_text
+from resexp.lock import hold, is_held
 
 log = logging.getLogger("resexp")
 
+SEAL = "# sha256: "
+"""Begins the last line of config.yaml, which is the digest of the others."""
+
 NEW, RUNNING, FINISHED, INTERRUPTED, FAILED = "new", "running", "finished", "interrupted", "failed"
-
-
-LOOKS = 3
-"""Times that a lock must be found held before another process is said to train."""
 
 
 @dataclass
@@ -80,50 +75,75 @@ class Run:
     def config(self) -> dict[str, Any]:
         """What config.yaml holds: `result` (what decides the numbers) and `execution`.
 
-        Raises UserError naming the file where it is missing or damaged.
+        Raises UserError naming the file where it is missing or damaged. One without a digest is older than digests are.
         """
         try:
-            content = yaml.safe_load(self.config_file.read_text(encoding="utf-8", errors="replace"))
+            text, seal, found = self.config_file.read_text(encoding="utf-8", errors="replace").rpartition(SEAL)
+            if seal and digest(text) != found.strip():
+                raise ValueError("its content does not match its digest")
+            content = yaml.safe_load(text if seal else found)
+            whole = {"result", "execution"} <= content.keys() <= {"labels", "result", "execution"}
+            whole = whole and content["result"].keys() == {"model", "data", "recipe", "seed"}
+            if not whole or "data" not in content["execution"]:
+                raise ValueError("it is not whole")
         except FileNotFoundError as error:
             raise UserError(f"{self.config_file}: no such file; is {self} the directory of a run?") from error
-        except yaml.YAMLError as error:
-            raise UserError(f"{self.config_file} is damaged; {start_over(self)}") from error
-        result = content.get("result") if isinstance(content, dict) else None
-        if not isinstance(result, dict) or not {"model", "data", "recipe", "seed"} <= result.keys():
-            raise UserError(f"{self.config_file} is damaged; {start_over(self)}")
+        except OSError as error:
+            raise UserError(f"{self.config_file}: {error.strerror}") from error
+        except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
+            raise UserError(f"{self.config_file} is damaged or was edited; {start_over(self)}") from error
         return content
 
     def record(self) -> Record:
-        """What run.json holds; a new record where there is none. Raises UserError naming the file if it is damaged."""
+        """What run.json holds; a new record where there is none.
+
+        Raises UserError naming the file if it is damaged. One without a digest is older than digests are.
+        """
         try:
-            record = Record(**json.loads(self.record_file.read_text(encoding="utf-8")))
+            content = json.loads(self.record_file.read_text(encoding="utf-8"))
+            if content.pop("sha256", None) not in (None, digest(json.dumps(content))):
+                raise ValueError("its content does not match its digest")
+            record = Record(**content)
+            if record.state not in (NEW, RUNNING, FINISHED, INTERRUPTED, FAILED):
+                raise ValueError(f"no such state: {record.state!r}")
         except FileNotFoundError:
             return Record()
-        except (ValueError, TypeError) as error:
-            raise UserError(f"{self.record_file} is damaged; {start_over(self)}") from error
-        if record.state not in (NEW, RUNNING, FINISHED, INTERRUPTED, FAILED):
-            raise UserError(f"{self.record_file} is damaged (state {record.state!r}); {start_over(self)}")
+        except OSError as error:
+            raise UserError(f"{self.record_file}: {error.strerror}") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{self.record_file} is damaged or was edited; delete it to go on from the checkpoint, "
+                f"or {start_over(self)}"
+            ) from error
         return record
 
     def write_record(self, record: Record) -> None:
         """Replace run.json."""
-        write_text(self.record_file, json.dumps(asdict(record), indent=1) + "\n")
+        content = asdict(record)
+        content["sha256"] = digest(json.dumps(content))
+        write_text(self.record_file, json.dumps(content, indent=1) + "\n")
 
-    def rows(self, record: Record) -> tuple[list[history.Row], list[str]]:
-        """The readable rows of history.csv, and a line for each that is damaged.
+    def rows(self, record: Record) -> list[history.Row]:
+        """The rows of history.csv that run.json vouches for: while a run trains, those of its last checkpoint.
 
-        Raises UserError where there is no history, or one that reads well and yet is not what run.json vouches for.
+        Raises UserError where they are not there as they were measured.
         """
+        finished = record.state == FINISHED
+        if not finished and not record.history_sha256:
+            return []
+        remedy = "the command that trained the run writes it anew"
         try:
             text = self.history_file.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError as error:
-            raise UserError(f"{self.history_file}: no such file") from error
-        rows, problems = history.parse(text, str(self.history_file))
-        whole = record.state == FINISHED
-        vouched = text if whole else "".join(text.splitlines(keepends=True)[: record.rows + 1])
-        if record.history_sha256 and not problems and history.digest(vouched) != record.history_sha256:
-            raise UserError(f"{self.history_file} is not what was measured (its digest differs from run.json's)")
-        return rows, problems
+        except OSError as error:
+            raise UserError(f"{self.history_file}: {error.strerror}; {remedy}") from error
+        vouched = text if finished else "".join(text.splitlines(keepends=True)[: record.rows + 1])
+        try:
+            rows = history.parse(vouched, str(self.history_file))
+        except UserError as error:
+            raise UserError(f"{error}; {remedy}") from error
+        if digest(vouched) != record.history_sha256:
+            raise UserError(f"{self.history_file} is not what was measured (run.json has another digest); {remedy}")
+        return rows
 
     def is_complete(self, record: Record) -> bool:
         """Whether the run is finished and its curve is what was measured."""
@@ -131,7 +151,7 @@ class Run:
             text = self.history_file.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return False
-        return record.state == FINISHED and history.digest(text) == record.history_sha256
+        return record.state == FINISHED and digest(text) == record.history_sha256
 
     def is_done(self, config: Config) -> bool:
         """Whether training `config` would change nothing. Raises UserError where another run lies here."""
@@ -142,7 +162,7 @@ class Run:
 
     def vouch(self, record: Record, rows: list[history.Row]) -> None:
         """Enter into the record that these rows are what was measured."""
-        record.rows, record.history_sha256 = len(rows), history.digest(history.write(rows))
+        record.rows, record.history_sha256 = len(rows), digest(history.write(rows))
 
     def write_history(self, record: Record, rows: list[history.Row]) -> None:
         """Make history.csv hold exactly these rows."""
@@ -151,28 +171,12 @@ class Run:
 
     def append_history(self, row: history.Row) -> None:
         """Add one row to history.csv."""
-        with self.history_file.open("a", encoding="utf-8") as file:
-            file.write(history.write([row]).partition("\n")[2])
-
-    @contextmanager
-    def logging(self) -> Generator[None, None, None]:
-        """Write the log to train.log as well, with tracebacks."""
-        handler = logging.FileHandler(self.log_file, encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        handler.setLevel(logging.DEBUG)
-        log.addHandler(handler)
-        log.setLevel(logging.DEBUG)
-        try:
-            yield
-        finally:
-            log.removeHandler(handler)
-            handler.close()
+        append_text(self.history_file, history.write([row]).partition("\n")[2])
 
     def identify(self, config: Config) -> None:
         """Make sure that what lies here, if anything, is the run of `config`. Raises UserError naming what differs."""
         if self.config_file.exists() and self.config_file.stat().st_size:
-            found = self.config()["result"]
-            keys = differing(found, config.result())
+            keys = differing(self.config()["result"], config.result())
             if keys:
                 raise UserError(
                     f"{self} holds a run with other settings ({', '.join(keys)}); "
@@ -184,7 +188,8 @@ class Run:
     def write_config(self, config: Config) -> None:
         """Write config.yaml."""
         content = {"labels": config.labels, "result": config.result(), "execution": config.execution()}
-        write_text(self.config_file, yaml.safe_dump(content, sort_keys=False))
+        text = yaml.safe_dump(content, sort_keys=False)
+        write_text(self.config_file, f"{text}{SEAL}{digest(text)}\n")
 
     @contextmanager
     def claimed(self) -> Generator[None, None, None]:
@@ -199,34 +204,22 @@ class Run:
             problem = f"runs: cannot write to {self} ({error.strerror}); choose a folder with runs=PATH"
             raise UserError(problem) from error
         with lock:
-            for look in range(LOOKS):  # the lock may be held for a moment by one who only looks, as in_use does
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError as error:
-                    if look == LOOKS - 1:
-                        raise Busy(f"{self} is being trained by another process") from error
-                    time.sleep(0.05)
+            hold(lock, self)
             remove_temporaries(self.directory)
             yield
 
     def in_use(self) -> bool:
         """Whether a living process is writing here."""
-        try:
-            with self.lock_file.open("r") as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return is_held(self.lock_file)
 
-    def put_aside(self, runs: Path) -> None:
+    def put_aside(self) -> None:
         """Move what lies here into RUNS-replaced/, under its own path and the time."""
         if not self.record_file.exists() and not self.config_file.exists():
             return
+        directory = self.directory.resolve()
+        runs = directory.parents[3]
         now = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-        kept = runs.with_name(f"{runs.name}-replaced") / self.directory.relative_to(runs) / now
+        kept = runs.with_name(f"{runs.name}-replaced") / directory.relative_to(runs) / now
         kept.mkdir(parents=True)
         for path in sorted(self.directory.iterdir()):
             if path != self.lock_file:
@@ -240,34 +233,14 @@ def start_over(run: Run) -> str:
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """All runs below a folder (or the folder itself, if it is one), in order of their paths, seed2 before seed10."""
+    """All runs below a folder (or the folder itself, if it is one), in order of their paths, seed2 before seed10.
 
-    def order(path: Path) -> list[tuple[int, str]]:
-        return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]
-
-    return [Run(path.parent) for path in sorted(folder.rglob("config.yaml"), key=order) if not path.is_dir()]
-
-
-def source_version() -> dict[str, Any]:
-    """Commit and whether the tree was changed, where the package runs from a git checkout."""
-    folder = Path(__file__).resolve().parent
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)
-        return {"commit": git("rev-parse", "HEAD"), "dirty": git("status", "--porcelain", "--", str(folder)) != ""}
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "dirty": None}
+    What has lost config.yaml or run.json is still one: it is told of, not left out in silence.
+    """
+    found = {path.parent for name in ("config.yaml", "run.json") for path in folder.rglob(name) if not path.is_dir()}
+    return [Run(directory) for directory in sorted(found, key=_order)]
 
 
-def this_process() -> dict[str, Any]:
-    """Host and pid of this process."""
-    return {"host": socket.gethostname(), "pid": os.getpid()}
-
-
-def utc_now() -> str:
-    """The time, to the second."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+def _order(path: Path) -> list[tuple[int, str]]:
+    """Numbers within a path count as numbers."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]

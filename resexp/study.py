@@ -161,7 +161,7 @@ def load_study(folder: Path) -> Study:
     kept: dict[tuple[str, str, str, int], StudyRun] = {}
     for run in find_runs(folder):
         try:
-            found = _load_run(run, folder, study.problems)
+            found = _load_run(run, folder)
         except (UserError, OSError) as error:
             told = str(error) if str(run) in str(error) else f"{run}: {error}"
             study.problems.append(f"{_one_line(told)}; the run is left out")
@@ -182,8 +182,8 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _load_run(run: Run, folder: Path, problems: list[str]) -> StudyRun:
-    """One run; damaged rows go to `problems`. Raises UserError or OSError where it cannot be used."""
+def _load_run(run: Run, folder: Path) -> StudyRun:
+    """One run. Raises UserError or OSError where it cannot be used."""
     config = run.config()
     result, labels = config["result"], config.get("labels")
     record = run.record()
@@ -196,14 +196,10 @@ def _load_run(run: Run, folder: Path, problems: list[str]) -> StudyRun:
     state = record.state
     if state in (RUNNING, INTERRUPTED):
         state = RUNNING if run.in_use() else INTERRUPTED
-    rows: list[history.Row] = []
-    if state == FINISHED or run.history_file.exists():
-        rows, found = run.rows(record)
-        problems += [_one_line(line) for line in found]
-        if state == FINISHED and not history.final_rows(rows, result["recipe"]["iterations"]):
-            raise UserError("none of the rows that make its final figures can be read")
+    if state == NEW and any(path.exists() for path in run.checkpoint_files):
+        raise UserError(f"{run.record_file}: no such file; the command that trained the run writes it anew")
     path = run.directory.relative_to(folder).as_posix()
-    return StudyRun(path, labels, result, record, rows, "not started" if state == NEW else state)
+    return StudyRun(path, labels, result, record, run.rows(record), "not started" if state == NEW else state)
 
 
 def _is_sound(result: dict[str, Any], record: Record) -> bool:

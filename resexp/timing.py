@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from resexp.files import write_text
+from resexp.files import append_text, write_text
 from resexp.run import Run
 
 HEADING = "iteration,seconds,images_per_second\n"
@@ -87,6 +87,5 @@ class Timing:
             return None
         speed = images / max(time.monotonic() - self.row_began, 1e-9)
         self.speeds[iteration] = speed
-        with self.file.open("a") as out:
-            out.write(str(Line(iteration, self.before + self.seconds, speed)))
+        append_text(self.file, str(Line(iteration, self.before + self.seconds, speed)))
         return speed

@@ -13,6 +13,7 @@ from resexp.data import Dataset, load
 from resexp.device import prepare
 from resexp.engine import choose
 from resexp.errors import Interrupted, UserError
+from resexp.logfile import logging_to
 from resexp.progress import Position
 from resexp.recorder import Recorder
 from resexp.run import FAILED, INTERRUPTED, RUNNING, Record, Run, start_over
@@ -30,14 +31,14 @@ def train(config: Config, position: Position | None = None) -> Record:
     """
     began = time.monotonic()
     run = Run(config.directory)
-    with run.claimed():
+    with run.claimed(), explained():
         if config.fresh:
-            run.put_aside(run.directory.parents[3])
+            run.put_aside()
         run.identify(config)
         record = run.record()
         if not run.is_complete(record):
             run.write_config(config)
-            with run.logging(), recording_failure(run, record):
+            with logging_to(run.log_file), recording_failure(run, record):
                 execution = prepare(config)
                 data = load(config.data)  # a signal ends the process here, where nothing can be lost
                 trainer = Trainer(config, data, execution)
@@ -51,7 +52,7 @@ def train(config: Config, position: Position | None = None) -> Record:
 
 
 def loop(trainer: Trainer, recorder: Recorder, stop: Stop) -> None:
-    """The training loop. Raises Interrupted, all being saved, when a signal has come."""
+    """The training loop. Raises Interrupted, all being saved, when a signal has come, be it at the very end."""
     try:
         while trainer.iteration < trainer.recipe.iterations:
             trainer.advance()
@@ -64,6 +65,8 @@ def loop(trainer: Trainer, recorder: Recorder, stop: Stop) -> None:
             if recorder.save_due():
                 recorder.save(RUNNING)
         recorder.finish()
+        if stop.signal is not None:
+            raise Interrupted(stop.signal)
     finally:
         recorder.close()
 
@@ -86,7 +89,8 @@ def recording_failure(run: Run, record: Record) -> Generator[None, None, None]:
     try:
         yield
     except Interrupted:
-        log.info("%s: interrupted at iteration %d; the same command goes on from there", run, record.iteration)
+        if record.state == INTERRUPTED:
+            log.info("%s: interrupted at iteration %d; the same command goes on from there", run, record.iteration)
         raise
     except Exception as error:
         problem = explain(error)
@@ -95,6 +99,15 @@ def recording_failure(run: Run, record: Record) -> Generator[None, None, None]:
         with suppress(OSError):
             run.write_record(record)
         raise problem from error
+
+
+@contextmanager
+def explained() -> Generator[None, None, None]:
+    """Turn a file that cannot be written, before or after the training itself, into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise explain(error) from error
 
 
 def explain(error: Exception) -> Exception:

@@ -115,7 +115,7 @@ class Trainer:
             clean_train_error=clean[1],
         )
         # As history.csv will show it, so that the rows of a resumed run are those of an undisturbed one.
-        (row,), _ = history.parse(history.write([row]), "")
+        (row,) = history.parse(history.write([row]), "")
         self.schedule.row_done(row.train_error)
         self.rows.append(row)
         self.loss_sum.zero_()
@@ -141,7 +141,7 @@ class Trainer:
     def load_state(self, state: checkpoint.State) -> None:
         """Go on from what `state` gave."""
         self.iteration = state["iteration"]
-        self.rows, _ = history.parse(state["rows"], "checkpoint")
+        self.rows = history.parse(state["rows"], "checkpoint")
         self.loss_sum.copy_(state["loss_sum"])
         self.wrong_sum.copy_(state["wrong_sum"])
         self.schedule.warming_up = state["warming_up"]

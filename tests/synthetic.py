@@ -12,6 +12,7 @@ import yaml
 from resexp import history
 from resexp.compose import compose
 from resexp.config import Config
+from resexp.files import digest
 from resexp.run import FINISHED, Record, Run
 
 PAPER_LIKE = {
@@ -144,7 +145,7 @@ def write_run(run: Run, config: Config, rows: list[history.Row], state: str, **r
         "iteration": rows[-1].iteration,
         "iterations": result["recipe"]["iterations"],
         "rows": len(rows),
-        "history_sha256": history.digest(text),
+        "history_sha256": digest(text),
         "data": data,
         "stretches": [stretch],
     }

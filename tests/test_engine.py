@@ -12,7 +12,7 @@ from resexp.compose import compose
 from resexp.device import Execution
 from resexp.engine import Graphed, Iterate, choose, keep_compiled
 from resexp.errors import UserError
-from resexp.run import Record, Run
+from resexp.run import Run
 from resexp.train import train
 
 CPU = Execution(torch.device("cpu"), "fp32", 1)
@@ -191,7 +191,7 @@ def test_a_compiled_run_is_the_eager_run_within_rounding(
         compiled = compose(*short, f"model={model}", "engine=compile", f"runs={tmp_path / 'compiled'}")
         assert train(compiled).stretches[0]["engine"] == "compile"
     compiled = compose(*short, "model=resnet20", f"runs={tmp_path / 'compiled'}")
-    one, other = (Run(config.directory).rows(Record())[0] for config in (eager, compiled))
+    one, other = (run.rows(run.record()) for run in (Run(eager.directory), Run(compiled.directory)))
     for a, b in zip(one, other, strict=True):
         assert a.train_loss == pytest.approx(b.train_loss, rel=1e-3)
     state = checkpoint.load(Run(compiled.directory).checkpoint_file)["network"]

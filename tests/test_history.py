@@ -2,15 +2,14 @@
 
 import math
 from dataclasses import astuple
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from resexp.errors import UserError
-from resexp.history import COLUMNS, Row, final_rows, parse, read, running_error, write
+from resexp.history import COLUMNS, Row, parse, running_error, write
 
 FRACTIONS = st.floats(0, 1)
 LOSSES = st.floats(0, allow_nan=False)
@@ -47,8 +46,8 @@ def shown(row: Row) -> Row:
 @given(ROWS)
 def test_what_is_written_is_read_back_to_eight_digits(rows: list[Row]) -> None:
     text = write(rows)
-    assert parse(text, "history.csv") == ([shown(row) for row in rows], [])
-    assert write(parse(text, "history.csv")[0]) == text
+    assert parse(text, "history.csv") == [shown(row) for row in rows]
+    assert write(parse(text, "history.csv")) == text
 
 
 def test_the_file_is_plain_csv_with_empty_cells_for_what_was_not_measured() -> None:
@@ -81,42 +80,17 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
-def test_a_damaged_row_is_named_and_left_out(damage: str, tmp_path: Path) -> None:
-    path = tmp_path / "history.csv"
-    rows = curve(0.9, 0.8, 0.7, 0.6)
-    lines = write(rows).splitlines()
+def test_a_damaged_row_is_named(damage: str) -> None:
+    lines = write(curve(0.9, 0.8, 0.7, 0.6)).splitlines()
     lines[2] = DAMAGED[damage]
-    path.write_text("\n".join(lines) + "\n")
-    found, problems = read(path)
-    assert found == [rows[0], *rows[2:]]
-    (problem,) = problems
-    assert problem.startswith(f"{path}: line 3 is damaged (")
-    assert problem.endswith(") and left out")
+    with pytest.raises(UserError, match=r"^some/history\.csv: line 3 is damaged \("):
+        parse("\n".join(lines) + "\n", "some/history.csv")
 
 
 @pytest.mark.parametrize("iteration", [0, -100])
 def test_a_history_starts_behind_iteration_0(iteration: int) -> None:
-    found, problems = parse(write([Row(iteration, 0.5, 0.1, 2.0, 0.8)]), "history.csv")
-    assert (found, len(problems)) == ([], 1)
-
-
-def test_bytes_that_are_no_text_damage_only_their_row(tmp_path: Path) -> None:
-    path = tmp_path / "history.csv"
-    rows = curve(0.9, 0.8, 0.7)
-    path.write_bytes(write(rows).encode().replace(b"200,", b"2\xff0,"))
-    found, problems = read(path)
-    assert found == [rows[0], rows[2]]
-    assert len(problems) == 1
-
-
-@given(st.text('0123456789.,-"einfa \0é', max_size=40))
-def test_a_line_that_is_no_row_costs_no_other_row(line: str) -> None:
-    heading, *lines = write(curve(0.9, 0.8, 0.7, 0.6)).splitlines()
-    assume(not parse(f"{heading}\n{line}\n", "")[0])
-    lines[1] = line
-    found, problems = parse("\n".join([heading, *lines]), "history.csv")
-    assert [row.iteration for row in found] == [100, 300, 400]
-    assert [problem.partition(" is damaged")[0] for problem in problems] == ["history.csv: line 3"]
+    with pytest.raises(UserError, match=r"history\.csv: line 2 is damaged"):
+        parse(write([Row(iteration, 0.5, 0.1, 2.0, 0.8)]), "history.csv")
 
 
 @pytest.mark.parametrize("text", ["", "\n", "100,0.25,0.1,2,0.9,,,,\n", "iteration,loss\n1,2\n", "\0\0\0"])
@@ -126,12 +100,11 @@ def test_a_file_without_the_heading_is_not_a_history(text: str) -> None:
 
 
 def test_a_history_without_rows_is_empty() -> None:
-    assert parse(",".join(COLUMNS) + "\n", "history.csv") == ([], [])
+    assert parse(",".join(COLUMNS) + "\n", "history.csv") == []
 
 
 def test_the_final_running_error_is_the_mean_of_iterations_60001_to_64000() -> None:
     rows = curve(*[0.9] * 600, *[0.1] * 39, 0.5)
-    assert [row.iteration for row in final_rows(rows, 64_000)] == list(range(60_100, 64_001, 100))
     assert running_error(rows, 64_000) == pytest.approx((39 * 0.1 + 0.5) / 40)
 
 

@@ -1,4 +1,9 @@
+import errno
+import fcntl
+import json
+import logging
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -9,7 +14,7 @@ import pytest
 from resexp import history
 from resexp.compose import compose
 from resexp.errors import Busy, UserError
-from resexp.run import FINISHED, Record, Run, find_runs, source_version
+from resexp.run import FINISHED, Record, Run, find_runs
 
 
 @pytest.fixture
@@ -57,13 +62,90 @@ def test_a_lost_configuration_does_not_let_another_run_in(run: Run) -> None:
 def test_rows_that_are_not_what_was_measured_are_told(run: Run) -> None:
     record = Record()
     run.write_history(record, ROWS)
-    assert run.rows(record) == (ROWS, [])
+    assert run.rows(record) == ROWS
     run.append_history(history.Row(300, 0.768, 0.1, 1.4, 0.4))
-    rows, problems = run.rows(record)
-    assert (len(rows), problems) == (3, [])
+    assert run.rows(record) == ROWS, "a row counts when a checkpoint vouches for it"
     run.history_file.write_text(run.history_file.read_text().replace("0.75", "0.15"))
     with pytest.raises(UserError, match=r"history\.csv is not what was measured"):
         run.rows(record)
+
+
+def test_the_rows_of_a_finished_run_are_all_vouched_for(run: Run) -> None:
+    record = Record(state=FINISHED)
+    run.write_history(record, ROWS)
+    assert run.rows(record) == ROWS
+    run.append_history(history.Row(300, 0.768, 0.1, 1.4, 0.4))
+    with pytest.raises(UserError, match=r"history\.csv is not what was measured"):
+        run.rows(record)
+    with pytest.raises(UserError, match=r"history\.csv is not what was measured"):
+        run.rows(Record(state=FINISHED))
+
+
+def flips(text: bytes, count: int) -> list[bytes]:
+    """The text with one bit flipped, at `count` random places and all over its last 90 bytes."""
+    chance = random.Random(0)
+    places = [*chance.sample(range(8 * len(text)), count), *range(8 * len(text) - 720, 8 * len(text), 5)]
+    return [text[: at // 8] + bytes([text[at // 8] ^ 1 << at % 8]) + text[at // 8 + 1 :] for at in places]
+
+
+def test_every_flipped_bit_of_a_record_is_noticed(run: Run) -> None:
+    record = Record(
+        FINISHED, 200, 200, {"test_error": 0.25}, None, 2, "a" * 64, {"classes": 10}, {}, [{"seconds": 2.0}]
+    )
+    run.write_record(record)
+    for damaged in flips(run.record_file.read_bytes(), 300):
+        run.record_file.write_bytes(damaged)
+        try:
+            assert run.record() == record
+        except UserError as error:
+            assert "run.json is damaged" in str(error)  # noqa: PT017
+
+
+def test_every_flipped_bit_of_a_configuration_is_noticed(run: Run) -> None:
+    run.identify(compose())
+    config = run.config()
+    for damaged in flips(run.config_file.read_bytes(), 100):
+        run.config_file.write_bytes(damaged)
+        try:
+            assert run.config() == config
+        except UserError as error:
+            assert "config.yaml is damaged" in str(error)  # noqa: PT017
+
+
+def test_files_that_are_older_than_their_digests_are_read(run: Run) -> None:
+    run.write_record(Record(state=FINISHED))
+    content = json.loads(run.record_file.read_text())
+    assert content.pop("sha256")
+    run.record_file.write_text(json.dumps(content))
+    assert run.record() == Record(state=FINISHED)
+    run.record_file.unlink()
+    run.identify(compose())
+    config = run.config()
+    run.config_file.write_text("".join(run.config_file.read_text().splitlines(keepends=True)[:-1]))
+    assert run.config() == config
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_warned_of(
+    run: Run, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(file: object, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with caplog.at_level(logging.WARNING, "resexp"), run.claimed():
+        assert not run.in_use()
+    (message,) = caplog.messages
+    assert message.startswith(f"{run}: this file system gives no locks ({os.strerror(number)}); make sure")
+
+
+def test_who_only_looks_does_not_make_a_directory_busy(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.lock_file.touch()
+    with run.lock_file.open() as reader:
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        monkeypatch.setattr("time.sleep", lambda seconds: fcntl.flock(reader, fcntl.LOCK_UN))  # pyright: ignore[reportUnknownLambdaType]
+        with run.claimed():
+            assert run.in_use()
 
 
 def test_a_run_is_complete_only_with_the_curve_it_measured(run: Run) -> None:
@@ -96,16 +178,12 @@ def test_a_directory_is_free_again_after_its_writer_was_killed(run: Run) -> None
 
 
 def test_runs_are_found_wherever_they_lie(run: Run, tmp_path: Path) -> None:
-    run.config_file.touch()
-    assert [found.directory for found in find_runs(tmp_path)] == [run.directory]
-    assert [found.directory for found in find_runs(run.directory)] == [run.directory]
+    for file in (run.config_file, run.record_file):  # a run that has lost one of them is told of, not left out
+        file.touch()
+        assert [found.directory for found in find_runs(tmp_path)] == [run.directory]
+        assert [found.directory for found in find_runs(run.directory)] == [run.directory]
+        file.unlink()
     assert find_runs(tmp_path / "nowhere") == []
-
-
-def test_the_version_of_the_source_is_known_in_a_checkout_and_unknown_elsewhere() -> None:
-    version = source_version()
-    assert set(version) == {"commit", "dirty"}
-    assert version["commit"] is None or len(version["commit"]) == 40
 
 
 def test_this_room_needs_no_torch() -> None:

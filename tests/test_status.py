@@ -12,7 +12,8 @@ from conftest import TINY, Command, Here
 from synthetic import Synthetic
 
 from resexp.errors import UserError
-from resexp.run import FAILED, INTERRUPTED, RUNNING, this_process
+from resexp.provenance import this_process
+from resexp.run import FAILED, INTERRUPTED, RUNNING
 from resexp.timing import HEADING
 
 
@@ -67,7 +68,9 @@ def test_a_killed_run_is_found(here: Here, tmp_path: Path) -> None:
 
 def test_programs_get_fractions_and_seconds(here: Here, study: Synthetic) -> None:
     study.add("plain20", train=0.02, test=0.1)
-    os.utime(study.add("plain56", state=INTERRUPTED).history_file, (0, 2**33))  # a clock that was put back
+    half = study.add("plain56", state=INTERRUPTED)
+    half.timing_file.write_text(HEADING + "32000,5010.0,2560.0\n")
+    os.utime(half.timing_file, (0, 2**33))  # a clock that was put back
     one = told(here)["cifar10/paper/plain20/seed0"]
     assert one["train_error"] == pytest.approx(0.02, abs=0.002)
     assert one["test_error"] == 0.1

@@ -1,8 +1,8 @@
 """What a folder of runs becomes: groups by content, distinct labels, and nothing damaged that goes unnamed."""
 
-import json
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,39 +130,11 @@ def test_a_directory_that_training_has_only_just_made(short: Synthetic) -> None:
     assert (found.state, found.rows) == ("not started", [])
 
 
-def test_damaged_rows_are_named_with_file_and_line_and_the_rest_is_used(short: Synthetic) -> None:
-    run = short.add("plain20", 0, 0.1, noise=0)
-    lines = run.history_file.read_text().splitlines()
-    lines[4] = "400,nonsense"
-    run.history_file.write_text("\n".join(lines) + "\n")
-    study = load_study(short.runs)
-    (problem,) = study.problems
-    assert str(run.history_file) in problem
-    assert "line 5" in problem
-    (network,) = study.groups[0].networks
-    assert network.mean("running_error") == pytest.approx(0.1)
-    assert len(network.finished[0].rows) == 19
-
-
-def test_a_run_whose_end_is_damaged_is_left_out(short: Synthetic) -> None:
-    run = short.add("plain20")
-    text = run.history_file.read_text().splitlines()
-    run.history_file.write_text("\n".join([*text[:-2], "x", "y"]) + "\n")
-    study = load_study(short.runs)
-    assert study.groups == []
-    assert "final figures" in study.problems[-1]
-    assert str(run) in study.problems[-1]
-
-
-def test_a_last_row_that_is_lost_takes_the_last_iterations_figures_with_it(short: Synthetic) -> None:
-    run = Synthetic(short.runs, "cifar10", "short32", {"recipe.row_every": 50}).add("plain20", 0, 0.1, noise=0)
-    run.history_file.write_text(run.history_file.read_text().rstrip("\n")[:-20])
-    (network,) = only_group(short.runs).networks
-    assert network.mean("running_error") == pytest.approx(0.1)
-    assert network.mean("test_error") is None
-
-
-@pytest.mark.parametrize(("before", "after"), [("\n200,", "\n201,"), (",0.1,", ",0.1,")], ids=["changed", "row added"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("\n200,", "\n201,"), (",0.1,", ",0.1,"), ("\n400,", "\n400,nonsense,")],
+    ids=["changed", "row added", "no row"],
+)
 def test_a_run_that_is_not_what_was_measured_is_left_out_by_name(short: Synthetic, before: str, after: str) -> None:
     run = short.add("plain20")
     short.add("plain56")
@@ -177,11 +149,14 @@ def test_a_run_that_is_not_what_was_measured_is_left_out_by_name(short: Syntheti
     assert "not what was measured" in problem
 
 
-@pytest.mark.parametrize("missing", ["history.csv", "config.yaml content", "run.json content"])
+@pytest.mark.parametrize(
+    "missing", ["history.csv", "config.yaml", "run.json", "config.yaml content", "run.json content"]
+)
 def test_what_cannot_be_read_is_left_out_by_name(short: Synthetic, missing: str) -> None:
     run = short.add("plain20")
-    if missing == "history.csv":
-        run.history_file.unlink()
+    run.checkpoint_file.touch()
+    if "content" not in missing:
+        (run.directory / missing).unlink()
     elif missing == "run.json content":
         run.record_file.write_text("{")
     else:
@@ -189,13 +164,13 @@ def test_what_cannot_be_read_is_left_out_by_name(short: Synthetic, missing: str)
     study = load_study(short.runs)
     assert study.groups == []
     (problem,) = study.problems
-    assert str(run) in problem
+    assert str(run.directory / missing.removesuffix(" content")) in problem
 
 
 @pytest.mark.parametrize("damage", [{"stretches": 3}, {"stretches": [1]}, {"data": None}, {"rows": "x"}])
 def test_a_record_of_the_wrong_types_is_left_out_by_name(short: Synthetic, damage: dict[str, Any]) -> None:
     run = short.add("plain20")
-    run.record_file.write_text(json.dumps(json.loads(run.record_file.read_text()) | damage))
+    run.write_record(replace(run.record(), **damage))
     study = load_study(short.runs)
     assert study.groups == []
     assert str(run) in study.problems[0]

@@ -8,7 +8,7 @@ from tensorboard.plugins.hparams import metadata
 
 from resexp import history
 from resexp.compose import compose
-from resexp.run import Record, Run
+from resexp.run import Run
 from resexp.tensorboard import TAGS, Mirror
 from resexp.train import train
 
@@ -27,7 +27,7 @@ def run(tiny: tuple[str, ...]) -> Run:
 
 
 def test_every_measured_figure_is_a_point(run: Run) -> None:
-    rows, _ = run.rows(Record())
+    rows = run.rows(run.record())
     for tag, column in TAGS.items():
         expected = [(row.iteration, getattr(row, column)) for row in rows if getattr(row, column) is not None]
         assert points(run.directory, tag) == [(step, pytest.approx(value)) for step, value in expected]
@@ -50,13 +50,11 @@ def test_a_view_made_anew_replaces_the_old_points_for_a_reader_that_has_seen_the
     first = Mirror(tmp_path, [], {})
     for iteration in (10, 20, 30):
         first.add(row(iteration, 0.9), 5.0)
-    first.close()
     reader = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0})
     reader.Reload()
     assert len(reader.Scalars("error/train")) == 3
     second = Mirror(tmp_path, [row(10, 0.9)], {10: 5.0})
     second.add(row(20, 0.8), 5.0)
-    second.close()
     reader.Reload()
     expected = [(10, 0.9), (20, 0.8)]
     assert [(e.step, e.value) for e in reader.Scalars("error/train")] == [(s, pytest.approx(v)) for s, v in expected]

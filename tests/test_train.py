@@ -1,39 +1,21 @@
 import csv
-import hashlib
-import json
 import math
 import os
-import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from faulty import finishes_as, interrupt, outcome
 
 from resexp import checkpoint, history
 from resexp.compose import compose
-from resexp.config import Config
 from resexp.errors import Busy, Interrupted, UserError
-from resexp.run import FAILED, FINISHED, INTERRUPTED, Record, Run
+from resexp.recorder import Recorder
+from resexp.run import FAILED, FINISHED, INTERRUPTED, Run
 from resexp.train import train
 from resexp.trainer import Trainer
-
-
-def weights(run: Run) -> str:
-    """A digest of everything that training has changed."""
-    state = checkpoint.load(run.checkpoint_file)
-    sha = hashlib.sha256()
-    for tensor in [*state["network"].values(), *state["momentum"]]:
-        sha.update(tensor.contiguous().numpy().tobytes())
-    return sha.hexdigest()
-
-
-def outcome(config: Config) -> tuple[bytes, str]:
-    run = Run(config.directory)
-    return run.history_file.read_bytes(), weights(run)
 
 
 @pytest.fixture
@@ -43,25 +25,12 @@ def undisturbed(tiny: tuple[str, ...], tmp_path: Path) -> tuple[bytes, str]:
     return outcome(config)
 
 
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, iteration: int, number: int = signal.SIGTERM) -> None:
-    """Send a signal to this process at the end of an iteration."""
-    advance = Trainer.advance
-
-    def advance_and_signal(self: Trainer) -> None:
-        advance(self)
-        if self.iteration == iteration:
-            os.kill(os.getpid(), number)
-
-    monkeypatch.setattr(Trainer, "advance", advance_and_signal)
-
-
 def test_a_run_leaves_its_curve_its_record_and_its_settings(tiny: tuple[str, ...], runs: Path) -> None:
     config = compose(*tiny, "model=plain20")
     record = train(config)
     run = Run(config.directory)
     assert run.directory.parent.parent == runs / "shapes" / "quick"
-    rows, problems = run.rows(record)
-    assert not problems
+    rows = run.rows(record)
     assert [row.iteration for row in rows] == [2, 4, 6, 8, 10, 12]
     assert [row.iteration for row in rows if row.test_error is not None] == [4, 8, 12]
     assert [row.iteration for row in rows if row.clean_train_error is not None] == [6, 10, 12]
@@ -102,11 +71,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     number: int,
 ) -> None:
     config = compose(*tiny)
-    with monkeypatch.context() as patched:
-        interrupt_at(patched, iteration, number)
-        with pytest.raises(Interrupted) as stopped:
-            train(config)
-    assert stopped.value.status == 128 + number
+    assert interrupt(config, iteration, number) == 128 + number
     record = Run(config.directory).record()
     assert (record.state, record.iteration) == (INTERRUPTED, iteration)
     assert signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL)
@@ -117,6 +82,32 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     assert outcome(config) == undisturbed
 
 
+def test_a_signal_while_a_run_finishes_still_ends_the_process(
+    tiny: tuple[str, ...], undisturbed: tuple[bytes, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, finish = compose(*tiny), Recorder.finish
+
+    def signal_and_finish(self: Recorder) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        finish(self)
+
+    monkeypatch.setattr(Recorder, "finish", signal_and_finish)
+    with pytest.raises(Interrupted):  # or a sweep would go on to its next run
+        train(config)
+    assert Run(config.directory).record().state == FINISHED
+    assert outcome(config) == undisturbed
+
+
+def test_lost_checkpoints_are_told_before_a_run_starts_over(
+    tiny: tuple[str, ...], undisturbed: tuple[bytes, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    config = compose(*tiny)
+    interrupt(config, 7)
+    Run(config.directory).checkpoint_file.unlink()
+    finishes_as(config, undisturbed)
+    assert f"{config.directory}: no checkpoint left of its 7 iterations; starts over" in caplog.messages
+
+
 def test_a_run_with_a_checkpoint_after_every_iteration_is_the_same_run(
     tiny: tuple[str, ...], undisturbed: tuple[bytes, str]
 ) -> None:
@@ -124,53 +115,6 @@ def test_a_run_with_a_checkpoint_after_every_iteration_is_the_same_run(
     train(config)
     assert outcome(config) == undisturbed
     assert Run(config.directory).previous_checkpoint_file.exists()
-
-
-def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(
-    tiny: tuple[str, ...], undisturbed: tuple[bytes, str], runs: Path
-) -> None:
-    config = compose(*tiny)
-    command = [sys.executable, "-m", "resexp", "train", *tiny, "checkpoint_seconds=0"]
-    chance = random.Random(0)
-    kills = 0
-    for _ in range(3):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        while not Run(config.directory).history_file.exists() and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(chance.uniform(0, 0.5))
-        kills += process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert kills
-    train(config)
-    assert outcome(config) == undisturbed
-    assert not list(runs.rglob(".tmp-*"))
-    assert len([path for path in config.directory.glob("events.out.tfevents*") if path.stat().st_size]) == 1
-
-
-def test_a_second_signal_ends_the_process_at_once(tiny: tuple[str, ...], tmp_path: Path) -> None:
-    script = tmp_path / "slow.py"
-    script.write_text(
-        "import sys, time\n"
-        "from resexp import trainer\n"
-        "advance = trainer.Trainer.advance\n"
-        "def slow(self):\n"
-        "    advance(self); print(self.iteration, flush=True); time.sleep(60)\n"
-        "trainer.Trainer.advance = slow\n"
-        "from resexp.cli import main\n"
-        "main()\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, str(script), "train", *tiny], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "1\n"
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.2)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) == 130
-    process.stdout.close()
 
 
 def test_a_finished_run_is_left_alone(tiny: tuple[str, ...]) -> None:
@@ -189,6 +133,16 @@ def test_fresh_starts_over_and_keeps_the_old_run(tiny: tuple[str, ...], runs: Pa
     assert record.stretches[0]["from"] == 0
     kept = list((runs.parent / "runs-replaced").rglob("history.csv"))
     assert [path.read_bytes() for path in kept] == [old]
+
+
+def test_fresh_works_in_the_folder_of_runs_itself(
+    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for fresh in (False, True):
+        train(compose(*tiny, "runs=.", f"fresh={fresh}"))
+    assert len(list((tmp_path / "here-replaced").rglob("history.csv"))) == 1
 
 
 def test_a_directory_has_one_writer(tiny: tuple[str, ...]) -> None:
@@ -223,9 +177,9 @@ def test_start_up_is_told_apart_from_speed(tiny: tuple[str, ...], monkeypatch: p
 
 def test_a_row_that_is_start_up_alone_has_no_speed(tiny: tuple[str, ...]) -> None:
     config = compose(*tiny, "recipe.iterations=3", "recipe.row_every=1", "recipe.drops=[]")
-    train(config)
+    record = train(config)
     run = Run(config.directory)
-    assert [row.iteration for row in run.rows(Record())[0]] == [1, 2, 3]
+    assert [row.iteration for row in run.rows(record)] == [1, 2, 3]
     assert [row["iteration"] for row in csv.DictReader(run.timing_file.read_text().splitlines())] == ["2", "3"]
 
 
@@ -277,29 +231,11 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_its_checkpoint(
     assert train(config).state == FINISHED
 
 
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
-    tiny: tuple[str, ...], undisturbed: tuple[bytes, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = compose(*tiny, "checkpoint_seconds=0")
-    with monkeypatch.context() as patched:
-        interrupt_at(patched, 7)
-        with pytest.raises(Interrupted):
-            train(config)
-    run = Run(config.directory)
-    run.checkpoint_file.write_bytes(run.checkpoint_file.read_bytes()[:-1000])
-    record = train(config)
-    assert record.stretches[-1]["from"] == 6
-    assert outcome(config) == undisturbed
-
-
 def test_without_a_usable_checkpoint_a_run_refuses_and_names_the_files(
     tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = compose(*tiny, "checkpoint_seconds=0")
-    with monkeypatch.context() as patched:
-        interrupt_at(patched, 7)
-        with pytest.raises(Interrupted):
-            train(config)
+    interrupt(config, 7)
     run = Run(config.directory)
     for path in run.checkpoint_files:
         path.write_bytes(b"damaged")
@@ -308,33 +244,13 @@ def test_without_a_usable_checkpoint_a_run_refuses_and_names_the_files(
     assert run.checkpoint_file.read_bytes() == b"damaged"
 
 
-@pytest.mark.parametrize("damage", ["truncated", "emptied", "flipped", "deleted"])
-def test_a_damaged_curve_is_made_anew_from_the_checkpoint(
-    tiny: tuple[str, ...], undisturbed: tuple[bytes, str], damage: str
-) -> None:
+def test_a_run_refuses_images_it_was_not_trained_on(tiny: tuple[str, ...]) -> None:
     config = compose(*tiny)
-    train(config)
-    path = Run(config.directory).history_file
-    content = path.read_bytes()
-    if damage == "deleted":
-        path.unlink()
-    else:
-        damaged = {"truncated": content[:-9], "emptied": b"", "flipped": content[:-5] + b"9" + content[-4:]}
-        path.write_bytes(damaged[damage])
-    train(config)
-    assert outcome(config) == undisturbed
-
-
-def test_a_run_refuses_images_it_was_not_trained_on(tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    config = compose(*tiny)
-    with monkeypatch.context() as patched:
-        interrupt_at(patched, 3)
-        with pytest.raises(Interrupted):
-            train(config)
+    interrupt(config, 3)
     run = Run(config.directory)
-    record = json.loads(run.record_file.read_text())
-    record["data"]["digest"] = "0" * 64
-    run.write_record(Record(**record))
+    record = run.record()
+    record.data["digest"] = "0" * 64
+    run.write_record(record)
     with pytest.raises(UserError, match="not the images"):
         train(config)
 
@@ -348,33 +264,13 @@ def test_other_settings_in_the_same_directory_are_refused_by_name(tiny: tuple[st
         train(other)
 
 
-def test_a_full_disk_is_said_in_one_line(tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    config = compose(*tiny, "checkpoint_seconds=0")
-    save = checkpoint.save
-
-    def full(state: checkpoint.State, path: Path, previous: Path | None = None) -> None:
-        if state["iteration"] == 5:
-            raise OSError(28, "No space left on device", str(path))
-        save(state, path, previous)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "save", full)
-        with pytest.raises(UserError, match=r"cannot write .*checkpoint\.pt: No space left on device; free space"):
-            train(config)
-    run = Run(config.directory)
-    assert checkpoint.load(run.checkpoint_file)["iteration"] == 4
-    assert train(config).state == FINISHED
-
-
 def test_the_warm_up_ends_for_good_when_the_error_has_fallen(tiny: tuple[str, ...]) -> None:
     config = compose(*tiny, "recipe.warmup=always", "recipe.warmup_lr=0.001", "recipe.warmup_error=0.999")
-    train(config)
-    rows, _ = Run(config.directory).rows(Record())
+    rows = Run(config.directory).rows(train(config))
     assert rows[0].learning_rate == 0.001
     assert rows[1].learning_rate == config.recipe.lr
     never = compose(*tiny, "recipe.warmup=always", "recipe.warmup_lr=0.001", "recipe.warmup_error=0.001")
-    train(never)
-    rows, _ = Run(never.directory).rows(Record())
+    rows = Run(never.directory).rows(train(never))
     assert {row.learning_rate for row in rows} == {0.001}
 
 

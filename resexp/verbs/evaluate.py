@@ -52,6 +52,8 @@ def task(cfg: DictConfig) -> None:
         raise UserError(f"run={run}: no checkpoint there yet")
     execution = prepare(config)
     data = load(config.data)
+    if not run.record_file.exists():
+        raise UserError(f"{run.record_file}: no such file; the command that trained the run writes it anew")
     if data.digest != run.record().data.get("digest"):
         raise UserError(f"data={data.name}: not the images that {run} was trained on")
     split = getattr(data, settings.split)

@@ -60,14 +60,14 @@ def status(run: Run, folder: Path) -> Status:
     try:
         iterations = run.config()["result"]["recipe"]["iterations"]
         record = run.record()
-        rows = run.rows(record)[0] if run.history_file.exists() else []
+        rows = run.rows(record)
     except (UserError, OSError, TypeError, KeyError) as error:
         return Status(name, DAMAGED, problem=" ".join(str(error).split()))
     state = record.state
     if state == RUNNING and not run.in_use():
         state = DIED if record.process.get("host") == socket.gethostname() else ELSEWHERE
-    at = max(record.iteration, rows[-1].iteration if rows else 0)
     lines = timing.read(run.timing_file)[-timing.RECENT :]
+    at = max(record.iteration, lines[-1].iteration if lines else 0)
     per_iteration = (
         (lines[-1].seconds - lines[0].seconds) / (lines[-1].iteration - lines[0].iteration) if lines[1:] else None
     )
@@ -80,7 +80,7 @@ def status(run: Run, folder: Path) -> Status:
         next((row.test_error for row in reversed(rows) if row.test_error is not None), None),
         lines[-1].images_per_second if lines else None,
         per_iteration * (iterations - at) if per_iteration is not None and at < iterations else None,
-        max(time.time() - run.history_file.stat().st_mtime, 0.0) if rows else None,
+        max(time.time() - run.timing_file.stat().st_mtime, 0.0) if lines else None,
         record.error,
     )
 

@@ -53,7 +53,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two groups; a failed run whose error is hostile; a damaged row; a run that is not what was measured."""
+    """Two groups; a failed run whose error is hostile; two runs that are not what was measured."""
     folder = tmp_path_factory.mktemp("study")
     short = Synthetic(folder / "runs", "cifar10", "short32")
     short.add_all(["plain20", "plain56", "resnet20"], seeds=2)
@@ -133,7 +133,7 @@ def test_the_page_says_what_was_seen_and_what_was_not(page: Page) -> None:
     assert "2 seeds: plain-56 ends" in page.words
     assert "plain-56 did not train within 640 iterations" in page.words
     assert "cifar10/short32/resnet56/seed0" in page.words
-    assert "cifar10/short32/plain32/seed0/history.csv: line 4 is damaged" in page.words
+    assert "cifar10/short32/plain32/seed0/history.csv is not what was measured" in page.words
     assert "cifar10/short32/plain44/seed0/history.csv is not what was measured" in page.words
     assert "NVIDIA H200" in page.words
     assert "0123456789" in page.words
@@ -170,7 +170,8 @@ def test_the_command_prints_verdict_table_and_files(
 ) -> None:
     short = Synthetic(runs, "cifar10", "short32")
     short.add("resnet20", 0, 0.04, 0.05, noise=0)
-    damage(short.add("resnet56", 0, 0.029, 0.05, noise=0), lambda text: text.replace("\n300,", "\nx,"))
+    short.add("resnet56", 0, 0.029, 0.05, noise=0)
+    damage(short.add("plain20"), lambda text: text.replace("\n300,", "\nx,"))
     with caplog.at_level(logging.WARNING, "resexp"):
         task(OmegaConf.create({"runs": str(runs), "out": str(tmp_path / "out"), "margin": 0.5, "paper_points": False}))
     printed = capsys.readouterr()
@@ -181,7 +182,7 @@ def test_the_command_prints_verdict_table_and_files(
     assert not (tmp_path / "out" / "cifar10" / "short32" / "figure1.png").exists()
     assert printed.err == ""
     (message,) = caplog.messages
-    assert f"{runs}/cifar10/short32/resnet56/seed0/history.csv: line 4 is damaged" in message
+    assert f"{runs}/cifar10/short32/plain20/seed0/history.csv is not what was measured" in message
 
 
 def test_unfinished_runs_alone_still_make_a_page(runs: Path, tmp_path: Path) -> None:
