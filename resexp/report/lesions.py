@@ -1,0 +1,99 @@
+"""What networks lose without some of their blocks, and how near blocks are to the identity: figure and sentence."""
+
+import statistics
+
+from resexp.diagnose.table import Measured
+from resexp.report.findings import (
+    STAGES,
+    Finding,
+    absent,
+    by_network,
+    caption,
+    curve,
+    is_plain,
+    log_axis,
+    mean_profile,
+    number,
+    place_axis,
+    profile,
+)
+from resexp.report.plates import Axis, Curve, Panel, Plate
+from resexp.study import Group, title
+
+PERCENT = Axis(0, 1, [(part / 5, str(20 * part)) for part in range(6)])
+
+
+def find(group: Group, measured: Measured) -> Finding | None:
+    """Figure and sentence; None where nothing was measured."""
+    networks = by_network(list(measured))
+    if not networks:
+        return None
+
+    def curves(*quantities: str) -> list[Curve]:
+        drawn: list[Curve] = []
+        for network, subjects in networks.items():
+            profiles = [[v for quantity in quantities for v in profile(measured, one, quantity)] for one in subjects]
+            drawn.append(curve(network, title(network), profiles, dashed=is_plain(subjects)))
+        return [one for one in drawn if one.mean]
+
+    def ends(drawn: list[Curve], percent: bool) -> str:
+        told = (f"{100 * one.end:.1f}%" if percent else number(one.end) for one in drawn)
+        return ", ".join(f"{title(one.network)} {end}" for one, end in zip(drawn, told, strict=True))
+
+    share = Axis(0, 1, [(part / 4, f"{25 * part}%") for part in range(5)], "blocks removed, in a random order")
+    single, several = curves("error_without_one"), curves("error", "error_without_several")
+    nearness = curves("residual_ratio")
+    panels = [
+        Panel(
+            "Test error without one block (%)",
+            single,
+            place_axis("block"),
+            PERCENT,
+            f"Test error without each block; the curves end at {ends(single, True)}.",
+            STAGES,
+        ),
+        Panel(
+            "Test error without several (%)",
+            several,
+            share,
+            PERCENT,
+            f"Test error against the share of removed blocks; the curves end at {ends(several, True)}.",
+        ),
+    ]
+    if nearness:
+        panels.append(
+            Panel(
+                "What a block adds to its shortcut",
+                nearness,
+                place_axis("block"),
+                log_axis(nearness),
+                f"Norm of F(x) over norm of the shortcut; the curves end at {ends(nearness, False)}.",
+                STAGES,
+            )
+        )
+    explained = (
+        " A removed block is replaced by its shortcut, in a plain network by the one without parameters that it would "
+        "have; nothing is trained again. What a block adds: |F(x)| / |shortcut(x)|, mean over images; 0 is the "
+        "identity; in a plain block F is what it computes before the last ReLU, minus that shortcut. Dashed: plain; "
+        "solid: residual."
+    )
+    words = caption(group, measured) + explained + absent(group, measured)
+    return Finding(Plate("lesions", "Networks without some of their blocks", panels, words), sentence(measured))
+
+
+def sentence(measured: Measured) -> str:
+    """What the loss of one block costs each network, and how much its blocks add."""
+    said: list[str] = []
+    for network, subjects in by_network(list(measured)).items():
+        (whole,), singles, ratios = (
+            mean_profile([profile(measured, subject, quantity) for subject in subjects])
+            for quantity in ("error", "error_without_one", "residual_ratio")
+        )
+        changes = [100 * (error - whole) for error in singles]
+        median, worst = statistics.median(changes), max(changes)
+        said.append(
+            f"{title(network)} ({100 * whole:.1f}% whole): without one block {median:+.1f} points in the median, "
+            f"{worst:+.1f} at most (block {changes.index(worst) + 1} of {len(changes)}); its blocks add "
+            f"{number(min(ratios))} to {number(max(ratios))} times their shortcut's norm."
+        )
+    return "Test error without one block, and nearness to the identity. " + " ".join(said)
