@@ -1,6 +1,7 @@
 """How large gradients are at each layer, on one mini-batch, in training mode and fp32; the network stays as it was."""
 
 import copy
+from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,13 +20,13 @@ def measure(network: nn.Module, images: Tensor, labels: Tensor) -> list[Reading]
     network = copy.deepcopy(network).train()
     outputs: dict[str, Tensor] = {}
 
-    def keep(name: str, output: Tensor) -> None:
+    def keep(name: str, _module: nn.Module, _input: object, output: Tensor) -> None:
         output.retain_grad()
         outputs[name] = output
 
     for name, module in network.named_modules():
         if isinstance(module, Block):
-            module.register_forward_hook(lambda _module, _input, output, name=name: keep(name, output))
+            module.register_forward_hook(partial(keep, name))
     network.zero_grad(set_to_none=True)
     functional.cross_entropy(network(images), labels).backward()
 

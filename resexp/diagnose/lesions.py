@@ -1,6 +1,7 @@
 """What a trained network loses without some of its blocks, and how near each block is to the identity."""
 
 import copy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -68,18 +69,16 @@ def residual_ratio(network: Network, images: Images, execution: Execution) -> di
     """
     found: dict[str, list[Tensor]] = {name: [] for name in blocks_of(network)}
 
-    def add(ratios: list[Tensor], block: nn.Module, x: Tensor) -> None:
+    def add(name: str, block: nn.Module, inputs: tuple[Tensor]) -> None:
         assert isinstance(block, Block)
+        (x,) = inputs
         kept, added = bypass(block)(x), block.branch(x)
         if block.shortcut is None:
             added = added - kept
         length = kept.flatten(1).norm(dim=1)
-        ratios.append((added.flatten(1).norm(dim=1) / length)[length > 0])
+        found[name].append((added.flatten(1).norm(dim=1) / length)[length > 0])
 
-    hooks = [
-        block.register_forward_pre_hook(lambda block, inputs, ratios=found[name]: add(ratios, block, inputs[0]))
-        for name, block in blocks_of(network).items()
-    ]
+    hooks = [block.register_forward_pre_hook(partial(add, name)) for name, block in blocks_of(network).items()]
     try:
         evaluate(network, images, execution)
     finally:

@@ -10,7 +10,7 @@ from resexp.errors import UserError
 from resexp.study import Group, StudyRun, title
 
 INITIAL_NETWORKS = ("plain20", "plain56", "plain110", "resnet20", "resnet56", "resnet110")
-INITIAL_SEEDS = (0, 1, 2, 3, 4)
+"""Whose gradients at initialisation are looked at: the paper's question, whether or not they were trained."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,17 @@ class Plan:
             return f"the first mini-batch of {self.count} training images"
         return f"all {self.count:,} training images" if self.diagnosis == "responses" else f"{self.count:,} test images"
 
-    def jobs(self, networks: list[str] | None, seeds: list[int] | None) -> tuple[list[Job], list[str]]:
-        """The networks to measure, and a line for each that is left out; None is what is usual.
+    def jobs(
+        self, networks: list[str] | None, seeds: list[int] | None, initial_seeds: list[int]
+    ) -> tuple[list[Job], list[str]]:
+        """The networks to measure, and a line for each that is left out; None is all that there are.
 
         Raises UserError where a network that is asked for by name cannot be measured.
         """
         trained, left_out = self.trained(networks, seeds)
         if self.diagnosis != "gradients":
             return trained, left_out
-        return self.initial(networks or INITIAL_NETWORKS, INITIAL_SEEDS if seeds is None else seeds) + trained, left_out
+        return self.initial(networks or INITIAL_NETWORKS, initial_seeds) + trained, left_out
 
     def initial(self, names: Sequence[str], seeds: Sequence[int]) -> list[Job]:
         """Networks with their initial weights, with batch norm and without. Raises UserError for unknown names."""
@@ -90,16 +92,17 @@ class Plan:
                 where = f"{self.group.data}/{self.group.recipe}"
                 raise UserError(f"networks={name}: no run of it in {where}; train it first, or choose with group=")
         for network in self.group.networks:
-            for run in network.runs if names is None or network.name in names else []:
-                if seeds is not None and run.seed not in seeds:
-                    continue
-                problem = why_not(run, needs_training)
+            if names is not None and network.name not in names:
+                continue
+            runs = {run.seed: run for run in network.runs}
+            for seed in runs if seeds is None else seeds:
+                problem = why_not(runs.get(seed), needs_training)
                 if problem is None:
-                    found.append(self._job(network.name, ModelConfig(**network.model), run.seed, run))
+                    found.append(self._job(network.name, ModelConfig(**network.model), seed, runs[seed]))
                 elif names is not None and needs_training:
-                    raise UserError(f"networks={network.name}: seed {run.seed} cannot be diagnosed ({problem})")
+                    raise UserError(f"networks={network.name}: seed {seed} cannot be diagnosed ({problem})")
                 else:
-                    left_out.append(f"{title(network.name)} seed {run.seed}: {problem}")
+                    left_out.append(f"{title(network.name)} seed {seed}: {problem}")
         return found, left_out
 
     def _job(self, name: str, model: ModelConfig, seed: int, run: StudyRun | None) -> Job:

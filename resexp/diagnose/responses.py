@@ -3,7 +3,6 @@
 import math
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
 from resexp.data.batches import Images
@@ -21,10 +20,10 @@ class Spread:
 
     def add(self, values: Tensor) -> None:
         """Take in a batch."""
-        variance, mean = torch.var_mean(values.float(), correction=0)
+        mean = values.mean()
         count, shift = values.numel(), float(mean) - self.mean
         total = self.count + count
-        self.squares += count * float(variance) + shift**2 * self.count * count / total
+        self.squares += float((values - mean).norm()) ** 2 + shift**2 * self.count * count / total
         self.mean += shift * count / total
         self.count = total
 

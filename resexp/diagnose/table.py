@@ -134,8 +134,10 @@ def current(measured: Measured, group: Group) -> tuple[Measured, list[str]]:
     return kept, problems
 
 
-def why_not(run: StudyRun, must_have_trained: bool) -> str | None:
+def why_not(run: StudyRun | None, must_have_trained: bool) -> str | None:
     """Why a run cannot be diagnosed, in words; None where it can."""
+    if run is None:
+        return "not run"
     if run.state != FINISHED:
         at = f" at iteration {run.reached:,} of {run.iterations:,}" if run.reached else ""
         return f"{run.state}{at}"

@@ -46,7 +46,7 @@ def _test_points(rows: list[history.Row]) -> Points:
 
 def _mean(seeds: list[Points]) -> Points:
     """Mean over seeds where all of them were measured."""
-    at: dict[int, list[float]] = defaultdict(list)
+    at: dict[float, list[float]] = defaultdict(list)
     for points in seeds:
         for iteration, error in points:
             at[iteration].append(error)

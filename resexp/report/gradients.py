@@ -84,7 +84,7 @@ def find(group: Group, measured: Measured) -> Finding | None:
     closing = f"They vanish in {listed(vanishing)}." if vanishing else "They vanish in none of these networks."
     explained = (
         " Norm of the loss's gradient at each block's output, as a multiple of that at the last block's; called stable "
-        f"within a factor of {STABLE:g}. With batch norm, where nothing else is said. Vertical lines: borders of stages."
+        f"within a factor of {STABLE:g}. With batch norm unless it says otherwise. Vertical lines: borders of stages."
     )
     plate = Plate("gradients", "Gradients on their way back", panels, caption(group, measured) + explained)
     return Finding(plate, " ".join([*clauses, closing]))

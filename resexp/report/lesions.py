@@ -11,7 +11,7 @@ from resexp.report.findings import (
     caption,
     curve,
     is_plain,
-    log_axis,
+    linear_axis,
     mean_profile,
     number,
     place_axis,
@@ -66,7 +66,7 @@ def find(group: Group, measured: Measured) -> Finding | None:
                 "What a block adds to its shortcut",
                 nearness,
                 place_axis("block"),
-                log_axis(nearness),
+                linear_axis(nearness),
                 f"Norm of F(x) over norm of the shortcut; the curves end at {ends(nearness, False)}.",
                 STAGES,
             )
@@ -92,8 +92,8 @@ def sentence(measured: Measured) -> str:
         changes = [100 * (error - whole) for error in singles]
         median, worst = statistics.median(changes), max(changes)
         said.append(
-            f"{title(network)} ({100 * whole:.1f}% whole): without one block {median:+.1f} points in the median, "
-            f"{worst:+.1f} at most (block {changes.index(worst) + 1} of {len(changes)}); its blocks add "
-            f"{number(min(ratios))} to {number(max(ratios))} times their shortcut's norm."
+            f"{title(network)} {100 * whole:.1f}% whole, {median:+.1f} points in the median and {worst:+.1f} at most "
+            f"(block {changes.index(worst) + 1} of {len(changes)}), its blocks adding {number(min(ratios))} to "
+            f"{number(max(ratios))} times their shortcut's norm"
         )
-    return "Test error without one block, and nearness to the identity. " + " ".join(said)
+    return f"Test error when one block is removed: {'; '.join(said)}."

@@ -21,6 +21,9 @@ from resexp.report.plates import Axis, Panel, Plate
 from resexp.study import Group, title
 from resexp.wording import listed
 
+ALIKE = 0.05
+"""Mean responses that differ by no more than this part are called about as large."""
+
 
 def strengths(measured: Measured) -> dict[str, dict[int, float]]:
     """For each network and seed the mean over layers of the responses' standard deviations."""
@@ -66,7 +69,7 @@ def sentence(measured: Measured) -> str:
     """The mean responses, residual against plain of the same depth, and deeper against shallower."""
     found = strengths(measured)
     networks = by_network(list(measured))
-    values = [f"{title(name)} {number(statistics.fmean(seeds.values()))}" for name, seeds in found.items()]
+    values = [f"{title(name)} {statistics.fmean(seeds.values()):.3g}" for name, seeds in found.items()]
     said = [f"Standard deviation of the responses, mean over layers: {listed(values)}."]
     first = {name: subjects[0] for name, subjects in networks.items()}
     pairs = [
@@ -86,9 +89,10 @@ def sentence(measured: Measured) -> str:
 
 def _compared(found: dict[str, dict[int, float]], one: str, other: str) -> str:
     """Whether one network's mean response is smaller than another's, and in how many of the seeds that both have."""
+    ratio = statistics.fmean(found[one].values()) / statistics.fmean(found[other].values())
+    if abs(ratio - 1) <= ALIKE:
+        return f"Those of {title(one)} are about as large as those of {title(other)}"
     shared = sorted(found[one].keys() & found[other].keys())
-    smaller = statistics.fmean(found[one].values()) < statistics.fmean(found[other].values())
-    less = sum(found[one][seed] < found[other][seed] for seed in shared)
-    agreeing = less if smaller else len(shared) - less
+    agreeing = sum((found[one][seed] < found[other][seed]) == (ratio < 1) for seed in shared)
     seeds = f" (in {agreeing} of {len(shared)} shared seeds)" if len(shared) > 1 else ""
-    return f"Those of {title(one)} are {'smaller' if smaller else 'not smaller'} than those of {title(other)}{seeds}"
+    return f"Those of {title(one)} are {'smaller' if ratio < 1 else 'larger'} than those of {title(other)}{seeds}"

@@ -28,6 +28,7 @@ class DiagnoseSettings:
     group: str | None
     networks: list[str] | None
     seeds: list[int] | None
+    initial_seeds: list[int]
     batch_size: int
     lesion_images: int
     device: str
@@ -42,8 +43,9 @@ class DiagnoseSettings:
         require(self.threads >= 0, "threads", self.threads, "0 (all cores) or more")
         require(self.networks != [], "networks", "[]", "name some, or leave it out")
         require(self.seeds != [], "seeds", "[]", "name some, or leave it out")
-        for seed in self.seeds or []:
-            require(0 <= seed < 2**31, "seeds", seed, "from 0 to 2147483647")
+        for name, seeds in (("seeds", self.seeds or []), ("initial_seeds", self.initial_seeds)):
+            for seed in seeds:
+                require(0 <= seed < 2**31, name, seed, "from 0 to 2147483647")
         check_device(self.device, "fp32")
 
 
@@ -89,7 +91,7 @@ def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
         log.warning("%s: %s; it is left out", diagnosis, line)
     laboratory = Laboratory(group, Path(settings.runs), settings.device, settings.threads, settings.dir)
     plan = Plan(diagnosis, group, *laboratory.facts, settings.batch_size, settings.lesion_images)
-    jobs, left_out = plan.jobs(settings.networks, settings.seeds)
+    jobs, left_out = plan.jobs(settings.networks, settings.seeds, settings.initial_seeds)
     for line in left_out:
         log.warning("%s: %s; it is left out", diagnosis, line)
     wanted = [job for job in jobs if settings.fresh or job.subject not in known]
