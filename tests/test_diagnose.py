@@ -1,6 +1,6 @@
 """`resexp diagnose` on trained runs: what it writes, what it leaves alone, what it refuses."""
 
-import json
+import hashlib
 import logging
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from resexp.compose import compose
 from resexp.errors import UserError
-from resexp.run import Run
+from resexp.run import INTERRUPTED, Run
 from resexp.train import train
 
 SMALL = ("networks=[resnet20+depth8,plain20+depth8]", "initial_seeds=[0]", "batch_size=8", "lesion_images=16")
@@ -92,7 +92,9 @@ def test_an_unfinished_run_is_left_out_by_name_and_the_rest_is_measured(
     here: Here, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = one_run(folder, "plain")
-    run.record_file.write_text(run.record_file.read_text().replace('"finished"', '"interrupted"'))
+    record = run.record()
+    record.state = INTERRUPTED
+    run.write_record(record)
     with caplog.at_level(logging.WARNING, "resexp"):
         printed = here("diagnose", "responses")
     assert "mean over layers: resnet-20+depth8" in printed
@@ -115,10 +117,9 @@ def of_another_curve(run: Run, other: Run) -> None:
     lines = run.history_file.read_text().splitlines(keepends=True)
     text = "".join([*lines[:3], lines[3].replace(",0.", ",0.0", 1), *lines[4:]])
     run.history_file.write_text(text)
-    from resexp.history import digest
-
-    record = json.loads(run.record_file.read_text())
-    run.record_file.write_text(json.dumps({**record, "history_sha256": digest(text)}))
+    record = run.record()
+    record.history_sha256 = hashlib.sha256(text.encode()).hexdigest()
+    run.write_record(record)
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ class Laboratory:
             state = checkpoint.load_newest(run.checkpoint_files, job.run.result, remedy)
             if state is None:
                 raise UserError(f"{run}: no checkpoint there; {remedy}")
-            if history.digest(state["rows"]) != job.run.record.history_sha256:
+            if state["rows"] != history.write(job.run.rows):
                 raise UserError(f"{run}: its checkpoint is not that of the end of its curve; {remedy}")
             network.load_state_dict(state["network"])
         return network
