@@ -50,8 +50,8 @@ def test_all_three_are_measured_once_and_runs_are_left_as_they_are(
     before = contents(folder)
     printed = here("diagnose", *SMALL)
     assert contents(folder) == before
-    assert "At initialisation, with batch norm, the gradient" in printed
-    assert "After 60 iterations, with batch norm" in printed
+    assert "the gradient is multiplied at initialisation with batch norm by" in printed
+    assert "; after 60 iterations with batch norm by" in printed
     assert "Standard deviation of the responses" in printed
     assert "Test error when one block is removed: plain-20+depth8" in printed
     for line in printed.splitlines()[-9:]:

@@ -12,6 +12,7 @@ from resexp.report.findings import (
     curve,
     geometric_mean,
     log_axis,
+    mean_profile,
     number,
     place_axis,
     profile,
@@ -40,13 +41,18 @@ class Ratio:
     source: str
     seeds: int
     value: float
+    between: float
+    """Of the ratios at all blocks the one farthest from 1."""
 
     @property
     def word(self) -> str:
         """What happens to gradients on their way back."""
         if not 0 < self.value < math.inf:
             return "not finite"
-        return "vanishing" if self.value < 1 / STABLE else "exploding" if self.value > STABLE else "stable"
+        if 1 / STABLE <= self.value <= STABLE:
+            within = 1 / STABLE <= self.between <= STABLE
+            return "stable" if within else f"stable from end to end, {number(self.between)} in between"
+        return "vanishing" if self.value < 1 else "exploding"
 
 
 def backwards(measured: Measured, subject: Subject) -> list[float]:
@@ -61,9 +67,10 @@ def ratios(measured: Measured) -> list[Ratio]:
     for source, norm in CONDITIONS:
         chosen = [subject for subject in measured if (subject.source, subject.norm) == (source, norm)]
         for network, subjects in by_network(chosen).items():
-            value = geometric_mean([backwards(measured, subject)[-1] for subject in subjects])
-            first = subjects[0]
-            found.append(Ratio(network, first.family, first.depth, norm, source, len(subjects), value))
+            path = mean_profile([backwards(measured, subject) for subject in subjects], geometric_mean)
+            farthest = max(filter(math.isfinite, path), key=lambda value: abs(math.log(value)), default=math.nan)
+            one = subjects[0]
+            found.append(Ratio(network, one.family, one.depth, norm, source, len(subjects), path[-1], farthest))
     return found
 
 
@@ -87,12 +94,13 @@ def find(group: Group, measured: Measured) -> Finding | None:
         f"within a factor of {STABLE:g}. With batch norm unless it says otherwise. Vertical lines: borders of stages."
     )
     plate = Plate("gradients", "Gradients on their way back", panels, caption(group, measured) + explained)
-    return Finding(plate, " ".join([*clauses, closing]))
+    opening = "From the last block's output back to the first's, the norm of the gradient is multiplied"
+    return Finding(plate, f"{opening} {'; '.join(clauses)}. {closing}")
 
 
 def condition(subject: Subject) -> str:
-    """At initialisation, with batch norm."""
-    return f"{when(subject)}, {'without a norm' if subject.norm == 'none' else 'with batch norm'}"
+    """At initialisation with batch norm."""
+    return f"{when(subject)} {'without a norm' if subject.norm == 'none' else 'with batch norm'}"
 
 
 def _place(ratio: Ratio) -> str:
@@ -127,16 +135,18 @@ def _row(measured: Measured, subjects: list[Subject], words: str) -> list[Panel]
 
 
 def _clause(found: list[Ratio], words: str) -> str:
-    """At initialisation, with batch norm, the gradient ... is 16 and 7,500 times ... (exploding)."""
+    """At initialisation, with batch norm, by 16 and 7,500 in plain networks of 20 and 56 layers (exploding)."""
     parts: list[str] = []
+    told = ""
     for family, name in FAMILIES:
         own = [ratio for ratio in found if ratio.family == family]
         if own:
+            depths = f" of {listed([short(ratio.network) for ratio in own])} layers"
+            networks = f"{name} ones" if depths == told else f"{name} networks{depths}"
             values = listed([number(ratio.value) for ratio in own])
-            depths = listed([short(ratio.network) for ratio in own])
-            parts.append(f"in {name} networks of {depths} layers {values} times ({_words(own)})")
-    start = f"{words[0].upper()}{words[1:]}, the gradient at the first block's output is"
-    return f"{start} {' and '.join(parts)} that at the last block's."
+            parts.append(f"by {values} in {networks} ({_words(own)})")
+            told = depths
+    return f"{words} {' and '.join(parts)}"
 
 
 def _words(found: list[Ratio]) -> str:

@@ -1,5 +1,6 @@
 """Sentences and figures of diagnoses, from numbers of which the answer is known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,9 @@ def test_the_gradients_word_follows_from_the_first_to_last_ratio(group: Group) -
     }
     finding = find("gradients", group, measured)
     assert finding.sentence == (
-        "At initialisation, with batch norm, the gradient at the first block's output is in plain networks of 20 and "
-        "56 layers 1 and 10,000 times (stable at 20, exploding at 56) and in residual networks of 20 and 56 layers "
-        "0.01 and 0.13 times (vanishing at 20, stable at 56) that at the last block's. "
+        "From the last block's output back to the first's, the norm of the gradient is multiplied at initialisation "
+        "with batch norm by 1 and 10,000 in plain networks of 20 and 56 layers (stable at 20, exploding at 56) and by "
+        "0.01 and 0.13 in residual ones (vanishing at 20, stable at 56). "
         "They vanish in resnet-20 at initialisation with batch norm."
     )
     assert [panel.title for panel in finding.plate.panels] == [
@@ -75,7 +76,7 @@ def test_gradients_over_seeds_are_a_geometric_mean(group: Group) -> None:
         subject(group, "plain20", 0, INITIALISATION, "none"): falling(1.0),
     }
     finding = find("gradients", group, measured)
-    assert "in plain networks of 20 layers 8 times (stable)" in finding.sentence
+    assert "by 8 in plain networks of 20 layers (stable); at initialisation without a norm by 1 in" in finding.sentence
     assert finding.sentence.endswith("They vanish in none of these networks.")
     assert (
         "Measured at initialisation, single seed (0) and after 2,000 iterations, 2 seeds (0, 1), on"
@@ -85,6 +86,11 @@ def test_gradients_over_seeds_are_a_geometric_mean(group: Group) -> None:
         "Plain, after 2,000 iterations",
         "Plain, no norm, at initialisation",
     ]
+
+
+def test_gradients_that_grow_and_shrink_again_are_not_called_stable_without_more(group: Group) -> None:
+    measured = {subject(group, "plain20"): readings("output_gradient", [0.2, 4.0, 0.5, 0.1])}
+    assert "(stable from end to end, 40 in between)" in find("gradients", group, measured).sentence
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 0.0])
@@ -159,7 +165,7 @@ def test_what_a_lost_block_costs_is_said_in_points(group: Group) -> None:
 @pytest.fixture
 def report(group: Group, runs: Path, tmp_path: Path) -> Report:
     """Lesions are not measured; one network was trained again since its responses were."""
-    changed = Subject(**{**vars(subject(group, "resnet20")), "history_sha256": "before"})
+    changed = replace(subject(group, "resnet20"), history_sha256="before")
     responses = {subject(group, "plain20"): readings("response", [1, 2]), changed: readings("response", [1, 2])}
     table.write(table.table_file(runs, group, "responses"), responses)
     table.write(table.table_file(runs, group, "gradients"), {subject(group, "plain20"): falling(2.0)})
