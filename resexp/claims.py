@@ -27,8 +27,31 @@ class Claim:
     command: str
 
 
-def claims(group: Group, verdict: Verdict) -> list[Claim]:
-    """Every claim, those that were not tested included."""
+VANISH = "Gradients of plain networks with batch norm vanish (retellings)"
+HEALTHY = "Gradients of plain networks with batch norm have healthy norms (section 4.1)"
+SMALLER = "Residual responses are smaller than plain ones (figure 7)"
+SMALLER_STILL = "Responses of deeper residual networks are smaller still (figure 7)"
+FALL_BACK = "Blocks of residual networks fall back to the identity"
+LOOKED_INTO = {
+    VANISH: "gradients",
+    HEALTHY: "gradients",
+    SMALLER: "responses",
+    SMALLER_STILL: "responses",
+    FALL_BACK: "lesions",
+}
+"""Claims that a diagnosis tests, and which."""
+
+
+def looked_into(text: str, held: list[bool], ours: str) -> Claim:
+    """A claim of `LOOKED_INTO` that was tested: it holds where each of several looks says so."""
+    outcome = NOT_TESTED if not held else REPRODUCED if all(held) else UNDECIDED if any(held) else NOT_REPRODUCED
+    diagnosis = LOOKED_INTO[text]
+    return Claim(text, outcome, ours or ABSENT, ABSENT, f"{diagnosis}.csv", f"resexp diagnose {diagnosis}")
+
+
+def claims(group: Group, verdict: Verdict, of_diagnoses: list[Claim]) -> list[Claim]:
+    """Every claim, those that were not tested included; those that diagnoses tested are given."""
+    tested = {claim.text: claim for claim in of_diagnoses}
     residual = verdict.residual
     in_test_error = [one for one in verdict.secondary if (one.name, one.figure) == (residual.name, "test_error")]
     contrasts = [
@@ -40,6 +63,7 @@ def claims(group: Group, verdict: Verdict) -> list[Claim]:
         *(_of_contrast(group, *contrast) for contrast in contrasts),
         _of_network(group, "plain110", "Plain-110 does not train (training error above 60%)", _stays_high),
         _of_network(group, "resnet110", "Resnet-110 trains, with its warm-up", _trains),
+        *(tested.get(text, looked_into(text, [], "")) for text in LOOKED_INTO),
     ]
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ VERBS = {
     "train": "train a network, or with -m a sweep of them:  resexp train model=resnet56",
     "report": "figures, tables and a page from finished runs:  resexp report runs=runs out=report",
     "status": "how far each run is, and how long it will take:  resexp status",
+    "diagnose": "gradients, responses, lesions of trained networks:  resexp diagnose gradients",
     "evaluate": "error of a trained run:  resexp evaluate run=runs/cifar10/paper/resnet56/seed0",
     "models": "the networks: layers, parameters, multiply-adds, published error",
 }
@@ -123,6 +125,8 @@ def dispatch(arguments: list[str]) -> int:
     elif verb == "models":
         import_module("resexp.verbs.models").task()
     elif verb in VERBS:
+        if verb == "diagnose" and arguments[1:] and re.fullmatch(r"\w+", arguments[1]):
+            arguments[1] = f"what={arguments[1]}"
         sys.argv = [sys.argv[0], *arguments[1:]]
         with_hydra(verb)
     else:

@@ -5,14 +5,18 @@ from pathlib import Path
 import pytest
 from synthetic import Synthetic
 
-from resexp.claims import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, Claim, claims
+from resexp.claims import LOOKED_INTO, NOT_REPRODUCED, NOT_TESTED, REPRODUCED, VANISH, Claim, claims, looked_into
 from resexp.study import load_study
 from resexp.verdict import UNDECIDED, judge
 
 
 def found(study: Synthetic) -> dict[str, Claim]:
     (group,) = load_study(study.runs).groups
-    return {claim.text.split(" (")[0]: claim for claim in claims(group, judge(group, 0.005))}
+    return {
+        claim.text.split(" (")[0]: claim
+        for claim in claims(group, judge(group, 0.005), [])
+        if claim.text not in LOOKED_INTO
+    }
 
 
 @pytest.fixture
@@ -65,3 +69,13 @@ def test_published_numbers_stand_only_beside_the_papers_data_and_recipe(runs: Pa
     study = Synthetic(runs, "shapes", "quick")
     study.add_all(["plain20", "plain56"], seeds=2)
     assert {claim.published for claim in found(study).values()} == {"-"}
+
+
+def test_a_diagnosis_that_was_not_made_leaves_its_claims_untested(study: Synthetic) -> None:
+    study.add("plain20")
+    (group,) = load_study(study.runs).groups
+    tested = looked_into(VANISH, [True, False], "plain-56: times 3, exploding")
+    told = {claim.text: claim for claim in claims(group, judge(group, 0.005), [tested])}
+    assert told[VANISH].outcome == UNDECIDED
+    assert {told[text].outcome for text in LOOKED_INTO if text != VANISH} == {NOT_TESTED}
+    assert told[VANISH].command == "resexp diagnose gradients"

@@ -10,7 +10,9 @@ from resexp.report import tables
 from resexp.report.captions import data_words, recipe_words
 from resexp.report.curves import figure1, figure6
 from resexp.report.page import render
+from resexp.report.plates import Plate
 from resexp.report.sections import GroupPage
+from resexp.report.why import findings
 from resexp.study import Group, load_study
 from resexp.verdict import judge
 from resexp.wording import sentence
@@ -46,29 +48,57 @@ def write_report(runs: Path, out: Path, margin: float = 0.005, paper_points: boo
 
 def _write_group(group: Group, runs: Path, out: Path, margin: float, paper_points: bool, report: Report) -> GroupPage:
     """The files of one group."""
-    from resexp.report.figures import draw, draw_panels
+    from resexp.report.figures import draw_panels
 
-    folder = out / group.data / group.recipe
     verdict = judge(group, margin)
-    found = claims(group, verdict)
-    page = GroupPage(group, verdict, sentence(group, verdict), found, margin, {}, {}, runs)
+    found, csv, problems = findings(group, runs)
+    report.problems += problems
+    told = claims(group, verdict, [claim for finding in found.values() for claim in finding.claims])
+    page = GroupPage(group, verdict, sentence(group, verdict), told, margin, {}, {}, found, runs)
     files = {
         "table.md": tables.markdown(group).encode(),
         "final.csv": tables.final_csv(group).encode(),
-        "claims.md": tables.claims_markdown(found).encode(),
+        "claims.md": tables.claims_markdown(told).encode(),
         "contrasts.csv": tables.contrasts_csv(verdict).encode(),
         "curves.csv": tables.curves_csv(group).encode(),
     }
-    for plate in filter(None, (figure1(group), figure6(group, paper_points))):
+    plates = [figure1(group), figure6(group, paper_points), *(finding.plate for finding in found.values())]
+    for plate in filter(None, plates):
         page.plates[plate.name] = plate
         page.panels[plate.name] = draw_panels(plate, page.anchor)
-        files[f"{plate.name}.png"], files[f"{plate.name}.svg"] = draw(plate)
-    for name, content in sorted(files.items()):
-        _write(folder / name, content)
-        report.files.append(folder / name)
+        files |= _drawn(plate)
+    report.files += _write_all(files | csv, group, out)
     heading = f"{data_words(group)}; {recipe_words(group)}"
-    report.sections.append(f"{heading}\n{page.sentence}\n\n{tables.short(group)}\n")
+    said = "\n".join([page.sentence, *(finding.sentence for finding in found.values())])
+    report.sections.append(f"{heading}\n{said}\n\n{tables.short(group)}\n")
     return page
+
+
+def write_why(group: Group, runs: Path, out: Path, diagnoses: tuple[str, ...]) -> Report:
+    """Write figures and CSV of some diagnoses of one group to `out`. Raises UserError where that cannot be."""
+    found, csv, problems = findings(group, runs)
+    report = Report(problems=problems)
+    for diagnosis in diagnoses:
+        if diagnosis in found:
+            files = {f"{diagnosis}.csv": csv[f"{diagnosis}.csv"]} | _drawn(found[diagnosis].plate)
+            report.files += _write_all(files, group, out)
+            report.sections.append(found[diagnosis].sentence)
+    return report
+
+
+def _drawn(plate: Plate) -> dict[str, bytes]:
+    from resexp.report.figures import draw
+
+    png, svg = draw(plate)
+    return {f"{plate.name}.png": png, f"{plate.name}.svg": svg}
+
+
+def _write_all(files: dict[str, bytes], group: Group, out: Path) -> list[Path]:
+    """The files of a group in its folder."""
+    folder = out / group.data / group.recipe
+    for name, content in files.items():
+        _write(folder / name, content)
+    return [folder / name for name in sorted(files)]
 
 
 def _write(path: Path, content: bytes) -> None:

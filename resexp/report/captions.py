@@ -1,5 +1,8 @@
 """What a figure or table shows, in words: data set, recipe, seeds, and which training error."""
 
+from collections.abc import Sequence
+from typing import Protocol
+
 from resexp import paper
 from resexp.study import Group, StudyRun, title
 from resexp.wording import listed, plural
@@ -34,7 +37,16 @@ def recipe_words(group: Group) -> str:
     return f"recipe {group.recipe}, {kind} ({length})"
 
 
-def seed_words(runs: list[list[StudyRun]]) -> str:
+class Seeded(Protocol):
+    """A run, or what was measured of it."""
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        ...
+
+
+def seed_words(runs: Sequence[Sequence[Seeded]]) -> str:
     """3 seeds (0, 1, 2), or how many networks have how many."""
     seeds = sorted({run.seed for members in runs for run in members})
     counts = {len(members) for members in runs}

@@ -2,10 +2,10 @@
 
 import statistics
 from collections import defaultdict
-from dataclasses import dataclass, field
 
 from resexp import history, paper
 from resexp.report import captions
+from resexp.report.plates import Axis, Curve, Panel, Plate, Points
 from resexp.study import Group, Network, StudyRun, title
 from resexp.verdict import PLAIN, RESIDUAL
 from resexp.wording import listed
@@ -18,49 +18,8 @@ POINTS = 64
 TOPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 PAPERS_TOP = 0.2
 
-Points = list[tuple[int, float]]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One error of one network: a line for each seed and their mean."""
-
-    network: str
-    kind: str
-    label: str
-    dashed: bool
-    seeds: list[Points]
-    mean: Points
-    end: float
-    """The figure of the table that the curve ends at."""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Curves that share axes; `points` are the paper's, as (network, kind, iteration, error)."""
-
-    title: str
-    curves: list[Curve]
-    points: list[tuple[str, str, int, float]] = field(default_factory=list[tuple[str, str, int, float]])
-
-
-@dataclass(frozen=True)
-class Plate:
-    """One figure."""
-
-    name: str
-    title: str
-    panels: list[Panel]
-    caption: str
-    top: float
-    """Upper end of the error axis."""
-    iterations: int
-    drops: list[int]
-
-    def alt_of(self, panel: Panel) -> str:
-        """What a panel shows, for those who do not see it."""
-        ends = [f"{title(curve.network)} {curve.kind} {100 * curve.end:.1f}%" for curve in panel.curves]
-        return f"Error against iteration; the curves end at {', '.join(ends)}." if ends else "No finished run."
+TICKS = (1, 2, 5, 10, 20)
+"""Distances of ticks on the error axis, in percent."""
 
 
 def row_step(group: Group) -> int:
@@ -87,7 +46,7 @@ def _test_points(rows: list[history.Row]) -> Points:
 
 def _mean(seeds: list[Points]) -> Points:
     """Mean over seeds where all of them were measured."""
-    at: dict[int, list[float]] = defaultdict(list)
+    at: dict[float, list[float]] = defaultdict(list)
     for points in seeds:
         for iteration, error in points:
             at[iteration].append(error)
@@ -118,15 +77,34 @@ def top(group: Group) -> float:
     return next((limit for limit in TOPS if limit >= need), 1.0)
 
 
+def _panel(
+    group: Group, heading: str, curves: list[Curve], points: list[tuple[str, str, int, float]] | None = None
+) -> Panel:
+    """Error against iteration."""
+    limit = top(group)
+    step = next(step for step in TICKS if 100 * limit / step <= 6)
+    heights = [step * number for number in range(100) if step * number <= 100 * limit + 1e-9]
+    quarters = [round(group.iterations * part / 4) for part in range(5)]
+    ends = [f"{title(curve.network)} {curve.kind} {100 * curve.end:.1f}%" for curve in curves]
+    return Panel(
+        heading,
+        curves,
+        Axis(0, group.iterations, [(at, f"{at:,}") for at in quarters], "iteration"),
+        Axis(0, limit, [(height / 100, str(height)) for height in heights]),
+        f"Error against iteration; the curves end at {', '.join(ends)}." if ends else "No finished run.",
+        [drop for drop in group.recipe_settings["drops"] if drop < group.iterations],
+        points or [],
+    )
+
+
 def _plate(group: Group, name: str, heading: str, panels: list[Panel], missing: list[str]) -> Plate:
     drawn = [curve for panel in panels for curve in panel.curves]
-    limit = top(group)
-    high = [(curve.network, curve.kind, curve.end) for curve in drawn if curve.mean[-1][1] > limit]
+    high = [(curve.network, curve.kind, curve.end) for curve in drawn if curve.mean[-1][1] > top(group)]
     runs = {curve.network: network.finished for curve in drawn if (network := group.network(curve.network))}
     points = any(panel.points for panel in panels)
     caption = captions.caption(group, list(runs.values()), row_step(group), missing, high, points)
     key = "Dashed: training error; solid: test error. " if any(curve.dashed for curve in drawn) else ""
-    return Plate(name, heading, panels, key + caption, limit, group.iterations, group.recipe_settings["drops"])
+    return Plate(name, heading, panels, key + caption)
 
 
 def figure1(group: Group) -> Plate | None:
@@ -136,7 +114,7 @@ def figure1(group: Group) -> Plate | None:
     panels: list[Panel] = []
     for kind, heading in ((TRAIN, "Training error (%)"), (TEST, "Test error (%)")):
         curves = [_curve(group, network, kind, network.title) for network in networks]
-        panels.append(Panel(heading, [curve for curve in curves if curve]))
+        panels.append(_panel(group, heading, [curve for curve in curves if curve]))
     if not networks:
         return None
     depths = listed([str(network.model["depth"]) for network in networks])
@@ -157,7 +135,7 @@ def figure6(group: Group, paper_points: bool = False) -> Plate | None:
             found = [_curve(group, network, kind, f"{depth} {kind}", kind == TRAIN) for kind in (TRAIN, TEST)]
             curves += [curve for curve in found if curve]
             points += _papers_points(network) if paper_points and group.is_papers else []
-        panels.append(Panel(heading, curves, points))
+        panels.append(_panel(group, heading, curves, points))
     if not any(panel.curves for panel in panels):
         return None
     missing = [network.name for network in group.networks if not network.finished]

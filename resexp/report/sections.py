@@ -9,7 +9,8 @@ from typing import Any
 
 from resexp.claims import Claim
 from resexp.report import captions, tables
-from resexp.report.curves import Plate
+from resexp.report.findings import Finding
+from resexp.report.plates import Plate
 from resexp.report.style import VARIABLES
 from resexp.study import Group, StudyRun
 from resexp.verdict import Contrast, Verdict
@@ -29,6 +30,7 @@ class GroupPage:
     margin: float
     plates: dict[str, Plate]
     panels: dict[str, list[str]]
+    findings: dict[str, Finding]
     runs: Path
 
     @property
@@ -157,7 +159,7 @@ def drawing(name: str) -> Callable[[GroupPage], str]:
         plate = page.plates.get(name)
         if plate is None:
             return '<p class="small">Not drawn: none of its networks has a finished run.</p>\n'
-        alts = [f"{panel.title}. {plate.alt_of(panel)}" for panel in plate.panels]
+        alts = [f"{panel.title}. {panel.alt}" for panel in plate.panels]
         drawn = "".join(
             inline_svg(svg, f"{page.anchor}-{name}-{number}", alt)
             for number, (svg, alt) in enumerate(zip(page.panels[name], alts, strict=True))
@@ -165,6 +167,19 @@ def drawing(name: str) -> Callable[[GroupPage], str]:
         return (
             f'<figure><div class="panels">\n{drawn}</div>\n<figcaption>{escape(plate.caption)}</figcaption></figure>\n'
         )
+
+    return section
+
+
+def why(diagnosis: str) -> Callable[[GroupPage], str]:
+    """The section of one diagnosis: what it says and its figure, or the command that measures it."""
+
+    def section(page: GroupPage) -> str:
+        finding = page.findings.get(diagnosis)
+        if finding is None:
+            command = f"resexp diagnose {diagnosis} group={page.group.data}/{page.group.recipe}"
+            return f'<p class="small">Not measured yet: <code>{escape(command)}</code></p>\n'
+        return f"<p>{escape(finding.sentence)}</p>\n{drawing(diagnosis)(page)}"
 
     return section
 
@@ -249,6 +264,9 @@ SECTIONS: tuple[tuple[str, Callable[[GroupPage], str]], ...] = (
     ("Depth in plain networks", drawing("figure1")),
     ("Plain against residual", drawing("figure6")),
     ("Numbers", numbers),
+    ("Why: gradients", why("gradients")),
+    ("Why: responses", why("responses")),
+    ("Why: lesions", why("lesions")),
     ("How it was run", conditions),
     ("Unfinished and failed runs", unfinished),
 )

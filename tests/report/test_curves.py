@@ -34,7 +34,7 @@ def test_figure1_is_plain20_against_plain56_in_training_and_test_error(papers: S
     assert plate is not None
     assert [panel.title for panel in plate.panels] == ["Training error (%)", "Test error (%)"]
     assert [[curve.network for curve in panel.curves] for panel in plate.panels] == [["plain20", "plain56"]] * 2
-    assert plate.top == 0.2
+    assert plate.panels[0].y.high == 0.2
     assert plate.caption == (
         "CIFAR-10; the paper's recipe (64,000 iterations); 2 seeds (0, 1): bold their mean, thin each seed. Training "
         "error: the running one, over augmented mini-batches in training mode, each point the mean over 2,000 "

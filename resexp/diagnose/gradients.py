@@ -1,0 +1,49 @@
+"""How large gradients are at each layer, on one mini-batch, in training mode and fp32; the network stays as it was."""
+
+import copy
+from functools import partial
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from resexp.diagnose.table import Reading
+from resexp.models import Block
+
+
+def measure(network: nn.Module, images: Tensor, labels: Tensor) -> list[Reading]:
+    """Norms over the whole mini-batch of the mean loss's gradients. Images (B, 3, H, W), labels (B,).
+
+    For each weighted layer the norm of its weights, of their gradient, and the ratio of the two (a bias is left out);
+    for each block the norm of the gradient at its output. Works on a copy: running statistics and gradients of
+    `network` are not touched.
+    """
+    network = copy.deepcopy(network).train()
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str, _module: nn.Module, _input: object, output: Tensor) -> None:
+        output.retain_grad()
+        outputs[name] = output
+
+    for name, module in network.named_modules():
+        if isinstance(module, Block):
+            module.register_forward_hook(partial(keep, name))
+    network.zero_grad(set_to_none=True)
+    functional.cross_entropy(network(images), labels).backward()
+
+    readings: list[Reading] = []
+    layers = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    for position, (name, layer) in enumerate(layers, start=1):
+        weight, gradient = norm(layer.weight), norm(layer.weight.grad)
+        readings += [
+            Reading("weight", position, name, weight),
+            Reading("weight_gradient", position, name, gradient),
+            Reading("relative_gradient", position, name, gradient / weight if weight else float("nan")),
+        ]
+    for position, (name, output) in enumerate(outputs.items(), start=1):
+        readings.append(Reading("output_gradient", position, name, norm(output.grad)))
+    return readings
+
+
+def norm(values: Tensor | None) -> float:
+    """The Euclidean norm of all values together, summed in double precision; 0 where there are none."""
+    return 0.0 if values is None else float(values.detach().double().norm())

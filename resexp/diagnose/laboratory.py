@@ -1,0 +1,117 @@
+"""Where the networks of a group are measured: its images, a device, and the weights of its runs."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from resexp import checkpoint, history
+from resexp.config import Config, recorded
+from resexp.data import Dataset, Split, load
+from resexp.data.batches import Images, Stream, mean_image
+from resexp.device import Execution, prepare
+from resexp.diagnose import gradients, lesions, responses
+from resexp.diagnose.plan import Job
+from resexp.diagnose.table import Reading
+from resexp.errors import UserError
+from resexp.models import Network, build
+from resexp.run import Run, start_over
+from resexp.seeds import stream
+from resexp.study import Group
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """A group of the runs in `folder`; images and device are made ready when the first network needs them."""
+
+    group: Group
+    folder: Path
+    device: str
+    threads: int
+    data_dir: str | None
+
+    @cached_property
+    def config(self) -> Config:
+        """The settings of one of the runs, to be executed here, in fp32: small differences are the subject.
+
+        Raises UserError where they do not fit this program, or there is no folder of images to be elsewhere.
+        """
+        first = self.group.networks[0].runs[0]
+        content = Run(self.folder / first.path).config()
+        config = recorded(content["result"], content.get("execution", {}))
+        config.device, config.threads, config.precision = self.device, self.threads, "fp32"
+        if self.data_dir is not None:
+            if not hasattr(config.data, "dir"):
+                raise UserError(f"dir={self.data_dir}: data={config.data.name} has no folder; leave it out")
+            config.data = replace(config.data, **{"dir": self.data_dir})
+        return config
+
+    @cached_property
+    def execution(self) -> Execution:
+        """Device and threads. Raises UserError for what this machine does not have."""
+        return prepare(self.config)
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The group's images. Raises UserError where they are not those that its runs were trained on."""
+        data = load(self.config.data)
+        if self.recorded_data and self.recorded_data["digest"] != data.digest:
+            raise UserError(f"data={data.name}: not the images of the runs in {self.group.data}; is dir=PATH right?")
+        return data
+
+    @cached_property
+    def recorded_data(self) -> dict[str, Any]:
+        """What the runs noted about their images; empty where none came so far."""
+        runs = [run for network in self.group.networks for run in network.runs]
+        return next((run.record.data for run in runs if run.record.data.get("digest")), {})
+
+    @cached_property
+    def facts(self) -> tuple[str, int, int]:
+        """Digest of the images, number of training images, of test images; without loading them if it can be."""
+        if {"digest", "train_images", "test_images"} <= self.recorded_data.keys():
+            return tuple(self.recorded_data[key] for key in ("digest", "train_images", "test_images"))
+        return self.data.digest, len(self.data.train), len(self.data.test)
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """The mean training image."""
+        return mean_image(self.data.train)
+
+    def batch(self, seed: int, size: int) -> tuple[Tensor, Tensor]:
+        """The first mini-batch that a run of this seed and batch size sees, cropped and flipped as there."""
+        recipe, device, train = self.config.recipe, self.execution.device, self.data.train
+        picks = Stream(seed, len(train), size, recipe.pad, recipe.flip, device).batch(1)
+        return Images.of(train, self.mean, recipe.pad, device).gather(picks)
+
+    def test_images(self, count: int) -> Images:
+        """`count` test images, the same for every network."""
+        test = self.data.test
+        picks = torch.randperm(len(test), generator=stream("lesions", "images"))[:count]
+        return Images.of(Split(test.images[picks], test.labels[picks]), self.mean, 0, self.execution.device)
+
+    def network(self, job: Job) -> Network:
+        """The network with its weights. Raises UserError where the run's checkpoint is not that of its end."""
+        network = build(job.model, job.subject.seed, len(self.data.classes), self.execution.device)
+        if job.run is not None:
+            run = Run(self.folder / job.run.path)
+            remedy = start_over(run)
+            state = checkpoint.load_newest(run.checkpoint_files, job.run.result, remedy)
+            if state is None:
+                raise UserError(f"{run}: no checkpoint there; {remedy}")
+            if state["rows"] != history.write(job.run.rows):
+                raise UserError(f"{run}: its checkpoint is not that of the end of its curve; {remedy}")
+            network.load_state_dict(state["network"])
+        return network
+
+    def measure(self, diagnosis: str, job: Job) -> list[Reading]:
+        """All numbers of one diagnosis of one network. Raises UserError where it cannot be had."""
+        network, seed = self.network(job), job.subject.seed
+        if diagnosis == "gradients":
+            return gradients.measure(network, *self.batch(seed, job.count))
+        if diagnosis == "responses":
+            images = Images.of(self.data.train, self.mean, 0, self.execution.device)
+            return responses.measure(network, images, self.execution)
+        return lesions.measure(network, self.test_images(job.count), self.execution, seed)

@@ -1,0 +1,172 @@
+"""Do gradients vanish, stay or explode on their way from the last block back to the first? Figure and sentence."""
+
+import math
+from dataclasses import dataclass
+
+from resexp.claims import HEALTHY, VANISH, Claim, looked_into
+from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, Measured, Subject
+from resexp.report.findings import (
+    STAGES,
+    Finding,
+    by_network,
+    caption,
+    curve,
+    geometric_mean,
+    log_axis,
+    mean_profile,
+    number,
+    place_axis,
+    profile,
+    short,
+    when,
+)
+from resexp.report.plates import Curve, Panel, Plate
+from resexp.study import Group, title
+from resexp.wording import listed, plural
+
+STABLE = 10.0
+"""Gradients are stable whose norm at the first block's output is within this factor of that at the last block's."""
+
+CONDITIONS = ((INITIALISATION, "batch"), (CHECKPOINT, "batch"), (INITIALISATION, "none"), (CHECKPOINT, "none"))
+FAMILIES = ((PLAIN, "plain"), (RESIDUAL, "residual"))
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Gradient norm at the first block's output over that at the last block's, geometric mean over seeds."""
+
+    network: str
+    family: str
+    depth: int
+    norm: str
+    source: str
+    seeds: int
+    value: float
+    between: float
+    """Of the ratios at all blocks the one farthest from 1."""
+
+    @property
+    def word(self) -> str:
+        """What happens to gradients on their way back."""
+        if not 0 < self.value < math.inf:
+            return "not finite"
+        if 1 / STABLE <= self.value <= STABLE:
+            within = 1 / STABLE <= self.between <= STABLE
+            return "stable" if within else f"stable from end to end, {number(self.between)} in between"
+        return "vanishing" if self.value < 1 else "exploding"
+
+
+def backwards(measured: Measured, subject: Subject) -> list[float]:
+    """Gradient norms at block outputs from the last block to the first, as multiples of the last one's."""
+    norms = profile(measured, subject, "output_gradient")[::-1]
+    return [norm / norms[0] if norms[0] > 0 else math.nan for norm in norms]
+
+
+def ratios(measured: Measured) -> list[Ratio]:
+    """One for each network, norm and source."""
+    found: list[Ratio] = []
+    for source, norm in CONDITIONS:
+        chosen = [subject for subject in measured if (subject.source, subject.norm) == (source, norm)]
+        for network, subjects in by_network(chosen).items():
+            path = mean_profile([backwards(measured, subject) for subject in subjects], geometric_mean)
+            farthest = max(filter(math.isfinite, path), key=lambda value: abs(math.log(value)), default=math.nan)
+            one = subjects[0]
+            found.append(Ratio(network, one.family, one.depth, norm, source, len(subjects), path[-1], farthest))
+    return found
+
+
+def find(group: Group, measured: Measured) -> Finding | None:
+    """Figure and sentence; None where nothing was measured."""
+    panels: list[Panel] = []
+    clauses: list[str] = []
+    known = ratios(measured)
+    for source, norm in CONDITIONS:
+        chosen = [subject for subject in measured if (subject.source, subject.norm) == (source, norm)]
+        if chosen:
+            panels += _row(measured, chosen, f"{'no norm, ' if norm == 'none' else ''}{when(chosen[0])}")
+            here = [ratio for ratio in known if (ratio.source, ratio.norm) == (source, norm)]
+            clauses.append(_clause(here, condition(chosen[0])))
+    if not panels:
+        return None
+    vanishing = [f"{title(ratio.network)} {_place(ratio)}" for ratio in known if ratio.word == "vanishing"]
+    closing = f"They vanish in {listed(vanishing)}." if vanishing else "They vanish in none of these networks."
+    explained = (
+        " Norm of the loss's gradient at each block's output, as a multiple of that at the last block's; called stable "
+        f"within a factor of {STABLE:g}. With batch norm unless it says otherwise. Vertical lines: borders of stages."
+    )
+    plate = Plate("gradients", "Gradients on their way back", panels, caption(group, measured) + explained)
+    opening = "From the last block's output back to the first's, the norm of the gradient is multiplied"
+    return Finding(plate, f"{opening} {'; '.join(clauses)}. {closing}", claimed(known))
+
+
+def claimed(found: list[Ratio]) -> list[Claim]:
+    """What becomes of the claims on gradients: the deepest plain networks with batch norm tell."""
+    plain = [ratio for ratio in found if (ratio.family, ratio.norm) == (PLAIN, "batch")]
+    deepest = max((ratio.depth for ratio in plain), default=0)
+    looks = [ratio for ratio in plain if ratio.depth == deepest]
+    ours = "; ".join(
+        f"{title(one.network)} {'trained' if one.source == CHECKPOINT else 'initially'}: times {number(one.value)}, "
+        f"{one.word} ({plural(one.seeds, 'seed')})"
+        for one in looks
+    )
+    words = {VANISH: "vanishing", HEALTHY: "stable"}
+    return [looked_into(text, [one.word == word for one in looks], ours) for text, word in words.items()]
+
+
+def condition(subject: Subject) -> str:
+    """At initialisation with batch norm."""
+    return f"{when(subject)} {'without a norm' if subject.norm == 'none' else 'with batch norm'}"
+
+
+def _place(ratio: Ratio) -> str:
+    moment = "after training" if ratio.source == CHECKPOINT else "at initialisation"
+    return f"{moment} {'without a norm' if ratio.norm == 'none' else 'with batch norm'}"
+
+
+def _row(measured: Measured, subjects: list[Subject], words: str) -> list[Panel]:
+    """Plain beside residual networks, on one scale."""
+    rows: list[tuple[str, list[Curve]]] = []
+    for family, name in FAMILIES:
+        curves: list[Curve] = []
+        for network, seeds in by_network([subject for subject in subjects if subject.family == family]).items():
+            drawn = curve(network, short(network), [backwards(measured, seed) for seed in seeds], mean=geometric_mean)
+            if drawn.mean:
+                curves.append(drawn)
+        if curves:
+            rows.append((name, curves))
+    everything = [one for _, curves in rows for one in curves]
+    return [
+        Panel(
+            f"{name.capitalize()}, {words}",
+            curves,
+            place_axis("block", backwards=True),
+            log_axis(everything),
+            f"Gradient norm from the last block back to the first, as a multiple of the last; the curves end at "
+            f"{', '.join(f'{title(one.network)} {number(one.end)}' for one in curves)}.",
+            STAGES,
+        )
+        for name, curves in rows
+    ]
+
+
+def _clause(found: list[Ratio], words: str) -> str:
+    """At initialisation, with batch norm, by 16 and 7,500 in plain networks of 20 and 56 layers (exploding)."""
+    parts: list[str] = []
+    told = ""
+    for family, name in FAMILIES:
+        own = [ratio for ratio in found if ratio.family == family]
+        if own:
+            depths = f" of {listed([short(ratio.network) for ratio in own])} layers"
+            networks = f"{name} ones" if depths == told else f"{name} networks{depths}"
+            values = listed([number(ratio.value) for ratio in own])
+            parts.append(f"by {values} in {networks} ({_words(own)})")
+            told = depths
+    return f"{words} {' and '.join(parts)}"
+
+
+def _words(found: list[Ratio]) -> str:
+    """Exploding; or stable at 20, exploding at 56 and 110."""
+    kinds: dict[str, list[str]] = {}
+    for ratio in found:
+        kinds.setdefault(ratio.word, []).append(short(ratio.network))
+    return ", ".join(kind if len(kinds) == 1 else f"{kind} at {listed(names)}" for kind, names in kinds.items())

@@ -1,0 +1,64 @@
+"""Gradients of chains that multiply them by a known factor, and that nothing is touched."""
+
+import pytest
+import torch
+from chains import chain, grey_images
+from torch.nn import functional
+
+from resexp.diagnose.gradients import measure
+from resexp.diagnose.table import Reading
+from resexp.models import Network, initialise
+
+WITHIN_STAGES = [(0, 1), (1, 2), (3, 4), (4, 5), (6, 7), (7, 8)]
+"""Neighbours, in a network of 20 layers, between which the shape does not change."""
+
+
+def values(readings: list[Reading], quantity: str) -> list[float]:
+    return [reading.value for reading in readings if reading.quantity == quantity]
+
+
+@pytest.mark.parametrize(("residual", "gain", "factor"), [(False, 0.5, 0.5), (False, 2.0, 2.0), (True, 0.5, 1.5)])
+def test_each_block_multiplies_the_gradient_by_what_it_multiplies_its_input_by(
+    residual: bool, gain: float, factor: float
+) -> None:
+    images, labels = grey_images().plain(0, 12)
+    found = values(measure(chain(20, residual, gain), images, labels), "output_gradient")
+    assert len(found) == 9
+    for before, after in WITHIN_STAGES:
+        assert found[before] / found[after] == pytest.approx(factor, rel=1e-4)
+
+
+def test_a_shortcut_alone_leaves_the_gradient_as_it_is() -> None:
+    first, second, third, *_ = values(measure(chain(20, True, 0.0), *grey_images().plain(0, 12)), "output_gradient")
+    assert first == pytest.approx(second, rel=1e-5) == pytest.approx(third, rel=1e-5)
+
+
+def test_weight_gradients_are_those_of_the_mean_loss() -> None:
+    network = Network(8, True)
+    initialise(network, 0)
+    images, labels = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(1)), torch.arange(6)
+    readings = measure(network, images, labels)
+    functional.cross_entropy(network.train()(images), labels).backward()
+    weights = [parameter for name, parameter in network.named_parameters() if name.endswith("weight")]
+    layers = [weight for weight in weights if weight.dim() > 1]
+    gradients = [weight.grad.norm().item() for weight in layers if weight.grad is not None]
+    norms = [weight.norm().item() for weight in layers]
+    assert values(readings, "weight_gradient") == pytest.approx(gradients, rel=1e-4)
+    assert values(readings, "weight") == pytest.approx(norms, rel=1e-5)
+    ratios = [gradient / norm for gradient, norm in zip(gradients, norms, strict=True)]
+    assert values(readings, "relative_gradient") == pytest.approx(ratios, rel=1e-4)
+    assert [reading.name for reading in readings if reading.quantity == "weight"][-1] == "head"
+    assert len(layers) == 8
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_network_stays_as_it_was(training: bool) -> None:
+    network = Network(8, False).train(training)
+    initialise(network, 0)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    random = torch.get_rng_state()
+    measure(network, *grey_images().plain(0, 12))
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert {module.training for module in network.modules()} == {training}
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert torch.equal(torch.get_rng_state(), random)

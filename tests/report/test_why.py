@@ -1,0 +1,207 @@
+"""Sentences and figures of diagnoses, from numbers of which the answer is known."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from synthetic import Synthetic
+
+from resexp.diagnose import table
+from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, Measured, Reading, Subject
+from resexp.report import Report, write_report
+from resexp.report.findings import Finding, number
+from resexp.report.why import FIND, findings
+from resexp.study import Group, load_study
+
+
+@pytest.fixture
+def group(runs: Path) -> Group:
+    study = Synthetic(runs, "cifar10", "short32")
+    study.add_all(["plain20", "plain56", "resnet20", "resnet56"], seeds=2)
+    study.add("plain110", 0, 0.89, 0.9, noise=0)
+    (group,) = load_study(runs).groups
+    return group
+
+
+def subject(group: Group, name: str, seed: int = 0, source: str = CHECKPOINT, norm: str = "batch") -> Subject:
+    network = group.network(name)
+    run = network.runs[seed] if network and source == CHECKPOINT else None
+    family = RESIDUAL if name.startswith("resnet") else PLAIN
+    depth = int(name.removeprefix("plain").removeprefix("resnet"))
+    digest = run.record.history_sha256 if run else ""
+    at = 2000 if run else 0
+    return Subject(name, family, depth, norm, seed, source, at, "the first 8 images", "d", digest)
+
+
+def readings(quantity: str, values: list[float], first: int = 1) -> list[Reading]:
+    return [Reading(quantity, at, f"block{at}", value) for at, value in enumerate(values, start=first)]
+
+
+def falling(factor: float, blocks: int = 9) -> list[Reading]:
+    """A gradient that each block multiplies by `factor` on its way back."""
+    return readings("output_gradient", [0.3 * factor ** (blocks - at) for at in range(1, blocks + 1)])
+
+
+def find(diagnosis: str, group: Group, measured: Measured) -> Finding:
+    finding = FIND[diagnosis](group, measured)
+    assert finding is not None
+    return finding
+
+
+def test_the_gradients_word_follows_from_the_first_to_last_ratio(group: Group) -> None:
+    measured = {
+        subject(group, "plain20", 0, INITIALISATION): falling(1.0),
+        subject(group, "plain56", 0, INITIALISATION): falling(10 ** (4 / 8)),
+        subject(group, "resnet20", 0, INITIALISATION): falling(10 ** (-2 / 8)),
+        subject(group, "resnet56", 0, INITIALISATION): falling(10 ** (-0.9 / 8)),
+    }
+    finding = find("gradients", group, measured)
+    assert finding.sentence == (
+        "From the last block's output back to the first's, the norm of the gradient is multiplied at initialisation "
+        "with batch norm by 1 and 10,000 in plain networks of 20 and 56 layers (stable at 20, exploding at 56) and by "
+        "0.01 and 0.13 in residual ones (vanishing at 20, stable at 56). "
+        "They vanish in resnet-20 at initialisation with batch norm."
+    )
+    assert [panel.title for panel in finding.plate.panels] == [
+        "Plain, at initialisation",
+        "Residual, at initialisation",
+    ]
+    assert "the curves end at plain-20 1, plain-56 10,000." in finding.plate.panels[0].alt
+
+
+def test_gradients_over_seeds_are_a_geometric_mean(group: Group) -> None:
+    measured = {
+        subject(group, "plain20", 0): falling(2 ** (2 / 8)),
+        subject(group, "plain20", 1): falling(2 ** (4 / 8)),
+        subject(group, "plain20", 0, INITIALISATION, "none"): falling(1.0),
+    }
+    finding = find("gradients", group, measured)
+    assert "by 8 in plain networks of 20 layers (stable); at initialisation without a norm by 1 in" in finding.sentence
+    assert finding.sentence.endswith("They vanish in none of these networks.")
+    assert (
+        "Measured at initialisation, single seed (0) and after 2,000 iterations, 2 seeds (0, 1), on"
+        in finding.plate.caption
+    )
+    assert [panel.title for panel in finding.plate.panels] == [
+        "Plain, after 2,000 iterations",
+        "Plain, no norm, at initialisation",
+    ]
+
+
+def test_gradients_that_grow_and_shrink_again_are_not_called_stable_without_more(group: Group) -> None:
+    measured = {subject(group, "plain20"): readings("output_gradient", [0.2, 4.0, 0.5, 0.1])}
+    assert "(stable from end to end, 40 in between)" in find("gradients", group, measured).sentence
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 0.0])
+def test_gradients_that_are_not_finite_are_said_to_be(group: Group, bad: float) -> None:
+    rows = falling(2.0)
+    measured = {
+        subject(group, "plain20"): [*readings("output_gradient", [bad]), *rows[1:]],
+        subject(group, "plain56"): rows,
+    }
+    finding = find("gradients", group, measured)
+    assert "(not finite at 20, exploding at 56)" in finding.sentence
+
+
+def test_responses_are_compared_at_one_depth_and_between_depths(group: Group) -> None:
+    measured = {
+        subject(group, name, seed): readings("response", [0.5 * size + 0.1 * seed, 1.5 * size + 0.1 * seed])
+        for name, size in (("plain20", 1.0), ("plain56", 1.02), ("resnet20", 0.5), ("resnet56", 0.3))
+        for seed in (0, 1)
+    }
+    finding = find("responses", group, measured)
+    assert finding.sentence == (
+        "Standard deviation of the responses, mean over layers: plain-20 1.05, plain-56 1.07, resnet-20 0.55 and "
+        "resnet-56 0.35. Those of resnet-20 are smaller than those of plain-20 (in 2 of 2 shared seeds) at the same "
+        "depth. Those of resnet-56 are smaller than those of plain-56 (in 2 of 2 shared seeds) at the same depth. "
+        "Those of plain-56 are about as large as those of plain-20, the shallower one. Those of resnet-56 are smaller "
+        "than those of resnet-20 (in 2 of 2 shared seeds), the shallower one."
+    )
+    in_order, by_size = finding.plate.panels
+    assert [value for _, value in in_order.curves[0].mean] == pytest.approx([0.55, 1.55])
+    assert [value for _, value in by_size.curves[0].mean] == pytest.approx([1.55, 0.55])
+    assert "Left out: plain-110 seed 0 (did not train, running training error 89.0%)." in finding.plate.caption
+
+
+def test_larger_responses_are_called_larger(group: Group) -> None:
+    measured = {
+        subject(group, "plain20"): readings("response", [1]),
+        subject(group, "resnet20"): readings("response", [2]),
+    }
+    assert (
+        "resnet-20 are larger than those of plain-20 at the same depth." in find("responses", group, measured).sentence
+    )
+
+
+def lesion(whole: float, without: list[float], several: list[float], ratios: list[float]) -> list[Reading]:
+    return [
+        *readings("error", [whole], 0),
+        *readings("error_without_one", without),
+        *readings("error_without_several", several),
+        *readings("residual_ratio", ratios),
+    ]
+
+
+def test_what_a_lost_block_costs_is_said_in_points(group: Group) -> None:
+    measured = {
+        subject(group, "plain20"): lesion(0.1, [0.9, 0.7, 0.2], [0.7, 0.8, 0.9], [1.5, 2.0, 1.0]),
+        subject(group, "resnet20"): lesion(0.08, [0.08, 0.11, 0.07], [0.11, 0.4, 0.9], [0.5, 0.0, 0.25]),
+    }
+    finding = find("lesions", group, measured)
+    assert finding.sentence == (
+        "Test error when one block is removed: plain-20 10.0% whole, +60.0 points in the median and +80.0 at most "
+        "(block 1 of 3), its blocks adding 1 to 2 times their shortcut's norm; resnet-20 8.0% whole, +0.0 points in "
+        "the median and +3.0 at most (block 2 of 3), its blocks adding 0 to 0.5 times their shortcut's norm."
+    )
+    one, several, nearness = finding.plate.panels
+    assert [value for _, value in several.curves[1].mean] == [0.08, 0.11, 0.4, 0.9]
+    assert one.curves[0].dashed
+    assert not one.curves[1].dashed
+    assert nearness.y.low == 0
+    assert "plain-56 seed 0 (not measured)" in finding.plate.caption
+
+
+@pytest.fixture
+def report(group: Group, runs: Path, tmp_path: Path) -> Report:
+    """Lesions are not measured; one network was trained again since its responses were."""
+    changed = replace(subject(group, "resnet20"), history_sha256="before")
+    responses = {subject(group, "plain20"): readings("response", [1, 2]), changed: readings("response", [1, 2])}
+    table.write(table.table_file(runs, group, "responses"), responses)
+    table.write(table.table_file(runs, group, "gradients"), {subject(group, "plain20"): falling(2.0)})
+    return write_report(runs, tmp_path / "out")
+
+
+def test_the_report_shows_what_was_measured_and_how_to_measure_the_rest(report: Report) -> None:
+    page = report.files[0].read_text()
+    assert "Those of" not in page
+    assert "Standard deviation of the responses, mean over layers: plain-20 1.5." in page
+    assert "Gradients on their way back" not in page
+    assert "resexp diagnose lesions group=cifar10/short32" in page
+    assert "resexp diagnose responses" not in page.partition("What could not be used")[0]
+    assert "resnet-20 seed 0 after 2,000 iterations: the run was trained again since it was measured" in page
+
+
+def test_csv_stands_beside_its_figure_and_holds_what_is_drawn(report: Report) -> None:
+    names = {path.name for path in report.files}
+    assert names >= {f"{what}.{kind}" for what in ("gradients", "responses") for kind in ("csv", "png", "svg")}
+    (csv,) = [path for path in report.files if path.name == "responses.csv"]
+    assert {subject.network for subject in table.read(csv)} == {"plain20"}
+
+
+def test_a_damaged_table_is_named_and_the_rest_is_drawn(group: Group, runs: Path) -> None:
+    path = table.table_file(runs, group, "gradients")
+    path.parent.mkdir(parents=True)
+    path.write_text("network\n")
+    found, files, (problem,) = findings(group, runs)
+    assert not found
+    assert not files
+    assert "gradients.csv is damaged" in problem
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.123, "0.12"), (9.96, "10"), (16.4, "16"), (7512, "7,500"), (8.37e6, "8.4·10⁶"), (1e-9, "10⁻⁹")],
+)
+def test_numbers_have_two_digits(value: float, text: str) -> None:
+    assert number(value) == text
