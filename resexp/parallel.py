@@ -74,5 +74,6 @@ class StopWorkers(Stop):
     def send(self, number: int) -> None:
         """Send a signal to each worker."""
         for process in multiprocessing.active_children():
-            with suppress(ProcessLookupError):  # one that has just ended
-                os.kill(process.pid or 0, number)
+            if process.pid is not None:
+                with suppress(ProcessLookupError):  # one that has just ended
+                    os.kill(process.pid, number)
