@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,4 +75,5 @@ class StopWorkers(Stop):
         """Send a signal to each worker."""
         for process in multiprocessing.active_children():
             if process.pid is not None:
-                os.kill(process.pid, number)
+                with suppress(ProcessLookupError):  # one that has just ended
+                    os.kill(process.pid, number)

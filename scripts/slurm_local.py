@@ -81,15 +81,12 @@ def output(*command: str) -> str:
 @contextmanager
 def cluster(folder: Path) -> Generator[None, None, None]:
     """A Slurm of one node, for as long as the block lasts."""
-    ports: list[int] = []
-    with ExitStack() as sockets:
-        for _ in range(2):
-            one = sockets.enter_context(socket.socket())
-            one.bind(("127.0.0.1", 0))
-            ports.append(one.getsockname()[1])
+    with socket.socket() as one, socket.socket() as other:
+        for free in (one, other):
+            free.bind(("127.0.0.1", 0))
+        ports = {"controller_port": one.getsockname()[1], "node_port": other.getsockname()[1]}
     host = socket.gethostname().partition(".")[0]
-    text = CONFIGURATION.format(host=host, folder=folder, controller_port=ports[0], node_port=ports[1])
-    (folder / "slurm.conf").write_text(text)
+    (folder / "slurm.conf").write_text(CONFIGURATION.format(host=host, folder=folder, **ports))
     (folder / "munge.key").write_bytes(os.urandom(1024))
     (folder / "munge.key").chmod(0o400)
     for name in ("state", "spool"):
@@ -118,6 +115,11 @@ def daemon(command: list[str], folder: Path) -> Generator[None, None, None]:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:
         yield
+    except BaseException:
+        print(
+            f"{log.name}:", *Path(log.name).read_text(errors="replace").splitlines()[-10:], sep="\n  ", file=sys.stderr
+        )
+        raise
     finally:
         process.terminate()
         try:
@@ -139,11 +141,6 @@ def directory(runs: Path, number: int) -> Path:
     model, seed = RUNS[number]
     found = list(runs.glob(f"shapes/*/{model}*/seed{seed}"))
     return found[0] if found else runs / "not there yet"
-
-
-def record(run: Path) -> dict[str, Any]:
-    """run.json."""
-    return json.loads((run / "run.json").read_text())
 
 
 def in_mid_run(run: Path) -> bool:
@@ -186,17 +183,18 @@ def check(holds: bool, what: str) -> None:
 
 def check_first(runs: Path, status: int, said: str) -> None:
     """What the disturbed sweep must have done."""
-    stretches = [record(directory(runs, number))["stretches"] for number in range(4)]
-    ends = [[(one["from"], one["to"]) for one in stretches[number]] for number in range(4)]
+    records = [json.loads((directory(runs, number) / "run.json").read_text()) for number in range(4)]
+    ends = [[(one["from"], one["to"]) for one in record["stretches"]] for record in records]
     check(status == 1, "the first sweep ends with status 1")
     check(said.count("  finished, training error") == 3, "it reports 3 of 4 runs as finished")
     check(said.count("was cancelled or killed") == 1, "it reports 1 of 4 runs as cancelled")
     for number, word in ((REQUEUED, "requeued"), (TIMED_OUT, "whose time was up")):
         two = ends[number]
         check(len(two) == 2 and 0 < two[0][1] == two[1][0], f"the job {word} went on from iteration {two[0][1]}")
-    left = record(directory(runs, CANCELLED))
+    left = records[CANCELLED]
     check(left["state"] == "interrupted", f"the cancelled run was saved at iteration {left['iteration']}")
-    check({one["threads"] for run in stretches for one in run} == {1}, "every run had the threads of its job: 1")
+    threads = {stretch["threads"] for record in records for stretch in record["stretches"]}
+    check(threads == {1}, "every run had the threads of its job: 1")
 
 
 def check_equal(one: Path, other: Path) -> None:
@@ -248,8 +246,7 @@ def main() -> None:
         local.communicate()
         check(local.returncode == 0, "the local sweep ends with status 0")
         check_equal(folder / "runs", folder / "local")
-        names = sorted(path.name for path in folder.iterdir() if path.name.startswith(("runs", "multirun", "outputs")))
-        check(names == ["runs", "runs-slurm"], "Slurm's own files lie in runs-slurm/, beside runs/")
+        check((folder / "runs-slurm").exists(), "what submitit writes lies in runs-slurm/, beside runs/")
     print(f"done in {time.monotonic() - began:.0f} s, all that was started is stopped")
 
 
