@@ -122,8 +122,8 @@ def test_a_disk_with_little_room(
     calm: Config, undisturbed: Outcome, small_disk: Path, thorough: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     page, told = 4096, Counter[str]()
-    needed = sum(-(-path.stat().st_size // page) for path in calm.directory.iterdir()) + 20
-    for free in range(0, 2 * needed, 3) if thorough else (needed // 2, needed - 22):
+    needed = sum(-(-path.stat().st_size // page) for path in calm.directory.iterdir())
+    for free in [*range(24), *range(24, needed, 24)] if thorough else [8, needed // 2]:  # pages
         config = at_runs(calm, small_disk / str(free))
         filler, room = small_disk / "filler", shutil.disk_usage(small_disk).free
         filler.write_bytes(bytes(room - free * page))
