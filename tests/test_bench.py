@@ -17,6 +17,7 @@ COLUMNS = "network,measure,engine,precision,images_per_second_median,low,high,se
 
 ASKED = {
     "networks": ["resnet20"],
+    "measures": ["usual", "resexp", "bare"],
     "engines": ["eager", "graph"],
     "precisions": ["fp32"],
     "depths": [],
