@@ -17,6 +17,7 @@ COLUMNS = "network,measure,engine,precision,images_per_second_median,low,high,se
 
 ASKED = {
     "networks": ["resnet20"],
+    "measures": ["usual", "resexp", "bare"],
     "engines": ["eager", "graph"],
     "precisions": ["fp32"],
     "depths": [],
@@ -164,8 +165,14 @@ def test_prices_are_ratios_to_the_same_row_without(table: Any, measuring: Any) -
         if row["deterministic"] or row["layout"] == "contiguous":
             row["images_per_second_median"] = 80.0
     assert table.prices(found) == [
-        "resnet20   resexp eager fp32: deterministic/not 0.80",
-        "resnet20   bare eager fp32: contiguous/channels_last 0.80",
+        "resnet20 resexp eager fp32 deterministic: 0.80 of the speed without",
+        "resnet20 bare eager fp32 contiguous: 0.80 of the speed in channels_last",
+    ]
+    several = rows(table, measuring, {"resnet20": 100.0}, measures=[], together=[1, 4], deterministic=True)
+    several[1]["images_per_second_median"] = 250.0
+    assert table.together_lines(several)[1:3] == [
+        "resnet20 4 at once eager fp32: 250 images/s, 62 each, 2.50 of one alone",
+        "resnet20 1 at once eager fp32 deterministic: 100 images/s, 100 each, 1.00 of one alone",
     ]
     assert table.ratios(found) == ["resnet20   eager fp32: resexp/usual 1.00, resexp/bare 1.00"]
     json.dumps(found)  # plain values only

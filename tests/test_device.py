@@ -39,7 +39,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, cuda_devices: int = 0, mps: bool = 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda_devices > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda_devices)
     monkeypatch.setattr(torch.cuda, "get_device_capability", capability)
-    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "set_device", capability)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
 

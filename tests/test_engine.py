@@ -110,6 +110,9 @@ def test_compile_and_graph_combine(tiny: tuple[str, ...], tmp_path: Path, monkey
     def stand_in(name: str) -> Callable[[object], None]:
         return lambda _: done.append(name)
 
+    def as_asked(engine: str, _: Execution) -> str:
+        return engine
+
     def record(iterate: Iterate, picks: torch.Tensor) -> Graphed:
         done.append("recorded")
         return Graphed(iterate, picks, PassThrough)
@@ -117,7 +120,7 @@ def test_compile_and_graph_combine(tiny: tuple[str, ...], tmp_path: Path, monkey
     monkeypatch.setattr(trainer, "compile_blocks", stand_in("compiled"))
     monkeypatch.setattr(trainer, "warm_up", stand_in("warm"))
     monkeypatch.setattr(trainer, "Graphed", record)
-    monkeypatch.setattr("resexp.train.choose", lambda engine, _: engine)
+    monkeypatch.setattr("resexp.train.choose", as_asked)
     both = compose(*tiny, "engine=compile+graph", f"runs={tmp_path / 'both'}")
     assert train(both).stretches[0]["engine"] == "compile+graph"
     assert done == ["compiled", "warm", "recorded"]

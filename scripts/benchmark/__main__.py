@@ -30,6 +30,7 @@ def parse() -> argparse.Namespace:
     words = {"type": lambda text: text.split(",") if text else []}
     numbers = {"type": lambda text: [int(part) for part in text.split(",") if part]}
     parser.add_argument("--networks", default=["resnet20", "resnet56"], **words)
+    parser.add_argument("--measures", default=["usual", "resexp", "bare"], **words, help="of each network")
     parser.add_argument("--engines", default=["auto"], **words, help="auto, eager, compile, graph, compile+graph")
     parser.add_argument("--precisions", default=["auto"], **words, help="auto, fp32, tf32, bf16")
     parser.add_argument(

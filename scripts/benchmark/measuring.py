@@ -23,15 +23,14 @@ def plan(arguments: argparse.Namespace) -> list[Spec]:
     first = {"engine": engine, "precision": precision, **plain}
     specs: list[Spec] = []
     for network in arguments.networks:
-        specs.append({"network": network, "measure": "usual", **first, "engine": "eager", "precision": "fp32"})
-        kinds = product(("resexp", "bare"), arguments.engines, arguments.precisions)
-        specs += [
-            {"network": network, "measure": measure, **first, "engine": an_engine, "precision": a_precision}
-            for measure, an_engine, a_precision in kinds
-        ]
-        if arguments.deterministic:
+        for measure in arguments.measures:
+            ways = product(arguments.engines, arguments.precisions) if measure != "usual" else [("eager", "fp32")]
+            for way in ways:
+                how = dict(zip(("engine", "precision"), way, strict=True))
+                specs.append({"network": network, "measure": measure, **first, **how})
+        if arguments.deterministic and "resexp" in arguments.measures:
             specs += [{"network": network, "measure": "resexp", **first, "deterministic": True}]
-        if arguments.layouts:
+        if arguments.layouts and "bare" in arguments.measures:
             specs += [{"network": network, "measure": "bare", **first, "layout": "contiguous"}]
     specs += [{"network": f"resnet{depth}", "measure": "resexp", **first} for depth in arguments.depths]
     for deterministic, number in product((False, True) if arguments.deterministic else (False,), arguments.together):

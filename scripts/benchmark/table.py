@@ -72,19 +72,14 @@ def ratios(rows: list[Row]) -> list[str]:
 
 def prices(rows: list[Row]) -> list[str]:
     """What deterministic=true and the contiguous layout cost, as ratios to the same row without them."""
+    ordinary = {"deterministic": (False, "without"), "layout": ("channels_last", "in channels_last")}
+    kind = ("network", "measure", "engine", "precision", "layout", "deterministic", "processes")
     lines: list[str] = []
     for own in rows:
-        for column, ordinary, name in (
-            ("deterministic", False, "deterministic/not"),
-            ("layout", "channels_last", "contiguous/channels_last"),
-        ):
-            if own["measure"] == "floor" or own[column] == ordinary:
-                continue
-            kind = ("network", "measure", "engine", "precision", "layout", "deterministic", "processes")
-            other = one(rows, **{key: own[key] for key in kind} | {column: ordinary})
-            if other:
-                line = f"{own['network']:<10} {own['measure']} {own['engine']} {own['precision']}: {name}"
-                lines.append(f"{line} {quotient(own, other)}")
+        for column, (value, words) in ordinary.items():
+            other = one(rows, **{key: own[key] for key in kind} | {column: value})
+            if own["measure"] != "floor" and own[column] != value and other:
+                lines.append(f"{name(own)}: {quotient(own, other)} of the speed {words}")
     return lines
 
 
@@ -122,11 +117,10 @@ def together_lines(rows: list[Row]) -> list[str]:
     for own in rows:
         if own["measure"] == "together":
             total = own["images_per_second_median"]
-            alone = one(rows, measure="together", processes=1, network=own["network"], engine=own["engine"])
+            same = {key: own[key] for key in ("network", "measure", "engine", "precision", "deterministic")}
+            alone = one(rows, processes=1, **same)
             gain = f", {quotient(own, alone)} of one alone" if alone else ""
-            each = total / own["processes"]
-            head = f"{own['network']:<10} {own['processes']} at once"
-            lines.append(f"{head}: {total:,.0f} images/s together, {each:,.0f} each{gain}")
+            lines.append(f"{name(own)}: {total:,.0f} images/s, {total / own['processes']:,.0f} each{gain}")
     return lines
 
 
@@ -147,7 +141,7 @@ def draw(rows: list[Row], path: Path, title: str) -> None:
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(title, loc="left", fontweight="bold")
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     axes.set_xlabel("training images per second, median of the repeats")
     figure.savefig(path, dpi=150, metadata={"Software": None})
 
