@@ -17,6 +17,7 @@ log = logging.getLogger("resexp")
 VERBS = {
     "train": "train a network, or with -m a sweep of them:  resexp train model=resnet56",
     "report": "figures, tables and a page from finished runs:  resexp report runs=runs out=report",
+    "check": "is a run normal? beside the committed runs or the paper:  resexp check runs=runs",
     "evaluate": "error of a trained run:  resexp evaluate run=runs/cifar10/paper/resnet56/seed0",
     "models": "the networks: layers, parameters, multiply-adds, published error",
 }
