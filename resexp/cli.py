@@ -20,6 +20,7 @@ VERBS = {
     "check": "is a run normal? beside the committed runs or the paper:  resexp check runs=runs",
     "evaluate": "error of a trained run:  resexp evaluate run=runs/cifar10/paper/resnet56/seed0",
     "collect": "the small files of finished runs, to be committed:  resexp collect name=figure6",
+    "export": "trained weights as small files:  resexp export runs=runs out=results/weights",
     "models": "the networks: layers, parameters, multiply-adds, published error",
 }
 """Each verb is a room of `resexp.verbs`, and but for `models` a root configuration in conf/."""

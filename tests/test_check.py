@@ -77,18 +77,18 @@ def findings(trials: int, seeds: int, state: str = FINISHED) -> list[Finding]:
 
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_a_normal_curve_is_called_outside_in_at_most_one_case_in_twenty(seeds: int) -> None:
-    found = findings(150, seeds)
+    found = findings(120, seeds)
     assert {len(one.comparisons) for one in found} == {8}
-    assert 1 <= sum(bool(one.outside) for one in found) <= 150 * 0.06
+    assert 1 <= sum(bool(one.outside) for one in found) <= 120 * 0.06
 
 
 def test_checking_a_run_on_its_way_costs_no_further_false_alarms() -> None:
-    found = findings(150, 3, INTERRUPTED)
+    found = findings(120, 3, INTERRUPTED)
     assert {len(one.comparisons) for one in found} == {5}
-    assert sum(bool(one.outside) for one in found) <= 150 * 0.05
+    assert sum(bool(one.outside) for one in found) <= 120 * 0.05
 
 
-@pytest.mark.parametrize(("seeds", "count"), [(3, 12), (5, 12), (10, 7)])
+@pytest.mark.parametrize(("seeds", "count"), [(3, 12), (5, 12)])
 def test_the_false_alarm_rate_is_five_percent_where_values_are_independent(seeds: int, count: int) -> None:
     draw, level = random.Random(f"{seeds} {count}"), level_of_each(count)
 
