@@ -27,7 +27,10 @@ VERBS = {
     "report": "figures, tables and a page from finished runs:  resexp report runs=runs out=report",
     "status": "how far each run is, and how long it will take:  resexp status",
     "diagnose": "gradients, responses, lesions of trained networks:  resexp diagnose gradients",
+    "check": "is a run normal? beside the committed runs or the paper:  resexp check runs=runs",
     "evaluate": "error of a trained run:  resexp evaluate run=runs/cifar10/paper/resnet56/seed0",
+    "collect": "the small files of finished runs, to be committed:  resexp collect name=figure6",
+    "export": "trained weights as small files:  resexp export runs=runs out=results/weights",
     "models": "the networks: layers, parameters, multiply-adds, published error",
 }
 """Each verb is a room of `resexp.verbs`, and but for `models` a root configuration in conf/."""

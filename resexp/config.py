@@ -205,6 +205,10 @@ class Config(TrainSettings):
         data = {key: value for key, value in asdict(self.data).items() if key not in PLACES[self.data.name]}
         return {"model": asdict(self.model), "data": data, "recipe": asdict(self.recipe), "seed": self.seed}
 
+    def content(self) -> dict[str, Any]:
+        """What config.yaml holds."""
+        return {"labels": self.labels, "result": self.result(), "execution": self.execution()}
+
     def execution(self) -> dict[str, Any]:
         """The settings that say how it is executed."""
         names = [field.name for field in fields(TrainSettings)]

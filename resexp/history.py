@@ -67,13 +67,17 @@ def parse(text: str, source: str) -> list[Row]:
 
 
 def running_error(rows: list[Row], iterations: int) -> float:
-    """The final running error: the mean over the last sixteenth, iterations 60,001 to 64,000 in the paper's recipe.
+    """The final running error: the mean over the last sixteenth, iterations 60,001 to 64,000 in the paper's recipe."""
+    return mean_error(rows, iterations - iterations / 16, iterations)
+
+
+def mean_error(rows: list[Row], start: float, end: float) -> float:
+    """The mean training error over the iterations behind `start` up to `end`.
 
     A row counts with as many of its iterations as lie there; not a number where none does.
     """
-    start = iterations - iterations / 16
     ends = [0, *(row.iteration for row in rows)]
-    shares = [max(row.iteration - max(before, start), 0) for before, row in zip(ends, rows, strict=False)]
+    shares = [max(min(row.iteration, end) - max(before, start), 0) for before, row in zip(ends, rows, strict=False)]
     if not any(shares):
         return math.nan
     return sum(share * row.train_error for share, row in zip(shares, rows, strict=True)) / sum(shares)

@@ -107,6 +107,10 @@ PARAMETERS_MILLIONS = {"20": 0.27, "32": 0.46, "44": 0.66, "56": 0.85, "110": 1.
 """Parameters of a network by its depth (table 6), plain and residual alike."""
 
 REPRODUCED = {
+    "plain20": (0.0888, 0.0978),
+    "plain32": (0.1004, 0.1041),
+    "plain44": (0.1156, 0.1173),
+    "plain56": (0.1183, 0.1307),
     "resnet20": (0.080, 0.089),
     "resnet32": (0.073, 0.080),
     "resnet44": (0.069, 0.076),
@@ -114,6 +118,20 @@ REPRODUCED = {
     "resnet110": (0.063, 0.070),
 }
 """Lowest and highest test error of public reproductions, one to five seeds each."""
+
+REPRODUCED_TRAIN = {
+    "plain20": (0.0112, 0.0152),
+    "plain32": (0.0154, 0.0154),
+    "plain44": (0.0279, 0.0279),
+    "plain56": (0.0373, 0.0436),
+}
+"""Lowest and highest final mini-batch training error of public reproductions; those of a clean pass are left out."""
+
+READING = {"training": 0.003, "test": 0.001}
+"""How far a digitised error may lie from the drawn one."""
+
+SEED_SPREAD = (0.003, 0.05)
+"""Standard deviation over seeds: at least 0.3 points, and 5% of the error. Reported ones lie between 2% and 10%."""
 
 RECIPE: dict[str, Any] = {
     "iterations": 64_000,
@@ -153,3 +171,20 @@ def network_name(model: dict[str, Any]) -> str | None:
         return None
     name = f"{'resnet' if residual else 'plain'}{model.get('depth')}"
     return name if name in TEST_ERROR or name in TRAIN_ERROR else None
+
+
+def band(kind: str, published: Published, reproduced: tuple[float, float] | None) -> tuple[float, float]:
+    """Where a run's error may be expected: the published value and its reproductions, on both sides widened by the
+    accuracy of reading and by two standard deviations over seeds. `kind` is "training" or "test".
+    """
+    ends = [published.error, *(reproduced or ())]
+    low, high = (
+        0.0 if published.bound == "below" else min(ends),
+        1.0 if published.bound == "above" else max(ends),
+    )
+    reading = READING[kind] if published.digitised else 0.0
+    least, relative = SEED_SPREAD
+    return (
+        max(0.0, low - reading - 2 * max(least, relative * low)),
+        min(1.0, high + reading + 2 * max(least, relative * high)),
+    )

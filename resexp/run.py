@@ -185,9 +185,8 @@ class Run:
         elif self.checkpoint_file.exists() or self.record_file.exists():
             raise UserError(f"{self.config_file} is missing or empty; {start_over(self)}")
 
-    def write_config(self, config: Config) -> None:
-        """Write config.yaml."""
-        content = {"labels": config.labels, "result": config.result(), "execution": config.execution()}
+    def write_config(self, content: dict[str, Any]) -> None:
+        """Replace config.yaml."""
         text = yaml.safe_dump(content, sort_keys=False)
         write_text(self.config_file, f"{text}{SEAL}{digest(text)}\n")
 

@@ -37,7 +37,7 @@ def train(config: Config, position: Position | None = None) -> Record:
         run.identify(config)
         record = run.record()
         if not run.is_complete(record):
-            run.write_config(config)
+            run.write_config(config.content())
             with logging_to(run.log_file), recording_failure(run, record):
                 execution = prepare(config)
                 data = load(config.data)  # a signal ends the process here, where nothing can be lost

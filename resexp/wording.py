@@ -154,7 +154,7 @@ def _absent(group: Group) -> list[str]:
 
 def _not_counted(group: Group) -> list[str]:
     """Runs that are not finished, counted and named."""
-    told = [f"{network.title} seed {run.seed} ({progress(group, run)})" for network, run in group.not_counted]
+    told = [f"{network.title} seed {run.seed} ({progress(run)})" for network, run in group.not_counted]
     return [f"Not counted, as not finished: {_some(told)}."] if told else []
 
 
@@ -163,9 +163,9 @@ def _some(names: list[str]) -> str:
     return listed([*names[:NAMED], *([f"{more} more"] if more > 0 else [])])
 
 
-def progress(group: Group, run: StudyRun) -> str:
+def progress(run: StudyRun) -> str:
     """failed at iteration 1,200 of 64,000."""
-    return f"{run.state} at iteration {run.reached:,} of {group.iterations:,}" if run.reached else run.state
+    return f"{run.state} at iteration {run.reached:,} of {run.iterations:,}" if run.reached else run.state
 
 
 def mean_and_spread(network: Network, figure: str, places: int = 2) -> str:

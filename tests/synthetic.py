@@ -7,8 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from resexp import history
 from resexp.compose import compose
 from resexp.config import Config
@@ -115,8 +113,7 @@ def write_run(run: Run, config: Config, rows: list[history.Row], state: str, **r
     """A run's three files, as training writes them."""
     run.directory.mkdir(parents=True)
     result = config.result()
-    content = {"labels": config.labels, "result": result, "execution": config.execution()}
-    run.config_file.write_text(yaml.safe_dump(content, sort_keys=False))
+    run.write_config(config.content())
     text = history.write(rows)
     run.history_file.write_text(text)
     layers = result["model"]["depth"]

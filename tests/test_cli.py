@@ -144,11 +144,17 @@ def test_help_and_version_say_what_there_is(here: Here) -> None:
     assert here() == here("--help")
 
 
-@pytest.mark.parametrize("verb", ["train", "report", "evaluate"])
+@pytest.mark.parametrize("verb", ["train", "report", "evaluate", "check", "collect", "export"])
 def test_every_verb_has_help_of_its_own(resexp: Command, verb: str) -> None:
     done = resexp(verb, "--help")
     assert done.returncode == 0
     assert f"resexp {verb}" in done.stdout
+
+
+def test_judging_and_collecting_need_no_torch() -> None:
+    rooms = ", ".join(f"resexp.{room}" for room in ("verbs.check", "verbs.collect"))
+    code = f"import sys, {rooms}; sys.exit(bool({{'torch', 'matplotlib'}} & sys.modules.keys()))"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_help_comes_without_importing_hydra_or_torch(resexp: Command) -> None:

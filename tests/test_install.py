@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from synthetic import Synthetic
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,10 +24,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def resexp(site: Path, folder: Path, *arguments: str) -> str:
+def run(site: Path, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "PYTHONPATH": str(site)}
     command = [sys.executable, "-m", "resexp", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def resexp(site: Path, folder: Path, *arguments: str) -> str:
+    done = run(site, folder, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -34,6 +39,17 @@ def resexp(site: Path, folder: Path, *arguments: str) -> str:
 def test_a_wheel_brings_its_settings(site: Path, tmp_path: Path) -> None:
     assert "resnet1202" in resexp(site, tmp_path, "models")
     assert "lr: 0.1" in resexp(site, tmp_path, "train", "model=plain56", "--cfg", "job")
+
+
+def test_a_wheel_brings_no_results_and_says_so(site: Path, tmp_path: Path) -> None:
+    Synthetic(tmp_path / "runs", recipe="short8").add("plain20")
+    Synthetic(tmp_path / "runs").add("plain20")
+    done = run(site, tmp_path, "check")
+    assert done.returncode == 0
+    remedy = "reference=PATH takes the results/ folder of a checkout"
+    assert done.stderr == f"no reference runs come with this installation; {remedy}\n"
+    assert "short8/plain20/seed0: cannot be judged: " in done.stdout
+    assert "paper/plain20/seed0: normal, 3 of 3 values inside" in done.stdout
 
 
 def test_a_wheel_holds_the_package_and_nothing_else(site: Path) -> None:

@@ -62,4 +62,4 @@ def test_a_number_says_what_it_is() -> None:
 
 def test_the_paper_lies_in_or_near_the_range_of_reproductions() -> None:
     for name, (low, high) in paper.REPRODUCED.items():
-        assert low - 0.002 <= paper.TEST_ERROR[name].error <= high + 0.002
+        assert low - 0.003 <= paper.TEST_ERROR[name].error <= high + 0.003

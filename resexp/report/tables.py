@@ -133,7 +133,8 @@ def short(group: Group) -> str:
     )
 
 
-def _csv(heading: tuple[str, ...], rows: list[list[Any]]) -> str:
+def csv_text(heading: tuple[str, ...], rows: list[list[Any]]) -> str:
+    """A table as CSV."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(heading)
@@ -154,7 +155,7 @@ def final_csv(group: Group) -> str:
             rows.append([network.name, "mean", *map(network.mean, FIGURES), count, None, None])
         if len(network.finished) > 1:
             rows.append([network.name, "std", *map(network.spread, FIGURES), count, None, None])
-    return _csv(FINAL_COLUMNS, rows)
+    return csv_text(FINAL_COLUMNS, rows)
 
 
 def contrasts_csv(verdict: Verdict) -> str:
@@ -168,7 +169,7 @@ def contrasts_csv(verdict: Verdict) -> str:
             rows.append(
                 [role, one.name, one.figure, " ".join(map(str, one.seeds)), *found, *beside, one.word, one.more]
             )
-    return _csv(CONTRAST_COLUMNS, rows)
+    return csv_text(CONTRAST_COLUMNS, rows)
 
 
 def curves_csv(group: Group) -> str:
@@ -179,7 +180,7 @@ def curves_csv(group: Group) -> str:
         for run in network.finished
         for row in run.rows
     ]
-    return _csv(CURVE_COLUMNS, rows)
+    return csv_text(CURVE_COLUMNS, rows)
 
 
 def without_paths(text: str, runs: PurePath) -> str:

@@ -1,27 +1,25 @@
-"""`resexp evaluate`: the error of a trained run, measured anew from its checkpoint."""
+"""`resexp evaluate`: the error of a trained run, measured anew from its checkpoint or from exported weights."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from resexp import checkpoint
+from resexp import weights
 from resexp.compose import settings_of
-from resexp.config import check_device, recorded, require
+from resexp.config import check_device, require
 from resexp.data import load
-from resexp.data.batches import Images, mean_image
 from resexp.device import prepare
 from resexp.errors import UserError
-from resexp.evaluate import evaluate
-from resexp.models import build
-from resexp.run import Run, start_over
+from resexp.run import Run
 
 
 @dataclass
 class EvaluateSettings:
     """Root of `resexp evaluate`."""
 
-    run: str
+    run: str | None
+    weights: str | None
     split: str
     device: str
     precision: str
@@ -31,39 +29,32 @@ class EvaluateSettings:
         check_device(self.device, self.precision)
         splits = ("test", "train", "validation")
         require(self.split in splits, "split", self.split, "choose test, train or validation")
+        if (self.run is None) == (self.weights is None):
+            given = "not given" if self.run is None else "given beside weights"
+            raise UserError(f"run: {given}; name either run=DIRECTORY or weights=FILE")
 
 
 def task(cfg: DictConfig) -> None:
-    """`resexp evaluate`: print the error of a run's last checkpoint on one split.
+    """`resexp evaluate`: print the error of a run's last checkpoint, or of exported weights, on one split.
 
-    Raises UserError where the run, its checkpoint or its images cannot be used.
+    Raises UserError where the run, its checkpoint, the weights or the images cannot be used.
     """
     settings = settings_of(cfg, EvaluateSettings)
-    run = Run(Path(settings.run))
-    found = run.config()
-    config = recorded(found["result"], found["execution"])
+    trained = (
+        weights.load(Path(settings.weights)) if settings.weights else weights.of_run(Run(Path(settings.run or "")))
+    )
+    config = trained.config
     if settings.dir is not None and not hasattr(config.data, "dir"):
         raise UserError(f"dir={settings.dir}: data={config.data.name} has no folder; leave it out")
     if settings.dir is not None:
         config.data = replace(config.data, dir=settings.dir)
     config.device, config.precision, config.threads = settings.device, settings.precision, 0
-    state = checkpoint.load_newest(run.checkpoint_files, config.result(), start_over(run))
-    if state is None:
-        raise UserError(f"run={run}: no checkpoint there yet")
     execution = prepare(config)
     data = load(config.data)
-    if not run.record_file.exists():
-        raise UserError(f"{run.record_file}: no such file; the command that trained the run writes it anew")
-    if data.digest != run.record().data.get("digest"):
-        raise UserError(f"data={data.name}: not the images that {run} was trained on")
-    split = getattr(data, settings.split)
-    if split is None:
-        raise UserError("split=validation: this run held no images out; choose test or train")
-    network = build(config.model, config.seed, len(data.classes), execution.device)
-    network.load_state_dict(state["network"])
-    loss, error = evaluate(network, Images.of(split, mean_image(data.train), 0, execution.device), execution)
+    trained.check_data(data, settings.weights or str(settings.run))
+    loss, error, images = weights.measure(trained, data, settings.split, execution)
     print(
-        f"{config.model.name} after {state['iteration']} of {config.recipe.iterations} iterations: "
-        f"{settings.split} error {100 * error:.2f} % ({round(error * len(split))} of {len(split)}), loss {loss:.4f}, "
+        f"{config.model.name} after {trained.iteration} of {config.recipe.iterations} iterations: "
+        f"{settings.split} error {100 * error:.2f} % ({round(error * images)} of {images}), loss {loss:.4f}, "
         f"{execution.precision} on {execution.device}"
     )

@@ -1,0 +1,159 @@
+"""What lies in a folder of results and where it came from: the generated part of its README."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from resexp.config import differing, flatten
+from resexp.report.captions import data_words, recipe_words
+from resexp.study import Group, Network, StudyRun, load_study, title
+from resexp.wording import plural
+
+BEGIN = "<!-- Written by resexp collect, from the files themselves: what is changed here is lost. -->"
+END = "<!-- Up to here by resexp collect. -->"
+CHECKPOINTS = "checkpoints.txt"
+"""Says where the checkpoints of an experiment are kept."""
+HEADING = "# Results\n\nWhat stands here was computed by this program and nothing else, by the command beside it.\n\n"
+
+INTRODUCTION = """## Files
+
+| file | what | made by |
+|---|---|---|
+| `summary.csv` | a row for each run below: errors (fractions), seconds, device | `resexp collect` |
+| `NAME/DATA/RECIPE/NETWORK/seedK/` | a run: | `resexp train` |
+| `.../history.csv` | its training curve, as measured | |
+| `.../config.yaml` | all its settings | |
+| `.../run.json` | final errors; device, versions, commit, date and seconds of each stretch; the curve's digest | |
+"""
+FIGURES = """| `figures/DATA/RECIPE/figure1.*`, `figure6.*` | the figures, their captions on the page | {command} |
+| `figures/DATA/RECIPE/table.md`, `final.csv`, `curves.csv` | the tables, and every point of the figures | the same |
+| `figures/index.html` | all of it on one page | the same |
+"""
+WEIGHTS = "| `weights/*.pt`, `weights/*.json` | trained weights, and their error once loaded back | `resexp export` |\n"
+
+Presets = Callable[[dict[str, Any]], dict[str, Any] | None]
+"""The settings of the presets that a run's settings are named after; None where there are no such presets."""
+
+
+def write(results: Path, presets: Presets) -> str:
+    """README.md with its generated part renewed; what stands around that part stays."""
+    file = results / "README.md"
+    text = file.read_text(encoding="utf-8") if file.exists() else HEADING
+    before, begin, rest = text.partition(BEGIN)
+    behind = rest.partition(END)[2] if begin else "\n"
+    return f"{before.rstrip()}\n\n{BEGIN}\n\n{generated(results, presets)}\n{END}{behind}"
+
+
+def generated(results: Path, presets: Presets) -> str:
+    """The generated part: the kinds of files, then each experiment with its commands and runs."""
+    parts = [INTRODUCTION]
+    if (results / "figures").is_dir():
+        name = results.name
+        parts.append(FIGURES.format(command=f"`resexp report runs={name} out={name}/figures`"))
+    if (results / "weights").is_dir():
+        parts.append(WEIGHTS)
+    for folder in sorted(path for path in results.iterdir() if path.is_dir()):
+        groups = load_study(folder).groups
+        if groups:
+            parts += experiment(folder, groups, presets)
+    return "".join(parts + weights(results / "weights"))
+
+
+def experiment(folder: Path, groups: list[Group], presets: Presets) -> list[str]:
+    """One experiment: what it is, how to repeat it, and a line for each run."""
+    parts = [f"\n## {folder.name}/\n"]
+    for group in groups:
+        words = f"{data_words(group)}; {recipe_words(group)}"
+        parts.append(f"\n{words[0].upper()}{words[1:]}.\n\n```bash\n")
+        parts += [f"{command}\n" for command in commands(group, presets)]
+        parts.append("```\n\n| run | iterations | hardware | versions | commit | date (UTC) | seconds |\n")
+        parts.append("|---|---:|---|---|---|---|---:|\n")
+        for network in group.networks:
+            parts += [run_line(network, run) for run in network.finished]
+    kept = folder / CHECKPOINTS
+    told = kept.read_text(encoding="utf-8").strip() if kept.exists() else "not kept; the commands above make them anew."
+    return [*parts, f"\nCheckpoints, with which runs can be carried on: {told}\n"]
+
+
+def commands(group: Group, presets: Presets) -> list[str]:
+    """The sweeps that repeat a group's finished runs."""
+    sweeps: dict[tuple[str, str], list[str]] = {}
+    for network in group.networks:
+        seeds = ",".join(str(run.seed) for run in network.finished)
+        if seeds:
+            result = network.finished[0].result
+            sweeps.setdefault((seeds, changes(result, presets(result))), []).append(result["model"]["name"])
+    return [
+        f"resexp train {'-m ' if len(names) > 1 or ',' in seeds else ''}model={','.join(names)} "
+        f"data={group.data_settings['name']} recipe={group.recipe_settings['name']}{changed} seed={seeds}"
+        for (seeds, changed), names in sweeps.items()
+    ]
+
+
+def changes(result: dict[str, Any], preset: dict[str, Any] | None) -> str:
+    """The overrides that make a run's settings of its presets, as they stand on a command line."""
+    if preset is None:
+        return " # and the settings of config.yaml, which no preset of this version has"
+    flat = flatten(result)
+    return "".join(f" {key}={_value(flat[key])}" for key in differing(result, preset) if key != "seed" and key in flat)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(str, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def run_line(network: Network, run: StudyRun) -> str:
+    """The provenance of one run; where its stretches differ, all of them in order."""
+    stretches = run.record.stretches
+    dates = sorted({str(stretch.get("started", ""))[:10] for stretch in stretches})
+    cells = [
+        f"{title(network.name)}, seed {run.seed}",
+        f"{run.iterations:,}",
+        _distinct(map(hardware, stretches)),
+        _distinct(map(versions, stretches)),
+        _distinct(map(commit, stretches)),
+        dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}" if dates else "",
+        f"{run.record.seconds:,.0f}",
+    ]
+    return f"| {' | '.join(cell.replace('|', ' ') for cell in cells)} |\n"
+
+
+def _distinct(words: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(words))
+
+
+def hardware(stretch: dict[str, Any]) -> str:
+    """NVIDIA H200, bf16, eager; of a CPU also its threads."""
+    threads = plural(stretch.get("threads", 0), "thread") if stretch.get("device") == "cpu" else None
+    found = [stretch.get("device_name"), threads, stretch.get("precision"), stretch.get("engine")]
+    return ", ".join(str(one) for one in found if one)
+
+
+def versions(stretch: dict[str, Any]) -> str:
+    """resexp 0.1.0, Python 3.11.7, torch 2.15.0, CUDA 13.0."""
+    named = {"resexp": "resexp", "Python": "python", "torch": "torch", "CUDA": "cuda", "cuDNN": "cudnn"}
+    return ", ".join(f"{name} {stretch[key]}" for name, key in named.items() if stretch.get(key))
+
+
+def commit(stretch: dict[str, Any]) -> str:
+    """0123456789, and whether the tree held changes."""
+    known = str(stretch.get("commit") or "unknown")[:10]
+    return known + (" with changes" if stretch.get("dirty") else "")
+
+
+def weights(folder: Path) -> list[str]:
+    """The table of trained weights."""
+    notes = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    if not notes:
+        return []
+    parts = [
+        "\n## weights/\n\n`resexp evaluate weights=FILE` measures them again. SHA-256 of each file in its .json.\n\n",
+        "| file | bytes | test error, loaded back | of the run |\n|---|---:|---:|---:|\n",
+    ]
+    for note in notes:
+        errors = " | ".join(f"{100 * note[key]:.2f} %" for key in ("test_error", "run_test_error"))
+        parts.append(f"| `{note['file']}` | {note['bytes']:,} | {errors} |\n")
+    return parts

@@ -1,0 +1,66 @@
+"""`resexp collect`: the small files of finished runs, to where they are committed. Without torch."""
+
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+
+from resexp import results
+from resexp.collect import SUMMARY, collect, summary
+from resexp.compose import compose, settings_of
+from resexp.config import require
+from resexp.errors import UserError
+from resexp.files import write_text
+from resexp.wording import plural
+
+log = logging.getLogger("resexp")
+
+TAKEN = ("figures", "weights", "bench")
+"""Folders of results that hold something else than runs."""
+
+
+@dataclass
+class CollectSettings:
+    """Root of `resexp collect`."""
+
+    runs: str
+    out: str
+    name: str
+    checkpoints: str | None
+
+    def __post_init__(self) -> None:
+        plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", self.name) is not None
+        require(plain and self.name not in TAKEN, "name", self.name, "a folder's name, such as figure6")
+
+
+def task(cfg: DictConfig) -> None:
+    """`resexp collect`: copy, then renew summary.csv and README.md. Raises UserError for what cannot be collected."""
+    settings = settings_of(cfg, CollectSettings)
+    out = Path(settings.out)
+    found = collect(Path(settings.runs), out / settings.name)
+    if settings.checkpoints is not None:
+        write_text(out / settings.name / results.CHECKPOINTS, settings.checkpoints.strip() + "\n")
+    write_text(out / SUMMARY, summary(out))
+    write_text(out / "README.md", results.write(out, presets))
+    for problem in found.problems:
+        log.warning("%s", problem)
+    if found.there:
+        log.info("%s collected before", plural(len(found.there), "run"))
+    if found.left_out:
+        log.info("%s left out, not finished", plural(len(found.left_out), "run"))
+    print("\n".join(str(path) for path in [*found.copied, out / SUMMARY, out / "README.md"]))
+
+
+def presets(result: dict[str, Any]) -> dict[str, Any] | None:
+    """The settings of the presets that a run's settings are named after."""
+    overrides = [f"{part}={result[part]['name']}" for part in ("model", "data", "recipe")]
+    if "dir" in result["data"]:
+        overrides.append("data.dir=.")  # a folder of images has no default to differ from
+    try:
+        return compose(*overrides).result()
+    except (UserError, HydraException):
+        return None

@@ -1,0 +1,95 @@
+"""`resexp export`: trained weights as small files, measured once loaded back."""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from resexp import weights
+from resexp.compose import settings_of
+from resexp.config import check_device, require
+from resexp.data import load
+from resexp.device import prepare
+from resexp.errors import UserError
+from resexp.run import FINISHED, Run
+from resexp.study import PARTS, StudyRun, load_study
+
+log = logging.getLogger("resexp")
+
+
+@dataclass
+class ExportSettings:
+    """Root of `resexp export`."""
+
+    runs: str
+    out: str
+    networks: list[str]
+    seeds: list[int]
+    dtype: str
+    device: str
+    precision: str
+    dir: str | None
+
+    def __post_init__(self) -> None:
+        check_device(self.device, self.precision)
+        require(self.dtype in weights.DTYPES, "dtype", self.dtype, "choose fp16 or fp32")
+
+
+def task(cfg: DictConfig) -> None:
+    """`resexp export`: write the chosen runs' weights and print the files. Raises UserError for what cannot be done."""
+    settings = settings_of(cfg, ExportSettings)
+    runs, out = Path(settings.runs), Path(settings.out)
+    members = [run for group in load_study(runs).groups for network in group.networks for run in network.runs]
+    chosen = [
+        run
+        for run in members
+        if run.state == FINISHED and run.result["model"]["name"] in settings.networks and run.seed in settings.seeds
+    ]
+    if not chosen:
+        what = f"networks={settings.networks} with seeds={settings.seeds}"
+        raise UserError(f"runs={runs}: no finished run of {what} there; choose others, or another folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for run in chosen:
+            path = out / f"{'-'.join(run.labels[part] for part in PARTS)}-seed{run.seed}.pt"
+            if path.with_suffix(".json").exists():
+                log.info("%s is there already", path)
+            else:
+                print(export(run, Run(runs / run.path), path, settings))
+    except OSError as error:
+        raise UserError(
+            f"out: cannot write {error.filename} ({error.strerror}); choose another with out=PATH"
+        ) from error
+    log.info("%s bytes together", f"{weights.total_bytes(out):,}")
+
+
+def export(found: StudyRun, run: Run, path: Path, settings: ExportSettings) -> str:
+    """Write one run's weights, load them back and measure them; a line that says how they did."""
+    trained = weights.of_run(run)
+    config = trained.config
+    if settings.dir is not None and hasattr(config.data, "dir"):
+        config.data = replace(config.data, dir=settings.dir)
+    config.device, config.precision, config.threads = settings.device, settings.precision, 0
+    execution = prepare(config)
+    data = load(config.data)
+    trained.check_data(data, str(run))
+    weights.save(trained, run, data.classes, settings.dtype, path)
+    total = weights.total_bytes(path.parent)
+    if total > weights.MOST_BYTES:
+        path.unlink()
+        remedy = "choose fewer networks or seeds, or dtype=fp16"
+        raise UserError(f"out={path.parent}: {total:,} bytes with {path.name}, more than 10 MB together; {remedy}")
+    _, error, images = weights.measure(weights.load(path), data, "test", execution)
+    before = found.final.test_error
+    weights.write_note(
+        path,
+        dtype=settings.dtype,
+        iterations=trained.iteration,
+        test_error=error,
+        run_test_error=before,
+        test_images=images,
+        measured={"precision": execution.precision, "device": execution.device.type, "torch": torch.__version__},
+    )
+    return f"{path}  test error {100 * error:.2f} %, of the run {100 * (before or 0):.2f} %"
