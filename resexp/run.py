@@ -46,7 +46,7 @@ class Record:
     process: dict[str, Any] = field(default_factory=dict[str, Any])
     """Who is or was training: host, pid."""
     stretches: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """One entry per stretch of work: from, to, seconds, device, versions, commit, ..."""
+    """One entry per stretch of work: from, to, seconds (seconds_startup apart), peak_memory_mb, device, versions ..."""
 
     @property
     def seconds(self) -> float:
