@@ -8,7 +8,7 @@ from resexp.errors import UserError
 from resexp.files import write_text
 from resexp.report.tables import csv_text, device_of
 from resexp.run import FINISHED, Run
-from resexp.study import PARTS, Study, StudyRun, load_study
+from resexp.study import PARTS, StudyRun, load_study
 from resexp.wording import plural
 
 FILES = ("config.yaml", "run.json", "history.csv")
@@ -50,14 +50,13 @@ def collect(runs: Path, folder: Path) -> Collection:
     or where `folder` cannot be written.
     """
     study = load_study(runs)
-    members = study_runs(study)
-    found = Collection(problems=study.problems, left_out=[run for run in members if run.state != FINISHED])
+    found = Collection(problems=study.problems, left_out=[run for run in study.runs if run.state != FINISHED])
     wanted: dict[Path, StudyRun] = {}
-    for run in members:
+    for run in study.runs:
         if run.state == FINISHED and wanted.setdefault(run_folder(folder, run), run) is not run:
             raise UserError(f"{runs / run.path}: another run of the same name, with other settings, lies in {runs}")
     if not wanted:
-        hint = f" ({plural(len(found.left_out), 'run')} on the way)" if found.left_out else ""
+        hint = f" ({plural(len(found.left_out), 'run')} not finished)" if found.left_out else ""
         raise UserError(f"runs={runs}: no finished runs there{hint}; train some, or name their folder with runs=PATH")
     for place, run in wanted.items():
         source, target = Run(runs / run.path), Run(place)
@@ -77,11 +76,6 @@ def collect(runs: Path, folder: Path) -> Collection:
         ) from error
     found.copied.sort()
     return found
-
-
-def study_runs(study: Study) -> list[StudyRun]:
-    """All runs of a study, in its order."""
-    return [run for group in study.groups for network in group.networks for run in network.runs]
 
 
 def run_folder(folder: Path, run: StudyRun) -> Path:

@@ -16,6 +16,8 @@ CHECKPOINTS = "checkpoints.txt"
 """Says where the checkpoints of an experiment are kept."""
 HEADING = "# Results\n\nWhat stands here was computed by this program and nothing else, by the command beside it.\n\n"
 
+UNSAID = "nothing was said of them (`checkpoints=TEXT` of `resexp collect`); the commands above make them anew."
+
 INTRODUCTION = """## Files
 
 | file | what | made by |
@@ -72,7 +74,7 @@ def experiment(folder: Path, groups: list[Group], presets: Presets) -> list[str]
         for network in group.networks:
             parts += [run_line(network, run) for run in network.finished]
     kept = folder / CHECKPOINTS
-    told = kept.read_text(encoding="utf-8").strip() if kept.exists() else "not kept; the commands above make them anew."
+    told = kept.read_text(encoding="utf-8").strip() if kept.exists() else UNSAID
     return [*parts, f"\nCheckpoints, with which runs can be carried on: {told}\n"]
 
 

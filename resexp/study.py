@@ -149,6 +149,11 @@ class Study:
     groups: list[Group] = field(default_factory=list[Group])
     problems: list[str] = field(default_factory=list[str])
 
+    @property
+    def runs(self) -> list[StudyRun]:
+        """All its runs, group by group."""
+        return [run for group in self.groups for network in group.networks for run in network.runs]
+
 
 def title(name: str) -> str:
     """plain56+lr0.05 -> plain-56+lr0.05."""

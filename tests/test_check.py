@@ -51,7 +51,7 @@ def test_a_halved_learning_rate_is_caught_and_another_seed_passes(here: Here) ->
 
 def in_memory(seed: int, wobble: float, state: str = FINISHED) -> StudyRun:
     """A run of plain-20 on the short32 recipe, its errors `wobble` times those of its fellows."""
-    result: dict[str, Any] = composed("model=plain20", "data=cifar10", "recipe=short32").result() | {"seed": seed}
+    result: dict[str, Any] = {**composed("model=plain20", "data=cifar10", "recipe=short32").result(), "seed": seed}
     rows = make_rows(result["recipe"], 0.4 * wobble, 0.3 * wobble, 0.32 * wobble, seed)
     rows = rows if state == FINISHED else rows[: len(rows) // 2]
     labels = {part: result[part]["name"] for part in ("model", "data", "recipe")}

@@ -169,7 +169,7 @@ def test_what_cannot_be_collected_is_said_in_one_line(here: Here, runs: Path) ->
     with pytest.raises(UserError, match="runs=runs: no finished runs there; train some"):
         here("collect", "name=figure1")
     Synthetic(runs, recipe="short32").add("plain20", state=FAILED)
-    with pytest.raises(UserError, match=r"no finished runs there \(1 run on the way\)"):
+    with pytest.raises(UserError, match=r"no finished runs there \(1 run not finished\)"):
         here("collect", "name=figure1")
     with pytest.raises(UserError, match="name: not given"):
         here("collect")

@@ -32,15 +32,14 @@ def task(cfg: DictConfig) -> None:
     settings = settings_of(cfg, CheckSettings)
     runs = Path(settings.runs)
     study = load_study(runs)
-    members = [run for group in study.groups for network in group.networks for run in network.runs]
-    if not members:
+    if not study.runs:
         remedy = "train some with resexp train, or name their folder with runs=PATH"
         raise UserError("; ".join([f"runs={runs}: no runs there", *study.problems[:1], remedy]))
     folder = Path(settings.reference) if settings.reference else conf_dir().parent / "results"
     references = load_references(folder, settings.reference is not None)
     for problem in dict.fromkeys(study.problems + references.problems):
         log.warning("%s", problem)
-    findings = [check(run, references, own_path(run, runs, folder)) for run in members]
+    findings = [check(run, references, own_path(run, runs, folder)) for run in study.runs]
     print("\n".join(line for finding in findings for line in lines(finding, runs)))
     if any(finding.comparisons for finding in findings):
         print(NOTE)

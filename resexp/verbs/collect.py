@@ -3,6 +3,7 @@
 import logging
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,13 @@ def task(cfg: DictConfig) -> None:
 
 def presets(result: dict[str, Any]) -> dict[str, Any] | None:
     """The settings of the presets that a run's settings are named after."""
-    overrides = [f"{part}={result[part]['name']}" for part in ("model", "data", "recipe")]
-    if "dir" in result["data"]:
-        overrides.append("data.dir=.")  # a folder of images has no default to differ from
+    return _composed(*(f"{part}={result[part]['name']}" for part in ("model", "data", "recipe")))
+
+
+@cache
+def _composed(*overrides: str) -> dict[str, Any] | None:
+    place = ["data.dir=."] if "data=folder" in overrides else []  # a folder of images has no default to differ from
     try:
-        return compose(*overrides).result()
+        return compose(*overrides, *place).result()
     except (UserError, HydraException):
         return None

@@ -41,10 +41,9 @@ def task(cfg: DictConfig) -> None:
     """`resexp export`: write the chosen runs' weights and print the files. Raises UserError for what cannot be done."""
     settings = settings_of(cfg, ExportSettings)
     runs, out = Path(settings.runs), Path(settings.out)
-    members = [run for group in load_study(runs).groups for network in group.networks for run in network.runs]
     chosen = [
         run
-        for run in members
+        for run in load_study(runs).runs
         if run.state == FINISHED and run.result["model"]["name"] in settings.networks and run.seed in settings.seeds
     ]
     if not chosen:
