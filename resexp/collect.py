@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
+from resexp.diagnose import table
 from resexp.errors import UserError
 from resexp.files import write_text
 from resexp.report.tables import csv_text, device_of
@@ -70,12 +71,20 @@ def collect(runs: Path, folder: Path) -> Collection:
         for place in wanted.keys() - set(found.there):
             copy(Run(runs / wanted[place].path), Run(place))
             found.copied.append(place)
+        collect_diagnoses(runs, folder)
     except OSError as error:
         raise UserError(
             f"out: cannot write {error.filename} ({error.strerror}); choose another with out=PATH"
         ) from error
     found.copied.sort()
     return found
+
+
+def collect_diagnoses(runs: Path, folder: Path) -> None:
+    """Add what diagnoses measured to what was collected before; what no longer holds is left out by those who read."""
+    for path in sorted(runs.glob("**/diagnoses/*/*/*.csv")):
+        target = folder / "diagnoses" / Path(*path.parts[-3:])
+        table.write(target, table.read(target) | table.read(path))
 
 
 def run_folder(folder: Path, run: StudyRun) -> Path:

@@ -12,6 +12,7 @@ import pytest
 from conftest import TINY, Here
 from synthetic import Synthetic
 
+from resexp.diagnose import table as diagnoses
 from resexp.errors import UserError
 from resexp.run import FAILED, INTERRUPTED, Run
 from resexp.study import load_study
@@ -45,6 +46,19 @@ def test_a_collected_run_is_whole(here: Here, tmp_path: Path, runs: Path, short:
         assert {path.name for path in (tmp_path / place).iterdir()} == {"config.yaml", "run.json", "history.csv"}
         run = Run(tmp_path / place)
         assert run.is_complete(run.record())
+
+
+def test_what_diagnoses_measured_comes_along(here: Here, tmp_path: Path, runs: Path, short: Synthetic) -> None:
+    (group,) = load_study(runs).groups
+    run = group.networks[0].runs[0]
+    where = ("the first 8 images", "d", run.record.history_sha256)
+    subject = diagnoses.Subject("plain20", diagnoses.PLAIN, 20, "batch", 0, diagnoses.CHECKPOINT, 2000, *where)
+    measured = {subject: [diagnoses.Reading("response", 1, "stem", 0.5)]}
+    diagnoses.write(diagnoses.table_file(runs, group, "responses"), measured)
+    here("collect", "name=figure1")
+    (collected,) = load_study(tmp_path / "results").groups
+    assert diagnoses.gather(tmp_path / "results", collected, "responses") == measured
+    assert "plain-20 0.5" in here("report", "runs=results")
 
 
 def test_nothing_tells_of_the_machine(here: Here, tmp_path: Path) -> None:

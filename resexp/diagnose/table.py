@@ -65,6 +65,15 @@ def table_file(runs: Path, group: Group, diagnosis: str) -> Path:
     return runs / "diagnoses" / group.data / group.recipe / f"{diagnosis}.csv"
 
 
+def gather(runs: Path, group: Group, diagnosis: str) -> Measured:
+    """All numbers of a diagnosis below a folder of runs, which may hold several folders. Raises UserError as `read`."""
+    measured: Measured = {}
+    below = table_file(Path("**"), group, diagnosis).as_posix()
+    for path in sorted(runs.glob(below)):
+        measured |= read(path)
+    return measured
+
+
 def text(measured: Measured) -> str:
     """The numbers as CSV, a row for each, in a fixed order."""
     out = io.StringIO()

@@ -25,7 +25,7 @@ def findings(group: Group, runs: Path) -> tuple[dict[str, Finding], dict[str, by
     for diagnosis, find in FIND.items():
         path = table.table_file(runs, group, diagnosis)
         try:
-            measured, outdated = table.current(table.read(path), group)
+            measured, outdated = table.current(table.gather(runs, group, diagnosis), group)
         except UserError as error:
             problems.append(str(error))
             continue

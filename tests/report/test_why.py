@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from synthetic import Synthetic
 
+from resexp.claims import FALL_BACK, HEALTHY, NOT_REPRODUCED, REPRODUCED, SMALLER, SMALLER_STILL, VANISH
 from resexp.diagnose import table
 from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, Measured, Reading, Subject
 from resexp.report import Report, write_report
 from resexp.report.findings import Finding, number
 from resexp.report.why import FIND, findings
 from resexp.study import Group, load_study
+from resexp.verdict import UNDECIDED
 
 
 @pytest.fixture
@@ -178,7 +180,7 @@ def test_the_report_shows_what_was_measured_and_how_to_measure_the_rest(report: 
     assert "Standard deviation of the responses, mean over layers: plain-20 1.5." in page
     assert "Gradients on their way back" not in page
     assert "resexp diagnose lesions group=cifar10/short32" in page
-    assert "resexp diagnose responses" not in page.partition("What could not be used")[0]
+    assert "resexp diagnose responses group=" not in page
     assert "resnet-20 seed 0 after 2,000 iterations: the run was trained again since it was measured" in page
 
 
@@ -205,3 +207,59 @@ def test_a_damaged_table_is_named_and_the_rest_is_drawn(group: Group, runs: Path
 )
 def test_numbers_have_two_digits(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def outcomes(finding: Finding) -> dict[str, str]:
+    return {claim.text: claim.outcome for claim in finding.claims}
+
+
+def test_the_deepest_plain_network_tells_whether_gradients_vanish(group: Group) -> None:
+    measured = {
+        subject(group, "plain20", 0, INITIALISATION): falling(0.1),
+        subject(group, "plain56", 0, INITIALISATION): falling(10.0),
+        subject(group, "plain56", 0, INITIALISATION, "none"): falling(0.1),
+    }
+    finding = find("gradients", group, measured)
+    assert outcomes(finding) == {VANISH: NOT_REPRODUCED, HEALTHY: NOT_REPRODUCED}
+    assert finding.claims[0].ours == "plain-56 initially: times 10⁸, exploding (1 seed)"
+    assert outcomes(find("gradients", group, {**measured, subject(group, "plain56"): falling(1.0)})) == {
+        VANISH: NOT_REPRODUCED,
+        HEALTHY: UNDECIDED,
+    }
+    assert outcomes(find("gradients", group, {subject(group, "plain56"): falling(0.1)})) == {
+        VANISH: REPRODUCED,
+        HEALTHY: NOT_REPRODUCED,
+    }
+
+
+@pytest.mark.parametrize(
+    ("strengths", "smaller", "still"),
+    [
+        ((1.0, 1.0, 0.5, 0.4), REPRODUCED, REPRODUCED),
+        ((1.0, 0.3, 0.5, 0.4), UNDECIDED, REPRODUCED),
+        ((0.3, 0.3, 0.5, 0.5), NOT_REPRODUCED, NOT_REPRODUCED),
+    ],
+)
+def test_every_pair_tells_whether_responses_are_smaller(
+    group: Group, strengths: tuple[float, ...], smaller: str, still: str
+) -> None:
+    names = ("plain20", "plain56", "resnet20", "resnet56")
+    measured = {
+        subject(group, name): readings("response", [value, value]) for name, value in zip(names, strengths, strict=True)
+    }
+    assert outcomes(find("responses", group, measured)) == {SMALLER: smaller, SMALLER_STILL: still}
+
+
+@pytest.mark.parametrize(("added", "outcome"), [([0.05, 0.5], REPRODUCED), ([0.2, 0.5], NOT_REPRODUCED)])
+def test_blocks_near_the_identity_are_counted(group: Group, added: list[float], outcome: str) -> None:
+    measured = {
+        subject(group, "resnet20"): [
+            *readings("error", [0.1]),
+            *readings("error_without_one", [0.2, 0.3]),
+            *readings("error_without_several", [0.2, 0.3]),
+            *readings("residual_ratio", added),
+        ]
+    }
+    finding = find("lesions", group, measured)
+    assert outcomes(finding) == {FALL_BACK: outcome}
+    assert finding.claims[0].ours.startswith(f"resnet-20: {sum(value < 0.1 for value in added)} of 2 blocks below 0.1")
