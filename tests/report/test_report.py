@@ -133,7 +133,7 @@ def test_the_page_says_what_was_seen_and_what_was_not(page: Page) -> None:
     assert "2 seeds: plain-56 ends" in page.words
     assert "plain-56 did not train within 640 iterations" in page.words
     assert "cifar10/short32/resnet56/seed0" in page.words
-    assert "cifar10/short32/plain32/seed0/history.csv is not what was measured" in page.words
+    assert "cifar10/short32/plain32/seed0/history.csv: line 4 is damaged" in page.words
     assert "cifar10/short32/plain44/seed0/history.csv is not what was measured" in page.words
     assert "NVIDIA H200" in page.words
     assert "0123456789" in page.words
@@ -182,7 +182,7 @@ def test_the_command_prints_verdict_table_and_files(
     assert not (tmp_path / "out" / "cifar10" / "short32" / "figure1.png").exists()
     assert printed.err == ""
     (message,) = caplog.messages
-    assert f"{runs}/cifar10/short32/plain20/seed0/history.csv is not what was measured" in message
+    assert f"{runs}/cifar10/short32/plain20/seed0/history.csv: line 4 is damaged" in message
 
 
 def test_unfinished_runs_alone_still_make_a_page(runs: Path, tmp_path: Path) -> None:
