@@ -57,14 +57,15 @@ def test_a_long_name_is_cut_and_told_apart_by_a_digest() -> None:
     assert name != other
 
 
-VALUES = st.one_of(
-    st.integers(-9, 9),
-    st.floats(0, 1),
-    st.booleans(),
-    st.text("ab/_ =é", max_size=3),
-    st.lists(st.integers(0, 9), max_size=3),
-)
-DIFFERENCES = st.dictionaries(st.sampled_from(["model.depth", "recipe.lr", "recipe.drops", "data.seed"]), VALUES)
+VALUES: dict[str, st.SearchStrategy[object]] = {
+    "model.depth": st.integers(-9, 9),
+    "recipe.lr": st.floats(0, 1),
+    "recipe.drops": st.lists(st.integers(0, 9), max_size=3),
+    "recipe.flip": st.booleans(),
+    "data.dir": st.text("ab/_ =é", max_size=3),
+}
+"""Each setting has one type."""
+DIFFERENCES = st.fixed_dictionaries({}, optional=VALUES)
 
 
 @given(DIFFERENCES, DIFFERENCES)

@@ -102,7 +102,7 @@ def test_every_flipped_bit_of_a_record_is_noticed(run: Run) -> None:
 
 
 def test_every_flipped_bit_of_a_configuration_is_noticed(run: Run) -> None:
-    run.identify(compose())
+    run.write_config(compose().content())
     config = run.config()
     for damaged in flips(run.config_file.read_bytes(), 100):
         run.config_file.write_bytes(damaged)
@@ -119,7 +119,7 @@ def test_files_that_are_older_than_their_digests_are_read(run: Run) -> None:
     run.record_file.write_text(json.dumps(content))
     assert run.record() == Record(state=FINISHED)
     run.record_file.unlink()
-    run.identify(compose())
+    run.write_config(compose().content())
     config = run.config()
     run.config_file.write_text("".join(run.config_file.read_text().splitlines(keepends=True)[:-1]))
     assert run.config() == config
