@@ -229,15 +229,15 @@ def test_the_log_is_left_as_it_was(here: Here) -> None:
 
 
 def test_threads_wait_asleep_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    for asked, found in ((None, "passive"), ("active", "active")):
+    for asked, found in ((None, "10000"), ("7", "7")):
         with monkeypatch.context() as patched:
-            patched.delenv("OMP_WAIT_POLICY", raising=False)
+            patched.delenv("GOMP_SPINCOUNT", raising=False)
             if asked:
-                patched.setenv("OMP_WAIT_POLICY", asked)
+                patched.setenv("GOMP_SPINCOUNT", asked)
             patched.setattr(sys, "argv", ["resexp", "--version"])
             with pytest.raises(SystemExit):
                 cli.main()
-            assert os.environ["OMP_WAIT_POLICY"] == found
+            assert os.environ["GOMP_SPINCOUNT"] == found
 
 
 def test_the_command_line_loads_no_torch_before_its_environment_is_set() -> None:
