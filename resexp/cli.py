@@ -18,8 +18,9 @@ log = logging.getLogger("resexp")
 ENVIRONMENT = {"GOMP_SPINCOUNT": "10000"}
 """For libraries that read it as they are loaded, so before torch is; what is set already stays.
 
-OpenMP's threads wait for each other by spinning, for long: several runs on one machine then mostly wait for threads that
-have no core to run on. Not spinning at all costs a small network alone two thirds of its speed; this many turns, little.
+OpenMP's threads wait for each other by spinning, for long: several runs on one machine then mostly wait for threads
+that have no core to run on. Not spinning at all costs a small network alone two thirds of its speed; this many turns,
+little.
 """
 
 VERBS = {

@@ -228,7 +228,7 @@ def test_the_log_is_left_as_it_was(here: Here) -> None:
     assert not [one for one in logging.getLogger("resexp").handlers if isinstance(one, logging.FileHandler)]
 
 
-def test_threads_wait_asleep_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_spin_briefly_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     for asked, found in ((None, "10000"), ("7", "7")):
         with monkeypatch.context() as patched:
             patched.delenv("GOMP_SPINCOUNT", raising=False)
