@@ -45,9 +45,12 @@ class Outcome:
     run: str
     words: str
     error: UserError | Interrupted | None = None
+    log: str = ""
+    """File that tells more of a failure."""
 
     def __str__(self) -> str:
-        return f"{self.run}  {self.words}" + (f": {self.error}" if self.error else "")
+        more = f"; see {self.log}" if self.log else ""
+        return f"{self.run}  {self.words}" + (f": {self.error}{more}" if self.error else "")
 
 
 class StudySweeper(BasicSweeper):

@@ -1,6 +1,7 @@
 """`resexp train`: one run, or one of a sweep. torch is imported only to train."""
 
 import logging
+from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -41,6 +42,7 @@ def task(cfg: DictConfig) -> Outcome:
     except Busy as busy:
         return Outcome(name, "busy", busy)
     except UserError as error:
-        return Outcome(name, "failed", error)
+        kept = Run(Path(name)).log_file
+        return Outcome(name, "failed", error, str(kept) if kept.exists() else "")
     errors = f"training error {final['running_error']:.1%}, test error {final['test_error']:.1%}"
     return Outcome(name, f"finished, {errors}")
