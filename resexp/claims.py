@@ -46,7 +46,8 @@ def looked_into(text: str, held: list[bool], ours: str) -> Claim:
     """A claim of `LOOKED_INTO` that was tested: it holds where each of several looks says so."""
     outcome = NOT_TESTED if not held else REPRODUCED if all(held) else UNDECIDED if any(held) else NOT_REPRODUCED
     diagnosis = LOOKED_INTO[text]
-    return Claim(text, outcome, ours or ABSENT, ABSENT, f"{diagnosis}.csv", f"resexp diagnose {diagnosis}")
+    evidence = f"{diagnosis}.csv" if held else ABSENT
+    return Claim(text, outcome, ours or ABSENT, ABSENT, evidence, f"resexp diagnose {diagnosis}")
 
 
 def claims(group: Group, verdict: Verdict, of_diagnoses: list[Claim]) -> list[Claim]:
@@ -69,8 +70,9 @@ def claims(group: Group, verdict: Verdict, of_diagnoses: list[Claim]) -> list[Cl
 
 def _command(group: Group, models: tuple[str, ...]) -> str:
     """What trains the networks of a claim."""
-    same = {group.data_settings["name"], group.recipe_settings["name"]} == {group.data, group.recipe}
-    where = f"data={group.data_settings['name']} recipe={group.recipe_settings['name']}"
+    data, recipe = group.data_settings["name"], group.recipe_settings["name"]
+    same = (data, recipe) == (group.data, group.recipe)
+    where = f"data={data} recipe={recipe}"
     changed = "" if same else f" and the settings of {group.data}/{group.recipe}"
     return f"resexp train -m model={','.join(models)} {where} seed=0,1,2{changed}"
 

@@ -20,6 +20,7 @@ from resexp.report.findings import (
 )
 from resexp.report.plates import Axis, Curve, Panel, Plate
 from resexp.study import Group, title
+from resexp.wording import plural
 
 NEAR = 0.1
 """A block is near the identity where the norm of what it adds is below this part of its shortcut's."""
@@ -94,7 +95,9 @@ def claimed(measured: Measured) -> list[Claim]:
         added = mean_profile([profile(measured, subject, "residual_ratio") for subject in subjects])
         near = sum(value < NEAR for value in added)
         held.append(near > 0)
-        ours.append(f"{title(network)}: {near} of {len(added)} blocks below {NEAR:g}, least {number(min(added))}")
+        seeds = plural(len(subjects), "seed")
+        least = number(min(added))
+        ours.append(f"{title(network)}: {near} of {len(added)} blocks below {NEAR:g}, least {least} ({seeds})")
     return [looked_into(FALL_BACK, held, "; ".join(ours))]
 
 

@@ -20,7 +20,7 @@ from resexp.report.findings import (
 )
 from resexp.report.plates import Axis, Panel, Plate
 from resexp.study import Group, title
-from resexp.wording import listed
+from resexp.wording import listed, plural
 
 ALIKE = 0.05
 """Mean responses that differ by no more than this part are called about as large."""
@@ -75,7 +75,10 @@ def claimed(measured: Measured) -> list[Claim]:
         looked_into(
             text,
             [_ratio(found, *pair) < 1 - ALIKE for pair in pairs],
-            "; ".join(f"{title(one)} {_ratio(found, one, other):.2f} times {title(other)}" for one, other in pairs),
+            "; ".join(
+                f"{title(one)} {_ratio(found, one, other):.2f} times {title(other)} ({plural(len(found[one]), 'seed')})"
+                for one, other in pairs
+            ),
         )
         for text, pairs in looks.items()
     ]

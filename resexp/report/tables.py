@@ -15,7 +15,7 @@ from resexp.errors import UserError
 from resexp.report.captions import comparison_words, data_words, recipe_words
 from resexp.study import FIGURES, Group, Network, StudyRun
 from resexp.verdict import Verdict
-from resexp.wording import ABSENT, mean_and_spread
+from resexp.wording import ABSENT, aligned, mean_and_spread
 
 FINAL_COLUMNS = ("network", "seed", *FIGURES, "parameters", "seconds", "device")
 CONTRAST_COLUMNS = (
@@ -122,15 +122,8 @@ def claims_markdown(found: list[Claim]) -> str:
 def short(group: Group) -> str:
     """The table for a terminal."""
     kept = [column for column in columns(group) if not column.wide]
-    blocks = [[column.heading, *column.cells] for column in kept]
-    widths = [max(map(len, block)) for block in blocks]
-    sides = ["<" if column.text else ">" for column in kept]
-    shape = list(zip(widths, sides, strict=True))
-    lines = zip(*blocks, strict=True)
-    return "\n".join(
-        "  ".join(f"{cell:{side}{width}}" for cell, (width, side) in zip(line, shape, strict=True)).rstrip()
-        for line in lines
-    )
+    lines = [list(cells) for cells in zip(*([column.heading, *column.cells] for column in kept), strict=True)]
+    return aligned(lines, {number for number, column in enumerate(kept) if column.text})
 
 
 def csv_text(heading: tuple[str, ...], rows: list[list[Any]]) -> str:

@@ -12,7 +12,7 @@ from resexp import history, timing
 from resexp.compose import settings_of
 from resexp.errors import UserError
 from resexp.run import FINISHED, RUNNING, Run, find_runs
-from resexp.wording import ABSENT, duration
+from resexp.wording import ABSENT, aligned, duration
 
 DIED, ELSEWHERE, DAMAGED = "died", "elsewhere", "damaged"
 """States that only a look from outside can tell: the process of a run is gone; another host's may live; unreadable."""
@@ -87,16 +87,8 @@ def status(run: Run, folder: Path) -> Status:
 
 def table(found: list[Status]) -> str:
     """One line a run, and below it what is wrong with some."""
-    lines = [HEADING, *(one.cells() for one in found)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    told = [
-        "  ".join(
-            f"{cell:{'<' if number < 2 else '>'}{width}}"
-            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]
-    return "\n".join([line.rstrip() for line in told] + [f"{one.run}: {one.problem}" for one in found if one.problem])
+    told = aligned([HEADING, *(one.cells() for one in found)], {0, 1})
+    return "\n".join([told] + [f"{one.run}: {one.problem}" for one in found if one.problem])
 
 
 def task(cfg: DictConfig) -> None:
