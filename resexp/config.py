@@ -160,8 +160,8 @@ def check_device(device: str, precision: str) -> None:
     require(precision in precisions, "precision", precision, "choose auto, fp32, tf32, bf16 or fp16")
 
 
-NOT_RECORDED = ("model", "data", "recipe", "seed", "fresh", "plan")
-"""Settings that do not say how a run is executed: what decides its result, and what is asked for once."""
+NOT_RECORDED = ("model", "data", "recipe", "seed", "snapshots", "fresh", "plan")
+"""Settings that do not say how a run is executed: what decides its result, what is kept, what is asked for once."""
 
 
 @dataclass
@@ -179,6 +179,7 @@ class TrainSettings:
     deterministic: bool
     threads: int
     checkpoint_seconds: float
+    snapshots: bool
     fresh: bool
     plan: bool
 
@@ -245,6 +246,7 @@ def recorded(result: dict[str, Any], execution: dict[str, Any]) -> Config:
             data=kind(**result["data"], **places),
             recipe=RecipeConfig(**result["recipe"]),
             seed=result["seed"],
+            snapshots=False,
             fresh=False,
             plan=False,
             labels={},

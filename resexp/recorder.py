@@ -80,6 +80,9 @@ class Recorder:
         trainer.check_finite()  # waits for the device, so that the time of the row is known
         speed = self.timing.end_row(trainer.iteration)
         row = trainer.row()
+        if self.config.snapshots and row.test_error is not None and row.iteration < self.config.recipe.iterations:
+            self.run.snapshot_folder.mkdir(exist_ok=True)
+            checkpoint.save(trainer.snapshot(), self.run.snapshot_file(row.iteration))
         self.run.append_history(row)
         self.mirror.add(row, speed)
         self.progress.row(row)

@@ -66,11 +66,20 @@ class Run:
         self.checkpoint_file = directory / "checkpoint.pt"
         self.previous_checkpoint_file = directory / "checkpoint.previous.pt"
         self.checkpoint_files = [self.checkpoint_file, self.previous_checkpoint_file]
+        self.snapshot_folder = directory / "snapshots"
         self.log_file = directory / "train.log"
         self.lock_file = directory / ".lock"
 
     def __str__(self) -> str:
         return str(self.directory)
+
+    def snapshot_file(self, iteration: int) -> Path:
+        """Where the weights after an iteration are kept."""
+        return self.snapshot_folder / f"{iteration:06d}.pt"
+
+    def snapshots(self) -> list[int]:
+        """The iterations whose weights were kept, in order."""
+        return sorted(int(path.stem) for path in self.snapshot_folder.glob("*.pt") if path.stem.isdigit())
 
     def config(self) -> dict[str, Any]:
         """What config.yaml holds: `result` (what decides the numbers) and `execution`.

@@ -138,6 +138,11 @@ class Trainer:
             **self.step.state(),
         }
 
+    def snapshot(self) -> checkpoint.State:
+        """What a diagnosis needs to know the network as it is now; `rows` tell to which curve it belongs."""
+        whole = self.state()
+        return {name: whole[name] for name in ("result", "iteration", "rows", "network")}
+
     def load_state(self, state: checkpoint.State) -> None:
         """Go on from what `state` gave."""
         self.iteration = state["iteration"]

@@ -103,6 +103,49 @@ def test_an_unfinished_run_is_left_out_by_name_and_the_rest_is_measured(
         here("diagnose", "responses", "networks=[plain20+depth8]")
 
 
+@pytest.fixture
+def kept(here: Here, tmp_path: Path) -> Run:
+    """A run that kept its weights at both evaluations before its end."""
+    settings = ("recipe.iterations=9", "recipe.drops=[]", "recipe.row_every=3", "recipe.evaluate_every=3")
+    here("train", *TINY, *settings, "model=plain20", "model.depth=8", "snapshots=true")
+    return one_run(tmp_path / "runs", "plain")
+
+
+def test_gradients_are_measured_wherever_weights_were_kept(here: Here, kept: Run, tmp_path: Path) -> None:
+    assert kept.snapshots() == [3, 6]
+    chosen = ("gradients", "networks=[plain20+depth8]", "initial_seeds=[0]", "batch_size=8")
+    printed = here("diagnose", *chosen, "iterations=[6]")
+    assert "after 9 iterations" not in printed
+    printed = here("diagnose", *chosen)
+    assert "At evaluation points during training it is multiplied by" in printed
+    rows = next((tmp_path / "runs").rglob("gradients.csv")).read_text().splitlines()
+    heading = rows[0].split(",")
+    told = {tuple(row.split(",")[heading.index(column)] for column in ("source", "iteration")) for row in rows[1:]}
+    assert told == {("initialisation", "0"), ("snapshot", "3"), ("snapshot", "6"), ("checkpoint", "9")}
+    here("report", "out=page")
+    assert "Plain, during training" in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_weights_that_were_not_kept_or_are_of_another_curve_are_left_out(
+    here: Here, kept: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    chosen = ("gradients", "initial_seeds=[]", "iterations=[3,4]")
+    kept.snapshot_file(6).replace(kept.snapshot_file(3))
+    with caplog.at_level(logging.WARNING, "resexp"):
+        assert "nothing could be measured" in here("diagnose", *chosen)
+    assert "its weights after 4 iterations were not kept (train with snapshots=true)" in caplog.text
+    assert "its weights after 3 iterations are not of its curve" in caplog.text
+
+
+def test_keeping_weights_changes_no_curve(here: Here, kept: Run, tmp_path: Path) -> None:
+    settings = ("recipe.iterations=9", "recipe.drops=[]", "recipe.row_every=3", "recipe.evaluate_every=3")
+    here("train", *TINY, *settings, "model=plain20", "model.depth=8", "runs=without")
+    other = one_run(tmp_path / "without", "plain")
+    assert other.snapshots() == []
+    assert other.history_file.read_bytes() == kept.history_file.read_bytes()
+    assert "snapshots" not in kept.config_file.read_text()
+
+
 def without_checkpoint(run: Run, other: Run) -> None:
     for path in run.checkpoint_files:
         path.unlink(missing_ok=True)
@@ -127,7 +170,7 @@ def of_another_curve(run: Run, other: Run) -> None:
     [
         (without_checkpoint, r"no checkpoint there; train it again"),
         (of_another_network, r"it belongs to another run"),
-        (of_another_curve, r"its checkpoint is not that of the end of its curve; train it again"),
+        (of_another_curve, r"its weights after 60 iterations are not of its curve; train it again"),
     ],
 )
 def test_a_checkpoint_that_is_not_the_runs_is_named(
@@ -154,6 +197,7 @@ BAD = [
     ("batch_size=1", r"batch_size=1: must be 2 or more"),
     ("lesion_images=-1", r"lesion_images=-1"),
     ("initial_seeds=[-1]", r"initial_seeds=-1"),
+    ("iterations=[0]", r"iterations=0: must be 1 or more"),
     ("device=tpu", r"device=tpu: choose auto"),
     ("dir=elsewhere", r"dir=elsewhere: data=shapes has no folder"),
     ("foo=1", r"foo: no such setting"),

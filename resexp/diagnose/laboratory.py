@@ -15,7 +15,7 @@ from resexp.data.batches import Images, Stream, mean_image
 from resexp.device import Execution, prepare
 from resexp.diagnose import gradients, lesions, responses
 from resexp.diagnose.plan import Job
-from resexp.diagnose.table import Reading
+from resexp.diagnose.table import CHECKPOINT, Reading
 from resexp.errors import UserError
 from resexp.models import Network, build
 from resexp.run import Run, start_over
@@ -93,16 +93,17 @@ class Laboratory:
         return Images.of(Split(test.images[picks], test.labels[picks]), self.mean, 0, self.execution.device)
 
     def network(self, job: Job) -> Network:
-        """The network with its weights. Raises UserError where the run's checkpoint is not that of its end."""
-        network = build(job.model, job.subject.seed, len(self.data.classes), self.execution.device)
+        """The network with its weights. Raises UserError where those that were kept are not of the run's curve."""
+        network, at = build(job.model, job.subject.seed, len(self.data.classes), self.execution.device), job.subject
         if job.run is not None:
             run = Run(self.folder / job.run.path)
             remedy = start_over(run)
-            state = checkpoint.load_newest(run.checkpoint_files, job.run.result, remedy)
+            files = run.checkpoint_files if at.source == CHECKPOINT else [run.snapshot_file(at.iteration)]
+            state = checkpoint.load_newest(files, job.run.result, remedy)
             if state is None:
                 raise UserError(f"{run}: no checkpoint there; {remedy}")
-            if state["rows"] != history.write(job.run.rows):
-                raise UserError(f"{run}: its checkpoint is not that of the end of its curve; {remedy}")
+            if state["rows"] != history.write([row for row in job.run.rows if row.iteration <= at.iteration]):
+                raise UserError(f"{run}: its weights after {at.iteration:,} iterations are not of its curve; {remedy}")
             network.load_state_dict(state["network"])
         return network
 

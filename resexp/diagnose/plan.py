@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from resexp.compose import compose, conf_dir
 from resexp.config import ModelConfig
-from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, Subject, why_not
+from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, SNAPSHOT, Subject, why_not
 from resexp.errors import UserError
+from resexp.run import Run
 from resexp.study import Group, StudyRun, title
 
 INITIAL_NETWORKS = ("plain20", "plain56", "plain110", "resnet20", "resnet56", "resnet110")
@@ -25,10 +27,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """One diagnosis of one group of runs, whose images are known by digest and number."""
+    """One diagnosis of one group of the runs in `folder`, whose images are known by digest and number."""
 
     diagnosis: str
     group: Group
+    folder: Path
     data_sha256: str
     train_images: int
     test_images: int
@@ -53,7 +56,11 @@ class Plan:
         return f"all {self.count:,} training images" if self.diagnosis == "responses" else f"{self.count:,} test images"
 
     def jobs(
-        self, networks: list[str] | None, seeds: list[int] | None, initial_seeds: list[int]
+        self,
+        networks: list[str] | None,
+        seeds: list[int] | None,
+        initial_seeds: list[int],
+        iterations: list[int] | None,
     ) -> tuple[list[Job], list[str]]:
         """The networks to measure, and a line for each that is left out; None is all that there are.
 
@@ -62,7 +69,8 @@ class Plan:
         trained, left_out = self.trained(networks, seeds)
         if self.diagnosis != "gradients":
             return trained, left_out
-        return self.initial(networks or INITIAL_NETWORKS, initial_seeds) + trained, left_out
+        on_the_way = [one for job in trained for one in self.on_the_way(job, iterations, left_out)]
+        return self.initial(networks or INITIAL_NETWORKS, initial_seeds) + on_the_way, left_out
 
     def initial(self, names: Sequence[str], seeds: Sequence[int]) -> list[Job]:
         """Networks with their initial weights, with batch norm and without. Raises UserError for unknown names."""
@@ -104,6 +112,23 @@ class Plan:
                 else:
                     left_out.append(f"{title(network.name)} seed {seed}: {problem}")
         return found, left_out
+
+    def on_the_way(self, job: Job, iterations: list[int] | None, left_out: list[str]) -> list[Job]:
+        """One run at each of some iterations whose weights were kept, or at all of them and at its end."""
+        assert job.run is not None
+        kept = Run(self.folder / job.run.path).snapshots()
+        end = job.subject.iteration
+        found: list[Job] = []
+        for iteration in [*kept, end] if iterations is None else sorted(set(iterations)):
+            if iteration == end:
+                found.append(job)
+            elif iteration in kept:
+                found.append(replace(job, subject=replace(job.subject, source=SNAPSHOT, iteration=iteration)))
+            else:
+                what = f"{title(job.subject.network)} seed {job.subject.seed}"
+                keep = "train with snapshots=true"
+                left_out.append(f"{what}: its weights after {iteration:,} iterations were not kept ({keep})")
+        return found
 
     def _job(self, name: str, model: ModelConfig, seed: int, run: StudyRun | None) -> Job:
         subject = Subject(

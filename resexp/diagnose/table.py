@@ -11,13 +11,13 @@ from resexp.run import FINISHED
 from resexp.study import Group, StudyRun, title
 
 DIAGNOSES = ("gradients", "responses", "lesions")
-INITIALISATION, CHECKPOINT = "initialisation", "checkpoint"
+INITIALISATION, SNAPSHOT, CHECKPOINT = "initialisation", "snapshot", "checkpoint"
 PLAIN, RESIDUAL = "plain", "residual"
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What was measured: a network with its initial weights, or with those of a run's last checkpoint."""
+    """What was measured: a network with its initial weights, or with those of a run's end or an earlier evaluation."""
 
     network: str
     family: str
@@ -26,7 +26,7 @@ class Subject:
     norm: str
     seed: int
     source: str
-    """initialisation or checkpoint"""
+    """initialisation, snapshot (weights kept on the way) or checkpoint (those of the end)"""
     iteration: int
     images: str
     """What it was shown, in words."""
@@ -36,9 +36,9 @@ class Subject:
     """Of the run's curve, which another training would change; empty at initialisation."""
 
     @property
-    def key(self) -> tuple[str, int, str, str]:
+    def key(self) -> tuple[str, int, str, str, int]:
         """What there is one measurement of."""
-        return self.network, self.seed, self.norm, self.source
+        return self.network, self.seed, self.norm, self.source, self.iteration
 
     def __str__(self) -> str:
         when = "at initialisation" if self.source == INITIALISATION else f"after {self.iteration:,} iterations"
@@ -134,9 +134,9 @@ def current(measured: Measured, group: Group) -> tuple[Measured, list[str]]:
         run = runs.get((subject.network, subject.seed))
         if data and subject.data_sha256 != data:
             problems.append(f"{subject}: measured on other images")
-        elif subject.source == CHECKPOINT and run is None:
+        elif subject.source != INITIALISATION and run is None:
             problems.append(f"{subject}: its run is no longer there")
-        elif subject.source == CHECKPOINT and run and run.record.history_sha256 != subject.history_sha256:
+        elif subject.source != INITIALISATION and run and run.record.history_sha256 != subject.history_sha256:
             problems.append(f"{subject}: the run was trained again since it was measured")
         else:
             kept[subject] = readings

@@ -77,6 +77,17 @@ def top(group: Group) -> float:
     return next((limit for limit in TOPS if limit >= need), 1.0)
 
 
+def iteration_axis(group: Group) -> Axis:
+    """From the first iteration to the last, marked at its quarters."""
+    quarters = [round(group.iterations * part / 4) for part in range(5)]
+    return Axis(0, group.iterations, [(at, f"{at:,}") for at in quarters], "iteration")
+
+
+def drops(group: Group) -> list[float]:
+    """Where the learning rate drops."""
+    return [drop for drop in group.recipe_settings["drops"] if drop < group.iterations]
+
+
 def _panel(
     group: Group, heading: str, curves: list[Curve], points: list[tuple[str, str, int, float]] | None = None
 ) -> Panel:
@@ -84,15 +95,14 @@ def _panel(
     limit = top(group)
     step = next(step for step in TICKS if 100 * limit / step <= 6)
     heights = [step * number for number in range(100) if step * number <= 100 * limit + 1e-9]
-    quarters = [round(group.iterations * part / 4) for part in range(5)]
     ends = [f"{title(curve.network)} {curve.kind} {100 * curve.end:.1f}%" for curve in curves]
     return Panel(
         heading,
         curves,
-        Axis(0, group.iterations, [(at, f"{at:,}") for at in quarters], "iteration"),
+        iteration_axis(group),
         Axis(0, limit, [(height / 100, str(height)) for height in heights]),
         f"Error against iteration; the curves end at {', '.join(ends)}." if ends else "No finished run.",
-        [drop for drop in group.recipe_settings["drops"] if drop < group.iterations],
+        drops(group),
         points or [],
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from resexp.claims import Claim
-from resexp.diagnose.table import CHECKPOINT, PLAIN, Measured, Subject, why_not
+from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, SNAPSHOT, Measured, Subject, why_not
 from resexp.report import captions
 from resexp.report.plates import Axis, Curve, Plate
 from resexp.study import Group, title
@@ -125,13 +125,13 @@ def number(value: float) -> str:
 
 def when(subject: Subject) -> str:
     """At initialisation, or after how many iterations."""
-    return f"after {subject.iteration:,} iterations" if subject.source == CHECKPOINT else "at initialisation"
+    return "at initialisation" if subject.source == INITIALISATION else f"after {subject.iteration:,} iterations"
 
 
 def caption(group: Group, measured: Measured) -> str:
     """Data set, recipe, when and over which seeds it was measured, on which images."""
     times: dict[str, dict[str, list[Subject]]] = {}
-    for network, subjects in by_network(list(measured)).items():
+    for network, subjects in by_network([one for one in measured if one.source != SNAPSHOT]).items():
         for subject in subjects:
             of_network = times.setdefault(when(subject), {}).setdefault(network, [])
             if subject.seed not in {other.seed for other in of_network}:

@@ -20,6 +20,7 @@ from resexp.report.findings import (
     short,
     when,
 )
+from resexp.report.on_the_way import followed
 from resexp.report.plates import Curve, Panel, Plate
 from resexp.study import Group, title
 from resexp.wording import listed, plural
@@ -28,7 +29,6 @@ STABLE = 10.0
 """Gradients are stable whose norm at the first block's output is within this factor of that at the last block's."""
 
 CONDITIONS = ((INITIALISATION, "batch"), (CHECKPOINT, "batch"), (INITIALISATION, "none"), (CHECKPOINT, "none"))
-FAMILIES = ((PLAIN, "plain"), (RESIDUAL, "residual"))
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,18 @@ def find(group: Group, measured: Measured) -> Finding | None:
             clauses.append(_clause(here, condition(chosen[0])))
     if not panels:
         return None
+    on_the_way = followed(group, measured, lambda subject: backwards(measured, subject)[-1])
+    panels += on_the_way.panels
     vanishing = [f"{title(ratio.network)} {_place(ratio)}" for ratio in known if ratio.word == "vanishing"]
     closing = f"They vanish in {listed(vanishing)}." if vanishing else "They vanish in none of these networks."
     explained = (
         " Norm of the loss's gradient at each block's output, as a multiple of that at the last block's; called stable "
-        f"within a factor of {STABLE:g}. With batch norm unless it says otherwise. Vertical lines: borders of stages."
+        f"within a factor of {STABLE:g}. With batch norm unless it says otherwise. Vertical lines: borders of stages"
+        f"{', during training drops of the learning rate' if on_the_way.panels else ''}."
     )
     plate = Plate("gradients", "Gradients on their way back", panels, caption(group, measured) + explained)
     opening = "From the last block's output back to the first's, the norm of the gradient is multiplied"
-    return Finding(plate, f"{opening} {'; '.join(clauses)}. {closing}", claimed(known))
+    return Finding(plate, f"{opening} {'; '.join(clauses)}. {closing}{on_the_way.words}", claimed(known))
 
 
 def claimed(found: list[Ratio]) -> list[Claim]:
@@ -126,18 +129,18 @@ def _place(ratio: Ratio) -> str:
 def _row(measured: Measured, subjects: list[Subject], words: str) -> list[Panel]:
     """Plain beside residual networks, on one scale."""
     rows: list[tuple[str, list[Curve]]] = []
-    for family, name in FAMILIES:
+    for family in (PLAIN, RESIDUAL):
         curves: list[Curve] = []
         for network, seeds in by_network([subject for subject in subjects if subject.family == family]).items():
             drawn = curve(network, short(network), [backwards(measured, seed) for seed in seeds], mean=geometric_mean)
             if drawn.mean:
                 curves.append(drawn)
         if curves:
-            rows.append((name, curves))
+            rows.append((family, curves))
     everything = [one for _, curves in rows for one in curves]
     return [
         Panel(
-            f"{name.capitalize()}, {words}",
+            f"{family.capitalize()}, {words}",
             curves,
             place_axis("block", backwards=True),
             log_axis(everything),
@@ -145,7 +148,7 @@ def _row(measured: Measured, subjects: list[Subject], words: str) -> list[Panel]
             f"{', '.join(f'{title(one.network)} {number(one.end)}' for one in curves)}.",
             STAGES,
         )
-        for name, curves in rows
+        for family, curves in rows
     ]
 
 
@@ -153,11 +156,11 @@ def _clause(found: list[Ratio], words: str) -> str:
     """At initialisation, with batch norm, by 16 and 7,500 in plain networks of 20 and 56 layers (exploding)."""
     parts: list[str] = []
     told = ""
-    for family, name in FAMILIES:
+    for family in (PLAIN, RESIDUAL):
         own = [ratio for ratio in found if ratio.family == family]
         if own:
             depths = f" of {listed([short(ratio.network) for ratio in own])} layers"
-            networks = f"{name} ones" if depths == told else f"{name} networks{depths}"
+            networks = f"{family} ones" if depths == told else f"{family} networks{depths}"
             values = listed([number(ratio.value) for ratio in own])
             parts.append(f"by {values} in {networks} ({_words(own)})")
             told = depths

@@ -29,6 +29,7 @@ class DiagnoseSettings:
     networks: list[str] | None
     seeds: list[int] | None
     initial_seeds: list[int]
+    iterations: list[int] | None
     batch_size: int
     lesion_images: int
     device: str
@@ -43,6 +44,8 @@ class DiagnoseSettings:
         require(self.threads >= 0, "threads", self.threads, "0 (all cores) or more")
         require(self.networks != [], "networks", "[]", "name some, or leave it out")
         require(self.seeds != [], "seeds", "[]", "name some, or leave it out")
+        for iteration in self.iterations or []:
+            require(iteration >= 1, "iterations", iteration, "must be 1 or more")
         for name, seeds in (("seeds", self.seeds or []), ("initial_seeds", self.initial_seeds)):
             for seed in seeds:
                 require(0 <= seed < 2**31, name, seed, "from 0 to 2147483647")
@@ -90,8 +93,8 @@ def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
     for line in outdated:
         log.warning("%s: %s; it is left out", diagnosis, line)
     laboratory = Laboratory(group, Path(settings.runs), settings.device, settings.threads, settings.dir)
-    plan = Plan(diagnosis, group, *laboratory.facts, settings.batch_size, settings.lesion_images)
-    jobs, left_out = plan.jobs(settings.networks, settings.seeds, settings.initial_seeds)
+    plan = Plan(diagnosis, group, Path(settings.runs), *laboratory.facts, settings.batch_size, settings.lesion_images)
+    jobs, left_out = plan.jobs(settings.networks, settings.seeds, settings.initial_seeds, settings.iterations)
     for line in left_out:
         log.warning("%s: %s; it is left out", diagnosis, line)
     wanted = [job for job in jobs if settings.fresh or job.subject not in known]

@@ -1,0 +1,69 @@
+"""How one number of each network changes while it trains, from the weights that were kept on the way."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from resexp.diagnose.table import INITIALISATION, PLAIN, RESIDUAL, SNAPSHOT, Measured, Subject
+from resexp.report.curves import drops, iteration_axis
+from resexp.report.findings import by_network, geometric_mean, log_axis, number, short
+from resexp.report.plates import Curve, Panel, Points
+from resexp.study import Group, title
+from resexp.wording import listed
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Panels, plain beside residual, and a clause of a sentence; both empty where no weights were kept on the way."""
+
+    panels: list[Panel]
+    words: str
+
+
+def followed(group: Group, measured: Measured, factor: Callable[[Subject], float]) -> Followed:
+    """A positive number of each network against iteration, on a logarithmic axis."""
+    curves: dict[str, list[Curve]] = {}
+    clauses: list[str] = []
+    for network, subjects in by_network(list(measured)).items():
+        on_the_way = {subject.iteration for subject in subjects if subject.source == SNAPSHOT}
+        one = follow(network, subjects, factor)
+        values = [value for at, value in one.mean if at in on_the_way]
+        if values:
+            curves.setdefault(subjects[0].family, []).append(one)
+            clauses.append(f"{number(min(values))} to {number(max(values))} in {title(network)}")
+    everything = [one for own in curves.values() for one in own]
+    panels = [
+        Panel(
+            f"{family.capitalize()}, during training",
+            curves[family],
+            iteration_axis(group),
+            log_axis(everything),
+            "Gradient norm at the first block as a multiple of that at the last, against iteration; the curves end at "
+            f"{', '.join(f'{title(one.network)} {number(one.end)}' for one in curves[family])}.",
+            drops(group),
+        )
+        for family in (PLAIN, RESIDUAL)
+        if family in curves
+    ]
+    words = f" At evaluation points during training it is multiplied by {listed(clauses)}." if clauses else ""
+    return Followed(panels, words)
+
+
+def follow(network: str, subjects: list[Subject], factor: Callable[[Subject], float]) -> Curve:
+    """The curve of one network, from initialisation on: each trained seed, and the geometric mean where all are."""
+    trained = {(subject.seed, subject.norm) for subject in subjects if subject.source != INITIALISATION}
+    seeds: dict[int, dict[float, float]] = defaultdict(dict)
+    for subject in subjects:
+        value = factor(subject)
+        if (subject.seed, subject.norm) in trained and 0 < value < math.inf:
+            seeds[subject.seed][subject.iteration] = value
+    times = sorted({at for found in seeds.values() for at in found})
+    mean: Points = [
+        (at, geometric_mean([found[at] for found in seeds.values()]))
+        for at in times
+        if all(at in found for found in seeds.values())
+    ]
+    thin: list[Points] = [sorted(found.items()) for _, found in sorted(seeds.items())]
+    end = mean[-1][1] if mean else math.nan
+    return Curve(network, "", short(network), False, thin if len(seeds) > 1 else [], mean, end)
