@@ -5,10 +5,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from resexp.claims import claims
 from resexp.config import differing, flatten
-from resexp.report.captions import data_words, recipe_words
+from resexp.report.captions import setting_words
+from resexp.report.tables import claims_markdown
+from resexp.report.why import findings
 from resexp.study import Group, Network, StudyRun, load_study, title
-from resexp.wording import plural
+from resexp.verdict import judge
+from resexp.wording import plural, sentence
 
 BEGIN = "<!-- Written by resexp collect, from the files themselves: what is changed here is lost. -->"
 END = "<!-- Up to here by resexp collect. -->"
@@ -38,18 +42,18 @@ Presets = Callable[[dict[str, Any]], dict[str, Any] | None]
 """The settings of the presets that a run's settings are named after; None where there are no such presets."""
 
 
-def write(results: Path, presets: Presets) -> str:
-    """README.md with its generated part renewed; what stands around that part stays."""
+def write(results: Path, presets: Presets, margin: float) -> str:
+    """README.md with its generated part renewed; what stands around that part stays. `margin` is a fraction."""
     file = results / "README.md"
     text = file.read_text(encoding="utf-8") if file.exists() else HEADING
     before, begin, rest = text.partition(BEGIN)
     behind = rest.partition(END)[2] if begin else "\n"
-    return f"{before.rstrip()}\n\n{BEGIN}\n\n{generated(results, presets)}\n{END}{behind}"
+    return f"{before.rstrip()}\n\n{BEGIN}\n\n{generated(results, presets, margin)}\n{END}{behind}"
 
 
-def generated(results: Path, presets: Presets) -> str:
-    """The generated part: the kinds of files, then each experiment with its commands and runs."""
-    parts = [INTRODUCTION]
+def generated(results: Path, presets: Presets, margin: float) -> str:
+    """The generated part: the claims, the kinds of files, then each experiment with its commands and runs."""
+    parts = [*claimed(results, margin), INTRODUCTION]
     if (results / "figures").is_dir():
         name = results.name
         parts.append(FIGURES.format(command=f"`resexp report runs={name} out={name}/figures`"))
@@ -62,12 +66,23 @@ def generated(results: Path, presets: Presets) -> str:
     return "".join(parts + weights(results / "weights"))
 
 
+def claimed(results: Path, margin: float) -> list[str]:
+    """What became of each claim in each group of runs, as on the report's page."""
+    parts = ["## Claims\n"]
+    for group in load_study(results).groups:
+        verdict = judge(group, margin)
+        found = findings(group, results)[0].values()
+        told = claims(group, verdict, [claim for finding in found for claim in finding.claims])
+        parts.append(f"\n### {setting_words(group)}\n\n{sentence(group, verdict)}\n\n{claims_markdown(told)}")
+        parts.append(f'\nFiles of the column "shown by": `figures/{group.data}/{group.recipe}/`.\n')
+    return [*parts, "\n"]
+
+
 def experiment(folder: Path, groups: list[Group], presets: Presets) -> list[str]:
     """One experiment: what it is, how to repeat it, and a line for each run."""
     parts = [f"\n## {folder.name}/\n"]
     for group in groups:
-        words = f"{data_words(group)}; {recipe_words(group)}"
-        parts.append(f"\n{words[0].upper()}{words[1:]}.\n\n```bash\n")
+        parts.append(f"\n{setting_words(group)}.\n\n```bash\n")
         parts += [f"{command}\n" for command in commands(group, presets)]
         parts.append("```\n\n| run | iterations | hardware | versions | commit | date (UTC) | seconds |\n")
         parts.append("|---|---:|---|---|---|---|---:|\n")

@@ -146,6 +146,17 @@ def test_readme_says_where_everything_came_from(here: Here, tmp_path: Path, shor
     assert "can be carried on: on the shelf, runs.tar" in text
 
 
+def test_readme_opens_with_the_claims_of_the_report(here: Here, tmp_path: Path, runs: Path) -> None:
+    Synthetic(runs, recipe="short32").add_all(["plain20", "plain56", "resnet20", "resnet56"], seeds=3)
+    here("collect", "name=figure1")
+    here("report", "runs=results", "out=results/figures")
+    text = (tmp_path / "results/README.md").read_text()
+    claims = (tmp_path / "results/figures/cifar10/short32/claims.md").read_text()
+    assert claims.count("reproduced") >= 2
+    assert claims in text
+    assert text.index("## Claims") < text.index("## Files")
+
+
 def test_the_command_in_readme_makes_the_same_run(here: Here, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     here("train", *TINY, "model=plain20", "recipe.flip=false", "seed=3")
     here("collect", "name=tiny")
@@ -182,6 +193,8 @@ def test_report_and_check_read_what_was_collected(here: Here, tmp_path: Path, sh
 def test_what_cannot_be_collected_is_said_in_one_line(here: Here, runs: Path) -> None:
     with pytest.raises(UserError, match="runs=runs: no finished runs there; train some"):
         here("collect", "name=figure1")
+    with pytest.raises(UserError, match=r"margin=-1\.0: percentage points from 0 to 100"):
+        here("collect", "name=figure1", "margin=-1")
     Synthetic(runs, recipe="short32").add("plain20", state=FAILED)
     with pytest.raises(UserError, match=r"no finished runs there \(1 run not finished\)"):
         here("collect", "name=figure1")

@@ -60,7 +60,7 @@ class Plan:
         networks: list[str] | None,
         seeds: list[int] | None,
         initial_seeds: list[int],
-        iterations: list[int] | None,
+        iterations: list[int] | None = None,
     ) -> tuple[list[Job], list[str]]:
         """The networks to measure, and a line for each that is left out; None is all that there are.
 

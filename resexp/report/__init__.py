@@ -7,7 +7,7 @@ from resexp.claims import claims
 from resexp.errors import UserError
 from resexp.files import replacing
 from resexp.report import tables
-from resexp.report.captions import data_words, recipe_words
+from resexp.report.captions import setting_words
 from resexp.report.curves import figure1, figure6
 from resexp.report.page import render
 from resexp.report.plates import Plate
@@ -68,9 +68,8 @@ def _write_group(group: Group, runs: Path, out: Path, margin: float, paper_point
         page.panels[plate.name] = draw_panels(plate, page.anchor)
         files |= _drawn(plate)
     report.files += _write_all(files | csv, group, out)
-    heading = f"{data_words(group)}; {recipe_words(group)}"
     said = "\n".join([page.sentence, *(finding.sentence for finding in found.values())])
-    report.sections.append(f"{heading}\n{said}\n\n{tables.short(group)}\n")
+    report.sections.append(f"{setting_words(group)}\n{said}\n\n{tables.short(group)}\n")
     return page
 
 

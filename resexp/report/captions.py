@@ -37,6 +37,12 @@ def recipe_words(group: Group) -> str:
     return f"recipe {group.recipe}, {kind} ({length})"
 
 
+def setting_words(group: Group) -> str:
+    """Data set and recipe, as a line begins."""
+    words = f"{data_words(group)}; {recipe_words(group)}"
+    return words[0].upper() + words[1:]
+
+
 class Seeded(Protocol):
     """A run, or what was measured of it."""
 
@@ -82,8 +88,7 @@ def caption(
     points: bool,
 ) -> str:
     """The words below a figure; `missing` networks are not drawn, `high` curves end above its axis."""
-    setting = f"{data_words(group)}; {recipe_words(group)}; {seed_words(runs)}."
-    parts = [setting[0].upper() + setting[1:], training_words(step)]
+    parts = [f"{setting_words(group)}; {seed_words(runs)}.", training_words(step)]
     if group.recipe_settings["drops"]:
         parts.append("Vertical lines: drops of the learning rate.")
     if high:

@@ -142,9 +142,8 @@ def caption(group: Group, measured: Measured) -> str:
     ]
     thin = any(len(subjects) > 1 for seeds in times.values() for subjects in seeds.values())
     images = listed(sorted({subject.images for subject in measured}))
-    setting = f"{captions.data_words(group)}; {captions.recipe_words(group)}"
     lines = "; bold the mean over seeds, thin each seed" if thin else ""
-    return f"{setting[0].upper()}{setting[1:]}. Measured {' and '.join(parts)}, on {images}, in fp32{lines}."
+    return f"{captions.setting_words(group)}. Measured {' and '.join(parts)}, on {images}, in fp32{lines}."
 
 
 def absent(group: Group, measured: Measured) -> str:

@@ -276,4 +276,4 @@ def setting(page: GroupPage) -> str:
     """Data set, recipe and seeds in one line."""
     runs = [network.finished for network in page.group.networks if network.finished]
     seeds = f"; {captions.seed_words(runs).partition(':')[0]}" if runs else ""
-    return f"{captions.data_words(page.group)}; {captions.recipe_words(page.group)}{seeds}"
+    return captions.setting_words(page.group) + seeds

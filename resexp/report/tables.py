@@ -12,7 +12,7 @@ from resexp.claims import Claim
 from resexp.config import ModelConfig
 from resexp.count import CLASSES, parameters
 from resexp.errors import UserError
-from resexp.report.captions import comparison_words, data_words, recipe_words
+from resexp.report.captions import comparison_words, setting_words
 from resexp.study import FIGURES, Group, Network, StudyRun
 from resexp.verdict import Verdict
 from resexp.wording import ABSENT, aligned, mean_and_spread
@@ -101,8 +101,7 @@ def markdown(group: Group) -> str:
     escaped = [[cell.replace("|", "\\|") for cell in (column.heading, *column.cells)] for column in table]
     rows = [f"| {' | '.join(cells)} |" for cells in zip(*escaped, strict=True)]
     rule = f"| {' | '.join('---' if column.text else '---:' for column in table)} |"
-    heading = f"{data_words(group)}; {recipe_words(group)}"
-    return "\n".join([f"### {heading[0].upper()}{heading[1:]}", "", rows[0], rule, *rows[1:], "", notes(group), ""])
+    return "\n".join([f"### {setting_words(group)}", "", rows[0], rule, *rows[1:], "", notes(group), ""])
 
 
 CLAIM_HEADING = ["claim", "outcome", "here", "published", "shown by", "command"]

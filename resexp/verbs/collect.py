@@ -31,11 +31,13 @@ class CollectSettings:
     runs: str
     out: str
     name: str
+    margin: float
     checkpoints: str | None
 
     def __post_init__(self) -> None:
         plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", self.name) is not None
         require(plain and self.name not in TAKEN, "name", self.name, "a folder's name, such as figure6")
+        require(0 <= self.margin <= 100, "margin", self.margin, "percentage points from 0 to 100")
 
 
 def task(cfg: DictConfig) -> None:
@@ -46,7 +48,7 @@ def task(cfg: DictConfig) -> None:
     if settings.checkpoints is not None:
         write_text(out / settings.name / results.CHECKPOINTS, settings.checkpoints.strip() + "\n")
     write_text(out / SUMMARY, summary(out))
-    write_text(out / "README.md", results.write(out, presets))
+    write_text(out / "README.md", results.write(out, presets, settings.margin / 100))
     for problem in found.problems:
         log.warning("%s", problem)
     if found.there:

@@ -1,5 +1,6 @@
 """Which networks are measured, and why others are not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,9 @@ def study(runs: Path) -> Synthetic:
     return study
 
 
-def plan(study: Synthetic, diagnosis: str) -> Plan:
+def plan(study: Synthetic, diagnosis: str, train: int = 50_000, test: int = 10_000) -> Plan:
     (group,) = load_study(study.runs).groups
-    return Plan(diagnosis, group, "d", 50_000, 10_000, 128, 1000)
+    return Plan(diagnosis, group, study.runs, "d", train, test, 128, 1000)
 
 
 def names(jobs: list[Job]) -> list[str]:
@@ -81,10 +82,6 @@ def test_an_unknown_network_is_named(study: Synthetic) -> None:
 
 
 def test_no_more_images_than_there_are(study: Synthetic) -> None:
-    (group,) = load_study(study.runs).groups
-    assert [Plan(what, group, "d", 50, 20, 128, 1000).count for what in ("gradients", "responses", "lesions")] == [
-        50,
-        50,
-        20,
-    ]
-    assert Plan("lesions", group, "d", 50, 20, 128, 0).images == "20 test images"
+    counts = {what: plan(study, what, 50, 20).count for what in ("gradients", "responses", "lesions")}
+    assert counts == {"gradients": 50, "responses": 50, "lesions": 20}
+    assert replace(plan(study, "lesions", 50, 20), lesion_images=0).images == "20 test images"

@@ -8,7 +8,7 @@ from synthetic import Synthetic
 
 from resexp.claims import FALL_BACK, HEALTHY, NOT_REPRODUCED, REPRODUCED, SMALLER, SMALLER_STILL, VANISH
 from resexp.diagnose import table
-from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, Measured, Reading, Subject
+from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, SNAPSHOT, Measured, Reading, Subject
 from resexp.report import Report, write_report
 from resexp.report.findings import Finding, number
 from resexp.report.why import FIND, findings
@@ -88,6 +88,26 @@ def test_gradients_over_seeds_are_a_geometric_mean(group: Group) -> None:
         "Plain, after 2,000 iterations",
         "Plain, no norm, at initialisation",
     ]
+
+
+def test_gradients_are_followed_through_training_from_the_same_seeds_initial_weights(group: Group) -> None:
+    measured = {
+        subject(group, "plain20", 0, INITIALISATION): falling(100 ** (1 / 8)),
+        subject(group, "plain20", 4, INITIALISATION): falling(7.0),
+        subject(group, "plain20", 0): falling(2 ** (1 / 8)),
+    }
+    for at, factor in ((500, 4.0), (1000, 0.5)):
+        one = replace(subject(group, "plain20", 0), source=SNAPSHOT, iteration=at)
+        measured[one] = falling(factor ** (1 / 8))
+    finding = find("gradients", group, measured)
+    assert finding.sentence.endswith(" At evaluation points during training it is multiplied by 0.5 to 4 in plain-20.")
+    panel = finding.plate.panels[-1]
+    assert panel.title == "Plain, during training"
+    assert [at for at, _ in panel.curves[0].mean] == [0, 500, 1000, 2000]
+    assert [value for _, value in panel.curves[0].mean] == pytest.approx([100, 4, 0.5, 2])
+    assert panel.x.high == 2000
+    assert panel.lines == [1000, 1500]
+    assert "during training drops of the learning rate" in finding.plate.caption
 
 
 def test_gradients_that_grow_and_shrink_again_are_not_called_stable_without_more(group: Group) -> None:
