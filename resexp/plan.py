@@ -109,11 +109,12 @@ def table(configs: list[Config]) -> str:
     if not due:
         return "\n".join([*lines, "nothing to train"])
     if seen:
-        time = f"about {duration(sum(one.seconds or 0.0 for one in due))}, as fast as seen on {seen[0].device}"
+        total = duration(sum(one.seconds or 0.0 for one in due))
+        time = f"one after another they take about {total}, as fast as seen on {seen[0].device}"
     else:
         time = "how long cannot be said: no run there has been trained on this device yet"
     more = megabytes(sum(one.bytes for one in due))
-    return "\n".join([*lines, f"{plural(len(due), 'run')} to train, {more} more on disk, one after another {time}"])
+    return "\n".join([*lines, f"{plural(len(due), 'run')} to train, {more} more on disk; {time}"])
 
 
 def megabytes(size: float) -> str:

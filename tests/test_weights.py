@@ -109,7 +109,7 @@ def test_either_a_run_or_weights_are_named(here: Here, exported: Path) -> None:
 
 
 def test_what_cannot_be_exported_is_said(here: Here, trained: Path) -> None:
-    with pytest.raises(UserError, match=r"no finished run of networks=\['plain20'\] with seeds=\[4\] there"):
+    with pytest.raises(UserError, match=r"no finished run of networks=\[plain20\] with seeds=\[4\] there"):
         here("export", f"runs={trained}", "networks=[plain20]", "seeds=[4]")
     with pytest.raises(UserError, match="dtype=int8: choose fp16 or fp32"):
         here("export", "dtype=int8")

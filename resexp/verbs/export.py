@@ -47,7 +47,8 @@ def task(cfg: DictConfig) -> None:
         if run.state == FINISHED and run.result["model"]["name"] in settings.networks and run.seed in settings.seeds
     ]
     if not chosen:
-        what = f"networks={settings.networks} with seeds={settings.seeds}"
+        networks, seeds = (",".join(map(str, names)) for names in (settings.networks, settings.seeds))
+        what = f"networks=[{networks}] with seeds=[{seeds}]"
         raise UserError(f"runs={runs}: no finished run of {what} there; choose others, or another folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
