@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.hydra_joblib_launcher import joblib_launcher
 
 from resexp.errors import Interrupted, UserError
@@ -24,7 +24,7 @@ class JoblibLauncher(joblib_launcher.JoblibLauncher):
     """Hydra's launcher, with the machine divided among the runs, and with signals that reach them."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Train the runs, some at once. Raises UserError where a worker was killed."""
+        """Train the runs, some at once. Where a worker was killed, no run has a result. Raises Interrupted."""
         assert self.config is not None
         assert self.task_function is not None
         self.joblib["batch_size"] = 1  # else a run may wait for another while a core is idle
@@ -45,8 +45,9 @@ class JoblibLauncher(joblib_launcher.JoblibLauncher):
             except BrokenProcessPool as error:
                 if stop.signal is not None:
                     raise Interrupted(stop.signal) from error
-                cause = "a process that trained was killed, perhaps for want of memory"
-                raise UserError(f"{cause}; the same command goes on, or use a smaller hydra.launcher.n_jobs") from error
+                cause = "a process that trained was killed, perhaps for want of memory, and the others with it"
+                problem = UserError(f"{cause}; the same command goes on, or use a smaller hydra.launcher.n_jobs")
+                return [JobReturn(status=JobStatus.FAILED, _return_value=problem) for _ in job_overrides]
 
     def runs_at_once(self, runs: int) -> int:
         """How many of a sweep's runs are trained at once. Raises UserError for a number that cannot be."""

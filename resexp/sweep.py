@@ -162,9 +162,11 @@ def position(number: int) -> Position:
 
 
 def outcome_of(one: JobReturn, config: Config) -> Outcome:
-    """What became of a run, also if it ended by a mistake of ours."""
+    """What became of a run, also if it ended by a mistake of ours, or finished without being able to say so."""
     if one.status == JobStatus.COMPLETED:
         return one.return_value
+    if done := finished_before(config):
+        return replace(done, words="finished")
     error = one._return_value  # the property raises it
     problem = error if isinstance(error, UserError) else UserError(f"{type(error).__name__}: {error}")
     return Outcome(str(config.directory), "failed", problem)

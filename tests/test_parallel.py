@@ -13,7 +13,7 @@ from conftest import TINY, Command, Here
 from resexp.compose import compose, explain_composition
 from resexp.errors import UserError
 from resexp.machine import WORKER, claim_worker_number, worker_number
-from resexp.run import FINISHED, INTERRUPTED, Run, find_runs
+from resexp.run import FINISHED, INTERRUPTED, RUNNING, Run, find_runs
 
 pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs resexp[parallel]")
 
@@ -43,7 +43,7 @@ def test_runs_at_once_give_the_bytes_of_runs_one_after_another(resexp: Command, 
 def test_a_signal_lets_every_run_save(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "resexp", *AT_ONCE, "recipe.iterations=1000000", "seed=0,1,2"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
-    while sum(path.stat().st_size > 100 for path in tmp_path.rglob("history.csv")) < 2:
+    while sum(path.read_text().count("\n") > 1 for path in tmp_path.rglob("history.csv")) < 2:
         assert process.poll() is None
         time.sleep(0.05)
     # A terminal's Ctrl-C reaches the workers, too, `kill` only the command: here one worker has it twice, one once.
@@ -60,6 +60,23 @@ def test_a_signal_lets_every_run_save(tmp_path: Path) -> None:
         assert run.record().iteration > 0
         assert run.checkpoint_file.exists()
         assert not run.in_use()
+
+
+def test_a_worker_that_is_killed_leaves_a_table_and_the_runs_that_were_finished(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "resexp", *AT_ONCE, "recipe.iterations=12,1000000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    states: list[str] = []
+    while sorted(states) != [FINISHED, RUNNING]:
+        assert process.poll() is None
+        time.sleep(0.05)
+        states = [run.record().state for run in find_runs(tmp_path) if run.record_file.exists()]
+    (running,) = [run for run in find_runs(tmp_path) if run.record().state == RUNNING]
+    os.kill(running.record().process["pid"], signal.SIGKILL)
+    said = process.communicate(timeout=120)[1].splitlines()
+    assert process.returncode == 1
+    end = said.index("resexp: 1 of 2 runs failed; the same command tries them again")  # joblib may complain behind it
+    assert said[end - 2].endswith("  finished")
+    assert "  failed: a process that trained was killed, perhaps for want of memory" in said[end - 1]
 
 
 def test_workers_that_live_at_once_have_numbers_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,7 @@ def test_gradients_are_followed_through_training_from_the_same_seeds_initial_wei
     assert [value for _, value in panel.curves[0].mean] == pytest.approx([100, 4, 0.5, 2])
     assert panel.x.high == 2000
     assert panel.lines == [1000, 1500]
-    assert "during training drops of the learning rate" in finding.plate.caption
+    assert "during training, where the first block alone is drawn, drops of the rate" in finding.plate.caption
 
 
 def test_gradients_that_grow_and_shrink_again_are_not_called_stable_without_more(group: Group) -> None:
