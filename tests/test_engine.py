@@ -71,6 +71,19 @@ def history_and_weights(directory: Path) -> tuple[bytes, list[torch.Tensor]]:
     return run.history_file.read_bytes(), list(checkpoint.load(run.checkpoint_file)["network"].values())
 
 
+def stop_before(iteration: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next run fail there, once."""
+    advance = trainer.Trainer.advance
+
+    def fail_once(self: trainer.Trainer) -> None:
+        if self.iteration == iteration - 1:
+            monkeypatch.setattr(trainer.Trainer, "advance", advance)
+            raise UserError("stop")
+        advance(self)
+
+    monkeypatch.setattr(trainer.Trainer, "advance", fail_once)
+
+
 def test_a_replayed_run_is_the_eager_run_over_rate_drops_and_resumes(
     tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,15 +96,7 @@ def test_a_replayed_run_is_the_eager_run_over_rate_drops_and_resumes(
         return "graph"
 
     monkeypatch.setattr(trainer.Trainer, "start_engine", start)
-    advance = trainer.Trainer.advance
-
-    def fail_once(self: trainer.Trainer) -> None:
-        if self.iteration == 7 and not self.execution.device.index:
-            monkeypatch.setattr(trainer.Trainer, "advance", advance)
-            raise UserError("stop")
-        advance(self)
-
-    monkeypatch.setattr(trainer.Trainer, "advance", fail_once)
+    stop_before(8, monkeypatch)
     with pytest.raises(UserError, match="stop"):
         train(replayed)
     record = train(replayed)
@@ -100,6 +105,33 @@ def test_a_replayed_run_is_the_eager_run_over_rate_drops_and_resumes(
     expected_curve, expected = history_and_weights(eager.directory)
     assert curve == expected_curve
     assert all(torch.equal(one, other) for one, other in zip(weights, expected, strict=True))
+
+
+ON_A_GPU = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
+
+
+@pytest.mark.parametrize(
+    ("device", "engine"),
+    [
+        ("cpu", "eager"),
+        *(pytest.param("cuda", engine, marks=ON_A_GPU) for engine in ("eager", "compile", "graph", "compile+graph")),
+    ],
+)
+def test_a_deterministic_run_repeats_itself_to_the_byte_also_when_it_was_stopped(
+    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, engine: str
+) -> None:
+    settings = (*tiny, f"device={device}", f"engine={engine}", "deterministic=true")
+    once = compose(*settings)
+    assert train(once).stretches[-1]["engine"] == engine
+    again = compose(*settings, f"runs={tmp_path / 'again'}", "checkpoint_seconds=0")
+    stop_before(8, monkeypatch)
+    with pytest.raises(UserError, match="stop"):
+        train(again)
+    assert len(train(again).stretches) == 2
+    curve, weights = history_and_weights(once.directory)
+    same_curve, same_weights = history_and_weights(again.directory)
+    assert same_curve == curve
+    assert all(torch.equal(one, other) for one, other in zip(weights, same_weights, strict=True))
 
 
 def test_compile_and_graph_combine(tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
