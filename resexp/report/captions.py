@@ -37,9 +37,17 @@ def recipe_words(group: Group) -> str:
     return f"recipe {group.recipe}, {kind} ({length})"
 
 
+def device_words(group: Group) -> str:
+    """A CPU, or the GPUs, that finished runs were trained on; empty where they do not tell."""
+    stretches = [one for network in group.networks for run in network.finished for one in run.record.stretches]
+    kinds = {"a CPU" if one.get("device") == "cpu" else str(one.get("device_name") or "") for one in stretches}
+    return listed(sorted(filter(None, kinds)))
+
+
 def setting_words(group: Group) -> str:
-    """Data set and recipe, as a line begins."""
-    words = f"{data_words(group)}; {recipe_words(group)}"
+    """Data set, recipe and device, as a line begins."""
+    devices = device_words(group)
+    words = f"{data_words(group)}; {recipe_words(group)}{f' on {devices}' if devices else ''}"
     return words[0].upper() + words[1:]
 
 

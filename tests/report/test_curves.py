@@ -36,7 +36,8 @@ def test_figure1_is_plain20_against_plain56_in_training_and_test_error(papers: S
     assert [[curve.network for curve in panel.curves] for panel in plate.panels] == [["plain20", "plain56"]] * 2
     assert plate.panels[0].y.high == 0.2
     assert plate.caption == (
-        "CIFAR-10; the paper's recipe (64,000 iterations); 2 seeds (0, 1): bold their mean, thin each seed. Training "
+        "CIFAR-10; the paper's recipe (64,000 iterations) on NVIDIA H200; 2 seeds (0, 1): bold their mean, "
+        "thin each seed. Training "
         "error: the running one, over augmented mini-batches in training mode, each point the mean over 2,000 "
         "iterations. Vertical lines: drops of the learning rate."
     )
@@ -144,5 +145,5 @@ def test_other_data_and_a_shortened_schedule_are_called_that(runs: Path) -> None
     Synthetic(runs, "shapes", "quick").add("plain20")
     plate = figure1(only_group(runs))
     assert plate is not None
-    about = "Embedded data set shapes, not CIFAR-10; recipe quick, a shortened schedule (640 iterations)"
+    about = "Embedded data set shapes, not CIFAR-10; recipe quick, a shortened schedule (640 iterations) on NVIDIA H200"
     assert plate.caption.startswith(f"{about}; single seed (0).")

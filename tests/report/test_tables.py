@@ -66,7 +66,7 @@ def test_the_paper_stands_beside_its_own_recipe(runs: Path) -> None:
         "resnet20", 0, 0.01, noise=0
     )
     lines = tables.markdown(only_group(runs)).splitlines()
-    assert lines[0] == "### CIFAR-10; the paper's recipe (64,000 iterations)"
+    assert lines[0] == "### CIFAR-10; the paper's recipe (64,000 iterations) on NVIDIA H200"
     assert "paper's test error, %" in lines[2]
     assert lines[4] == "| plain-110 | 1,727,962 | 1 | - | 70.00 | 70.00 | 63.00 | 55.0 | NVIDIA H200, bf16 |"
     assert lines[5].startswith("| resnet-20+shortcutB | 272,474 | 1 | - |")
