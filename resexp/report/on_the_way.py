@@ -31,7 +31,8 @@ def followed(group: Group, measured: Measured, factor: Callable[[Subject], float
         values = [value for at, value in one.mean if at in on_the_way]
         if values:
             curves.setdefault(subjects[0].family, []).append(one)
-            clauses.append(f"{number(min(values))} to {number(max(values))} in {title(network)}")
+            ends = dict.fromkeys((number(min(values)), number(max(values))))
+            clauses.append(f"{' to '.join(ends)} in {title(network)}")
     everything = [one for own in curves.values() for one in own]
     panels = [
         Panel(

@@ -101,6 +101,8 @@ def test_gradients_are_followed_through_training_from_the_same_seeds_initial_wei
         measured[one] = falling(factor ** (1 / 8))
     finding = find("gradients", group, measured)
     assert finding.sentence.endswith(" At evaluation points during training it is multiplied by 0.5 to 4 in plain-20.")
+    alone = {one: found for one, found in measured.items() if one.iteration != 500}
+    assert find("gradients", group, alone).sentence.endswith("it is multiplied by 0.5 in plain-20.")
     panel = finding.plate.panels[-1]
     assert panel.title == "Plain, during training"
     assert [at for at, _ in panel.curves[0].mean] == [0, 500, 1000, 2000]
