@@ -94,8 +94,9 @@ def _training(config: Config, words: str, at: int, seen: list[Speed]) -> Expecta
     nearest = min(seen, key=lambda speed: abs(math.log(speed.cost / own)), default=None)
     seconds = (config.recipe.iterations - at) * nearest.seconds * own / nearest.cost if nearest else None
     rows = config.recipe.iterations // config.recipe.row_every
-    size = parameters(config.model) * 4 * COPIES + rows * ROW_BYTES
-    there = sum(path.stat().st_size for path in config.directory.glob("*") if path.is_file()) if at else 0
+    snapshots = (config.recipe.iterations - 1) // config.recipe.evaluate_every if config.snapshots else 0
+    size = parameters(config.model) * 4 * (COPIES + snapshots) + rows * ROW_BYTES
+    there = sum(path.stat().st_size for path in config.directory.rglob("*") if path.is_file()) if at else 0
     return Expectation(str(Run(config.directory)), words, seconds, max(size - there, 0))
 
 

@@ -81,10 +81,11 @@ def test_what_is_finished_and_what_cannot_go_on_are_told(here: Here, tmp_path: P
     assert "would fail: " in here("train", "-m", *TINY, "seed=0", "plan=true")
 
 
-def test_the_disk_told_is_what_a_run_takes(here: Here, tmp_path: Path) -> None:
-    here("train", *TINY, "checkpoint_seconds=0")
+@pytest.mark.parametrize("keep", ["snapshots=false", "snapshots=true"])
+def test_the_disk_told_is_what_a_run_takes(here: Here, tmp_path: Path, keep: str) -> None:
+    here("train", *TINY, "checkpoint_seconds=0", keep)
     (run,) = [Run(path.parent) for path in tmp_path.rglob("run.json")]
-    taken = sum(path.stat().st_size for path in run.directory.iterdir())
-    said = here("train", *TINY, "seed=1", "plan=true")
+    taken = sum(path.stat().st_size for path in run.directory.rglob("*") if path.is_file())
+    said = here("train", *TINY, "seed=1", "plan=true", keep)
     told = float(said.split(" MB")[0].rpartition(" ")[2]) * 1e6
     assert 0.8 * taken < told < 1.2 * taken
