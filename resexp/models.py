@@ -48,7 +48,10 @@ def make_shortcut(inputs: int, outputs: int, stride: int, option: str, norm: str
 
 
 class Block(nn.Module):
-    """Two convolutions; a residual block computes relu(branch(x) + shortcut(x)), a plain one relu(branch(x))."""
+    """Two convolutions; a residual block computes relu(branch(x) + shortcut(x)), a plain one relu(branch(x)).
+
+    ReLU and addition overwrite what the norm gave, which nothing needs any more: the same bits with less memory traffic.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int, residual: bool, option: str, norm: str) -> None:
         super().__init__()
@@ -60,15 +63,15 @@ class Block(nn.Module):
 
     def branch(self, x: Tensor) -> Tensor:
         """The stacked layers, F(x) in the paper: (B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
-        x = functional.relu(self.norm1(self.conv1(x)))
+        x = functional.relu(self.norm1(self.conv1(x)), inplace=True)
         return self.norm2(self.conv2(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
         out = self.branch(x)
         if self.shortcut is not None:
-            out = out + self.shortcut(x)
-        return functional.relu(out)
+            out += self.shortcut(x)
+        return functional.relu(out, inplace=True)
 
 
 class Network(nn.Module):
@@ -88,7 +91,7 @@ class Network(nn.Module):
             raise ValueError(f"depth must be 6n + 2, not {depth}")
         self.depth = depth
         stem, *_ = widths = [width * filters for filters in STAGE_WIDTHS]
-        self.stem = nn.Sequential(conv3x3(3, stem, 1, norm), normalisation(stem, norm), nn.ReLU())
+        self.stem = nn.Sequential(conv3x3(3, stem, 1, norm), normalisation(stem, norm), nn.ReLU(inplace=True))
         stages: list[nn.Sequential] = []
         inputs = stem
         for stage, outputs in enumerate(widths):
