@@ -50,7 +50,7 @@ def make_shortcut(inputs: int, outputs: int, stride: int, option: str, norm: str
 class Block(nn.Module):
     """Two convolutions; a residual block computes relu(branch(x) + shortcut(x)), a plain one relu(branch(x)).
 
-    ReLU and addition overwrite what the norm gave, which nothing needs any more: the same bits with less memory traffic.
+    ReLU and addition overwrite what the norm gave, which nothing needs any more: the same bits, less memory traffic.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, residual: bool, option: str, norm: str) -> None:
