@@ -1,5 +1,6 @@
 """What several tests share: a run small enough for a test, and the installed command."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -70,9 +71,14 @@ def resexp(tmp_path: Path) -> Command:
 
 
 @pytest.fixture(autouse=True)
-def _fresh_hydra() -> Iterator[None]:
+def _fresh_process() -> Iterator[None]:
+    """Take back what a command leaves behind in a process that was to be its own."""
     yield
     GlobalHydra.instance().clear()
+    log = logging.getLogger("resexp")
+    log.handlers.clear()
+    log.setLevel(logging.NOTSET)
+    log.propagate = True
 
 
 @pytest.fixture
