@@ -1,6 +1,7 @@
 """What is committed of a run: its small files, whole, readable by every verb, and telling nothing of the machine."""
 
 import csv
+import logging
 import os
 import shutil
 import socket
@@ -83,7 +84,8 @@ def test_runs_of_several_machines_come_together(
     other.add("plain20", 1)
     other.add("plain20", 2, state=INTERRUPTED)
     here("collect", "name=figure1")
-    here("collect", "runs=elsewhere", "name=figure1")
+    with caplog.at_level(logging.INFO, "resexp"):
+        here("collect", "runs=elsewhere", "name=figure1")
     assert "1 run left out, not finished" in caplog.text
     rows = table(tmp_path / "results/summary.csv")
     assert [(row["network"], row["family"], row["depth"], row["seed"]) for row in rows] == [
@@ -116,7 +118,8 @@ def test_collecting_again_changes_nothing(
 ) -> None:
     here("collect", "name=figure1", "checkpoints='on the shelf'")
     kept = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()}
-    here("collect", "name=figure1")
+    with caplog.at_level(logging.INFO, "resexp"):
+        here("collect", "name=figure1")
     assert "2 runs collected before" in caplog.text
     assert {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()} == kept
 
