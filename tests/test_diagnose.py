@@ -129,11 +129,14 @@ def test_gradients_are_measured_wherever_weights_were_kept(here: Here, kept: Run
 def test_weights_that_were_not_kept_or_are_of_another_curve_are_left_out(
     here: Here, kept: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    chosen = ("gradients", "initial_seeds=[]", "iterations=[3,4]")
+    with pytest.raises(UserError, match=r"iterations=4: no finished run kept its weights then; snapshots=true keeps"):
+        here("diagnose", "gradients", "initial_seeds=[]", "iterations=[3,4]")
     kept.snapshot_file(6).replace(kept.snapshot_file(3))
+    settings = ("recipe.iterations=9", "recipe.drops=[]", "recipe.row_every=3", "recipe.evaluate_every=3")
+    here("train", *TINY, *settings, "model=plain20", "model.depth=8", "seed=1")
     with caplog.at_level(logging.WARNING, "resexp"):
-        assert "nothing could be measured" in here("diagnose", *chosen)
-    assert "its weights after 4 iterations were not kept (train with snapshots=true)" in caplog.text
+        assert "nothing could be measured" in here("diagnose", "gradients", "initial_seeds=[]", "iterations=[3]")
+    assert "plain-20+depth8 seed 1: its weights after 3 iterations were not kept; snapshots=true keeps" in caplog.text
     assert "its weights after 3 iterations are not of its curve" in caplog.text
 
 

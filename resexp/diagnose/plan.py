@@ -15,6 +15,9 @@ INITIAL_NETWORKS = ("plain20", "plain56", "plain110", "resnet20", "resnet56", "r
 """Whose gradients at initialisation are looked at: the paper's question, whether or not they were trained."""
 
 
+KEEP = "snapshots=true keeps those of evaluations (fresh=true trains a finished run anew)"
+
+
 @dataclass(frozen=True)
 class Job:
     """One network to measure on `count` images; `run` is None for initial weights."""
@@ -64,12 +67,15 @@ class Plan:
     ) -> tuple[list[Job], list[str]]:
         """The networks to measure, and a line for each that is left out; None is all that there are.
 
-        Raises UserError where a network that is asked for by name cannot be measured.
+        Raises UserError where a network that is asked for by name cannot be measured, or no run kept its weights after
+        an iteration that is asked for.
         """
         trained, left_out = self.trained(networks, seeds)
         if self.diagnosis != "gradients":
             return trained, left_out
         on_the_way = [one for job in trained for one in self.on_the_way(job, iterations, left_out)]
+        for iteration in set(iterations or []) - {job.subject.iteration for job in on_the_way}:
+            raise UserError(f"iterations={iteration}: no finished run kept its weights then; {KEEP}")
         return self.initial(networks or INITIAL_NETWORKS, initial_seeds) + on_the_way, left_out
 
     def initial(self, names: Sequence[str], seeds: Sequence[int]) -> list[Job]:
@@ -126,8 +132,7 @@ class Plan:
                 found.append(replace(job, subject=replace(job.subject, source=SNAPSHOT, iteration=iteration)))
             else:
                 what = f"{title(job.subject.network)} seed {job.subject.seed}"
-                keep = "train with snapshots=true"
-                left_out.append(f"{what}: its weights after {iteration:,} iterations were not kept ({keep})")
+                left_out.append(f"{what}: its weights after {iteration:,} iterations were not kept; {KEEP}")
         return found
 
     def _job(self, name: str, model: ModelConfig, seed: int, run: StudyRun | None) -> Job:

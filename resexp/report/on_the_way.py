@@ -1,4 +1,4 @@
-"""How one number of each network changes while it trains, from the weights that were kept on the way."""
+"""How the gradient's way back changes while a network trains, from the weights that were kept on the way."""
 
 import math
 from collections import defaultdict
@@ -22,7 +22,7 @@ class Followed:
 
 
 def followed(group: Group, measured: Measured, factor: Callable[[Subject], float]) -> Followed:
-    """A positive number of each network against iteration, on a logarithmic axis."""
+    """By what each network multiplies the gradient from its last block to its first, `factor`, against iteration."""
     curves: dict[str, list[Curve]] = {}
     clauses: list[str] = []
     for network, subjects in by_network(list(measured)).items():
