@@ -158,6 +158,19 @@ def is_papers_recipe(recipe: dict[str, Any]) -> bool:
     return all(recipe.get(key) == value for key, value in RECIPE.items())
 
 
+def other_settings(recipe: dict[str, Any]) -> list[str]:
+    """The settings, in order, in which a recipe is another than section 4.2's, beyond how long it takes.
+
+    Drops of the rate are the same where they come after the same parts of the iterations.
+    """
+
+    def told(recipe: dict[str, Any], key: str) -> Any:
+        value = recipe.get(key)
+        return [drop / recipe["iterations"] for drop in value] if key == "drops" else value
+
+    return [key for key in RECIPE if key != "iterations" and told(recipe, key) != told(RECIPE, key)]
+
+
 def is_papers_data(data: dict[str, Any]) -> bool:
     """Whether a data set is CIFAR-10, whole or with the paper's 5,000 images held out."""
     return data.get("name") == "cifar10" and data.get("validation", 0) in HELD_OUT

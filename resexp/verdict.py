@@ -97,6 +97,11 @@ class Contrast:
         """Seeds that all its networks have."""
         return sorted(set[int].intersection(*(set(errors) for _, errors in self.terms)))
 
+    @property
+    def used(self) -> list[list[int]]:
+        """The seeds that the difference rests on: the shared ones, or by Welch those of each network, deep first."""
+        return [sorted(errors) for _, errors in self.terms] if self.method == WELCH else [self.seeds]
+
     @cached_property
     def differences(self) -> dict[int, float]:
         """The difference within each of them."""
@@ -145,7 +150,7 @@ class Contrast:
 
     @property
     def more(self) -> str:
-        """When undecided: how many seeds would decide if mean and spread stayed as they are."""
+        """When undecided: how many seeds would decide, at even odds, if mean and spread are what they seem to be."""
         if self.word != UNDECIDED:
             return ""
         values, paired = list(self.differences.values()), self.method == PAIRED
@@ -155,7 +160,7 @@ class Contrast:
         for n in range(have + 1, MOST_SEEDS + 1):
             half = t_quantile(LEVEL, (n - 1) * len(variances)) * math.sqrt(sum(variances) / n)
             if word((self.difference - half, self.difference + half), self.margin) != UNDECIDED:
-                return f"about {n} seeds would decide"
+                return f"about {n} seeds would decide at this spread"
         return f"more than {MOST_SEEDS} seeds would be needed"
 
 

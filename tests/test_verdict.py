@@ -90,7 +90,7 @@ def contrast_of(deep: dict[int, float], shallow: dict[int, float]) -> Contrast:
 def test_undecided_says_how_many_seeds_would_decide() -> None:
     level = {0: 0.0, 1: 0.0, 2: 0.0}
     contrast = contrast_of({0: 0.01, 1: 0.03}, level)
-    assert (contrast.word, contrast.more) == (UNDECIDED, "about 5 seeds would decide")
+    assert (contrast.word, contrast.more) == (UNDECIDED, "about 5 seeds would decide at this spread")
     hopeless = contrast_of({0: 0.003, 1: -0.05, 2: 0.05}, level)
     assert (hopeless.word, hopeless.more) == (UNDECIDED, "more than 30 seeds would be needed")
 
@@ -130,7 +130,7 @@ def test_welch_decides_where_seeds_do_not_match(short: Synthetic) -> None:
 def test_welch_says_how_many_seeds_would_decide() -> None:
     contrast = contrast_of({0: 0.02, 1: 0.06}, {2: 0.01, 3: 0.02})
     assert contrast.method == WELCH
-    assert (contrast.word, contrast.more) == (UNDECIDED, "about 7 seeds would decide")
+    assert (contrast.word, contrast.more) == (UNDECIDED, "about 7 seeds would decide at this spread")
 
 
 def test_the_interaction_pairs_all_four_networks() -> None:
@@ -182,7 +182,7 @@ def test_two_seeds_are_undecided(short: Synthetic) -> None:
     assert verdict.residual.word == verdict.interaction.word == NOTHING
     assert said == (
         "2 seeds: plain-56 ends 5.0 points above plain-20 in running training error (95% interval -7.7 to 17.7: "
-        "undecided, about 3 seeds would decide). Not run: resnet-20 and resnet-56."
+        "undecided, about 3 seeds would decide at this spread). Not run: resnet-20 and resnet-56."
     )
 
 

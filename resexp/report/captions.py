@@ -29,12 +29,13 @@ def data_words(group: Group) -> str:
 
 
 def recipe_words(group: Group) -> str:
-    """The paper's recipe, or a shortened schedule, or another one; with its iterations."""
+    """The paper's recipe, or a shortened schedule, and what else it changes; with its iterations."""
     length = f"{group.iterations:,} iterations"
     if paper.is_papers_recipe(group.recipe_settings):
         return f"the paper's recipe ({length})"
     kind = "a shortened schedule" if group.iterations < paper.RECIPE["iterations"] else "not the paper's"
-    return f"recipe {group.recipe}, {kind} ({length})"
+    other = paper.other_settings(group.recipe_settings)
+    return f"recipe {group.recipe}, {kind}{f' with another {listed(other)}' if other else ''} ({length})"
 
 
 def device_words(group: Group) -> str:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from resexp.claims import HEALTHY, VANISH, Claim, looked_into
+from resexp.claims import HEALTHY, VANISH, Claim, Look, looked_into, outcome_of
 from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, Measured, Subject
 from resexp.report.findings import (
     STAGES,
@@ -20,12 +20,13 @@ from resexp.report.findings import (
     short,
     when,
 )
-from resexp.report.on_the_way import followed
+from resexp.report.on_the_way import VANISHING, followed
 from resexp.report.plates import Curve, Panel, Plate
 from resexp.study import Group, title
 from resexp.wording import listed, plural
 
-STABLE = 10.0
+STABLE = "stable"
+WITHIN = 10.0
 """Gradients are stable whose norm at the first block's output is within this factor of that at the last block's."""
 
 CONDITIONS = ((INITIALISATION, "batch"), (CHECKPOINT, "batch"), (INITIALISATION, "none"), (CHECKPOINT, "none"))
@@ -48,12 +49,17 @@ class Ratio:
     @property
     def word(self) -> str:
         """What happens to gradients on their way back."""
-        if not 0 < self.value < math.inf:
-            return "not finite"
-        if 1 / STABLE <= self.value <= STABLE:
-            within = 1 / STABLE <= self.between <= STABLE
-            return "stable" if within else f"stable from end to end, {number(self.between)} in between"
-        return "vanishing" if self.value < 1 else "exploding"
+        ends = behaviour(self.value)
+        if ends == STABLE and behaviour(self.between) != STABLE:
+            return f"{STABLE} from end to end, {number(self.between)} in between"
+        return ends
+
+
+def behaviour(value: float) -> str:
+    """The word for a factor by which gradients are multiplied."""
+    if not 0 < value < math.inf:
+        return "not finite"
+    return STABLE if 1 / WITHIN <= value <= WITHIN else VANISHING if value < 1 else "exploding"
 
 
 def backwards(measured: Measured, subject: Subject) -> list[float]:
@@ -88,32 +94,35 @@ def find(group: Group, measured: Measured) -> Finding | None:
             clauses.append(_clause(here, condition(chosen[0])))
     if not panels:
         return None
-    on_the_way = followed(group, measured, lambda subject: backwards(measured, subject)[-1])
+    on_the_way = followed(group, measured, lambda subject: backwards(measured, subject)[-1], behaviour)
     panels += on_the_way.panels
-    vanishing = [f"{title(ratio.network)} {_place(ratio)}" for ratio in known if ratio.word == "vanishing"]
+    vanishing = [f"{title(ratio.network)} {_place(ratio)}" for ratio in known if ratio.word == VANISHING]
+    vanishing += [f"{name} during training" for name in on_the_way.vanishing]
     closing = f"They vanish in {listed(vanishing)}." if vanishing else "They vanish in none of these networks."
     explained = (
         " Norm of the loss's gradient at each block's output, as a multiple of that at the last block's; called stable "
-        f"within a factor of {STABLE:g}. With batch norm unless it says otherwise. Vertical lines: borders of stages"
+        f"within a factor of {WITHIN:g}. With batch norm unless it says otherwise. Vertical lines: borders of stages"
         f"{'; during training, where the first block alone is drawn, drops of the rate' if on_the_way.panels else ''}."
     )
     plate = Plate("gradients", "Gradients on their way back", panels, caption(group, measured) + explained)
     opening = "From the last block's output back to the first's, the norm of the gradient is multiplied"
-    return Finding(plate, f"{opening} {'; '.join(clauses)}. {closing}{on_the_way.words}", claimed(known))
+    return Finding(plate, f"{opening} {'; '.join(clauses)}.{on_the_way.words} {closing}", claimed(group, known))
 
 
-def claimed(found: list[Ratio]) -> list[Claim]:
-    """What becomes of the claims on gradients: the deepest plain networks with batch norm tell."""
-    plain = [ratio for ratio in found if (ratio.family, ratio.norm) == (PLAIN, "batch")]
-    deepest = max((ratio.depth for ratio in plain), default=0)
-    looks = [ratio for ratio in plain if ratio.depth == deepest]
+def claimed(group: Group, found: list[Ratio]) -> list[Claim]:
+    """What becomes of the claims on gradients: the deepest plain networks with batch norm tell, initial and trained."""
+    looks: list[Ratio] = []
+    for source in (INITIALISATION, CHECKPOINT):
+        plain = [one for one in found if (one.family, one.norm, one.source) == (PLAIN, "batch", source)]
+        looks += [one for one in plain if one.depth == max(other.depth for other in plain)]
     ours = "; ".join(
         f"{title(one.network)} {'trained' if one.source == CHECKPOINT else 'initially'}: times {number(one.value)}, "
         f"{one.word} ({plural(one.seeds, 'seed')})"
         for one in looks
     )
-    words = {VANISH: "vanishing", HEALTHY: "stable"}
-    return [looked_into(text, [one.word == word for one in looks], ours) for text, word in words.items()]
+    words = {VANISH: VANISHING, HEALTHY: STABLE}
+    outcomes = {text: outcome_of([Look(one.word == word, one.seeds) for one in looks]) for text, word in words.items()}
+    return [looked_into(group, text, outcome, ours) for text, outcome in outcomes.items()]
 
 
 def condition(subject: Subject) -> str:

@@ -2,7 +2,7 @@
 
 import statistics
 
-from resexp.claims import FALL_BACK, Claim, looked_into
+from resexp.claims import FALL_BACK, REPRODUCED, Claim, Look, looked_into, outcome_of
 from resexp.diagnose.table import RESIDUAL, Measured
 from resexp.report.findings import (
     STAGES,
@@ -84,21 +84,25 @@ def find(group: Group, measured: Measured) -> Finding | None:
     )
     words = caption(group, measured) + explained + absent(group, measured)
     plate = Plate("lesions", "Networks without some of their blocks", panels, words)
-    return Finding(plate, sentence(measured), claimed(measured))
+    return Finding(plate, sentence(measured), claimed(group, measured))
 
 
-def claimed(measured: Measured) -> list[Claim]:
-    """What becomes of the claim on blocks: each residual network must have one that adds next to nothing."""
-    held: list[bool] = []
+def claimed(group: Group, measured: Measured) -> list[Claim]:
+    """What becomes of the claim on blocks: one that adds next to nothing, in any network and seed, shows that it can.
+
+    That none does, among some, is no proof that none can; it is called not reproduced.
+    """
+    looks: list[Look] = []
     ours: list[str] = []
     for network, subjects in by_network([one for one in measured if one.family == RESIDUAL]).items():
-        added = mean_profile([profile(measured, subject, "residual_ratio") for subject in subjects])
+        added = [value for subject in subjects for value in profile(measured, subject, "residual_ratio")]
         near = sum(value < NEAR for value in added)
-        held.append(near > 0)
+        looks.append(Look(near > 0, len(subjects)))
         seeds = plural(len(subjects), "seed")
         least = number(min(added))
         ours.append(f"{title(network)}: {near} of {len(added)} blocks below {NEAR:g}, least {least} ({seeds})")
-    return [looked_into(FALL_BACK, held, "; ".join(ours))]
+    outcome = REPRODUCED if any(look.held for look in looks) else outcome_of(looks)
+    return [looked_into(group, FALL_BACK, outcome, "; ".join(ours))]
 
 
 def sentence(measured: Measured) -> str:

@@ -12,19 +12,29 @@ from resexp.report.plates import Curve, Panel, Points
 from resexp.study import Group, title
 from resexp.wording import listed
 
+VANISHING = "vanishing"
+
 
 @dataclass(frozen=True)
 class Followed:
-    """Panels, plain beside residual, and a clause of a sentence; both empty where no weights were kept on the way."""
+    """Panels, plain beside residual, and a clause of a sentence; empty where no weights were kept on the way."""
 
     panels: list[Panel]
     words: str
+    vanishing: list[str]
+    """Networks whose gradients vanish at some of the evaluation points."""
 
 
-def followed(group: Group, measured: Measured, factor: Callable[[Subject], float]) -> Followed:
-    """By what each network multiplies the gradient from its last block to its first, `factor`, against iteration."""
+def followed(
+    group: Group, measured: Measured, factor: Callable[[Subject], float], behaviour: Callable[[float], str]
+) -> Followed:
+    """By what each network multiplies the gradient from its last block to its first, `factor`, against iteration.
+
+    `behaviour` is the word for a factor.
+    """
     curves: dict[str, list[Curve]] = {}
     clauses: list[str] = []
+    vanishing: list[str] = []
     for network, subjects in by_network(list(measured)).items():
         on_the_way = {subject.iteration for subject in subjects if subject.source == SNAPSHOT}
         one = follow(network, subjects, factor)
@@ -32,7 +42,9 @@ def followed(group: Group, measured: Measured, factor: Callable[[Subject], float
         if values:
             curves.setdefault(subjects[0].family, []).append(one)
             ends = dict.fromkeys((number(min(values)), number(max(values))))
-            clauses.append(f"{' to '.join(ends)} in {title(network)}")
+            kinds = dict.fromkeys(map(behaviour, sorted(values)))
+            clauses.append(f"{' to '.join(ends)} in {title(network)} ({listed(list(kinds))})")
+            vanishing += [title(network)] if VANISHING in kinds else []
     everything = [one for own in curves.values() for one in own]
     panels = [
         Panel(
@@ -48,7 +60,7 @@ def followed(group: Group, measured: Measured, factor: Callable[[Subject], float
         if family in curves
     ]
     words = f" At evaluation points during training it is multiplied by {listed(clauses)}." if clauses else ""
-    return Followed(panels, words)
+    return Followed(panels, words, vanishing)
 
 
 def follow(network: str, subjects: list[Subject], factor: Callable[[Subject], float]) -> Curve:

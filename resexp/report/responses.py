@@ -1,9 +1,10 @@
 """Are the responses of residual networks smaller, and smaller still in deeper ones? The paper's figure 7."""
 
 import statistics
+from dataclasses import dataclass
 from itertools import pairwise
 
-from resexp.claims import SMALLER, SMALLER_STILL, Claim, looked_into
+from resexp.claims import SMALLER, SMALLER_STILL, Claim, Look, looked_into, outcome_of
 from resexp.diagnose.table import PLAIN, RESIDUAL, Measured
 from resexp.report.findings import (
     STAGES,
@@ -60,69 +61,95 @@ def find(group: Group, measured: Measured) -> Finding | None:
         )
     explained = (
         " Standard deviation of each 3x3 layer's response after batch norm, before the ReLU or the addition, over "
-        "images, channels and places, in evaluation mode. Dashed: plain; solid: residual."
+        f"images, channels and places, in evaluation mode; means within {100 * ALIKE:g}% are called about as large. "
+        "Dashed: plain; solid: residual."
     )
     words = caption(group, measured) + explained + absent(group, measured)
     plate = Plate("responses", "How strongly layers respond", panels, words)
-    return Finding(plate, sentence(measured), claimed(measured))
+    return Finding(plate, sentence(measured), claimed(group, measured))
 
 
-def claimed(measured: Measured) -> list[Claim]:
-    """What becomes of the paper's claims on responses: every pair of networks tells."""
+@dataclass(frozen=True)
+class Pair:
+    """Two networks compared over the seeds that both have: `ones` and `others` are mean responses by seed."""
+
+    one: str
+    other: str
+    ones: list[float]
+    others: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """One's mean response as a multiple of the other's."""
+        return statistics.fmean(self.ones) / statistics.fmean(self.others)
+
+    @property
+    def look(self) -> Look:
+        """Whether one's are smaller, by more than counts as alike."""
+        return Look(self.ratio < 1 - ALIKE, len(self.ones))
+
+    @property
+    def number(self) -> str:
+        """resnet-56 0.80 times plain-56 (1 seed)."""
+        return f"{title(self.one)} {self.ratio:.2f} times {title(self.other)} ({plural(len(self.ones), 'seed')})"
+
+    @property
+    def words(self) -> str:
+        """Whether one's are smaller, and in how many of the seeds."""
+        if abs(self.ratio - 1) <= ALIKE:
+            return f"Those of {title(self.one)} are about as large as those of {title(self.other)}"
+        kind, smaller = ("smaller", True) if self.ratio < 1 else ("larger", False)
+        agreeing = sum((one < other) == smaller for one, other in zip(self.ones, self.others, strict=True))
+        seeds = f" (in {agreeing} of {len(self.ones)} shared seeds)" if len(self.ones) > 1 else ""
+        return f"Those of {title(self.one)} are {kind} than those of {title(self.other)}{seeds}"
+
+
+def pairs_of(measured: Measured, names: list[tuple[str, str]]) -> list[Pair]:
+    """Those of the named pairs that share a seed."""
     found = strengths(measured)
-    looks = {SMALLER: _same_depth(measured), SMALLER_STILL: _deeper(measured, RESIDUAL)}
+    pairs: list[Pair] = []
+    for one, other in names:
+        shared = sorted(found[one].keys() & found[other].keys())
+        if shared:
+            ones, others = ([found[name][seed] for seed in shared] for name in (one, other))
+            pairs.append(Pair(one, other, ones, others))
+    return pairs
+
+
+def claimed(group: Group, measured: Measured) -> list[Claim]:
+    """What becomes of the paper's claims on responses: every pair of networks tells."""
+    looks = {SMALLER: same_depth(measured), SMALLER_STILL: deeper(measured, RESIDUAL)}
     return [
-        looked_into(
-            text,
-            [_ratio(found, *pair) < 1 - ALIKE for pair in pairs],
-            "; ".join(
-                f"{title(one)} {_ratio(found, one, other):.2f} times {title(other)} ({plural(len(found[one]), 'seed')})"
-                for one, other in pairs
-            ),
-        )
+        looked_into(group, text, outcome_of([pair.look for pair in pairs]), "; ".join(pair.number for pair in pairs))
         for text, pairs in looks.items()
     ]
 
 
-def _same_depth(measured: Measured) -> list[tuple[str, str]]:
-    """Residual and plain networks of one depth."""
+def same_depth(measured: Measured) -> list[Pair]:
+    """Residual against plain networks of one depth."""
     first = {name: subjects[0] for name, subjects in by_network(list(measured)).items()}
-    return [
+    names = [
         (residual, plain)
         for plain, one in first.items()
         for residual, other in first.items()
         if one.family == PLAIN and other.family == RESIDUAL and one.depth == other.depth
     ]
+    return pairs_of(measured, names)
 
 
-def _deeper(measured: Measured, family: str) -> list[tuple[str, str]]:
-    """Each network of a family and the next shallower one."""
+def deeper(measured: Measured, family: str) -> list[Pair]:
+    """Each network of a family against the next shallower one."""
     first = {name: subjects[0] for name, subjects in by_network(list(measured)).items()}
     own = [name for name, subject in first.items() if subject.family == family]
-    return [(deep, shallow) for shallow, deep in pairwise(own) if first[shallow].depth < first[deep].depth]
+    names = [(deep, shallow) for shallow, deep in pairwise(own) if first[shallow].depth < first[deep].depth]
+    return pairs_of(measured, names)
 
 
 def sentence(measured: Measured) -> str:
     """The mean responses, residual against plain of the same depth, and deeper against shallower."""
-    found = strengths(measured)
-    values = [f"{title(name)} {statistics.fmean(seeds.values()):.3g}" for name, seeds in found.items()]
+    values = [f"{title(name)} {statistics.fmean(seeds.values()):.3g}" for name, seeds in strengths(measured).items()]
     said = [f"Standard deviation of the responses, mean over layers: {listed(values)}."]
-    said += [f"{_compared(found, *pair)} at the same depth." for pair in _same_depth(measured)]
+    said += [f"{pair.words} at the same depth." for pair in same_depth(measured)]
     for family in (PLAIN, RESIDUAL):
-        said += [f"{_compared(found, *pair)}, the shallower one." for pair in _deeper(measured, family)]
+        said += [f"{pair.words}, the shallower one." for pair in deeper(measured, family)]
     return " ".join(said)
-
-
-def _ratio(found: dict[str, dict[int, float]], one: str, other: str) -> float:
-    return statistics.fmean(found[one].values()) / statistics.fmean(found[other].values())
-
-
-def _compared(found: dict[str, dict[int, float]], one: str, other: str) -> str:
-    """Whether one network's mean response is smaller than another's, and in how many of the seeds that both have."""
-    ratio = _ratio(found, one, other)
-    if abs(ratio - 1) <= ALIKE:
-        return f"Those of {title(one)} are about as large as those of {title(other)}"
-    shared = sorted(found[one].keys() & found[other].keys())
-    agreeing = sum((found[one][seed] < found[other][seed]) == (ratio < 1) for seed in shared)
-    seeds = f" (in {agreeing} of {len(shared)} shared seeds)" if len(shared) > 1 else ""
-    return f"Those of {title(one)} are {'smaller' if ratio < 1 else 'larger'} than those of {title(other)}{seeds}"

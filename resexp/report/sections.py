@@ -81,7 +81,10 @@ def claimed(page: GroupPage) -> str:
     """What became of each claim of the paper and of its retellings."""
     rows = [[one.text, one.outcome, one.ours, one.published, one.evidence] for one in page.claims]
     commands = dict.fromkeys(one.command for one in page.claims)
-    note = "Undecided: one seed, or an interval or seeds that say neither. Not tested: a command below would."
+    note = (
+        "Undecided: a single seed; or an interval, seeds or networks that say neither. "
+        "Not tested: a command below would."
+    )
     return (
         table(
             ["claim", "outcome", "here", "published", "shown by"],
@@ -111,7 +114,7 @@ def contrast_rows(contrasts: Iterable[Contrast]) -> list[list[str]]:
             interval_text(one) or ABSENT,
             range_text(one.welch) or ABSENT,
             together,
-            ", ".join(map(str, one.seeds)) or ABSENT,
+            "; ".join(", ".join(map(str, seeds)) for seeds in one.used) or ABSENT,
         ]
 
     return [row(one) for one in contrasts]
@@ -132,9 +135,11 @@ def answer(page: GroupPage) -> str:
     return (
         f'<p class="verdict">{escape(page.sentence)}</p>\n'
         + table(heading, contrast_rows(verdict.contrasts), text, DECLARED)
-        + '<p class="small">Observed: the interval lies above 0. Not observed: it lies below '
-        f"+{100 * page.margin:g} points. Undecided: neither. The interval is the two-sided paired t interval over the "
-        "seeds that all networks of a contrast share, and Welch's where fewer than two are shared; the correlation is "
+        + '<p class="small">Observed: the interval lies above 0. Not observed: it does not, and lies below '
+        f"+{100 * page.margin:g} points. Undecided: neither; how many seeds would decide is told at even odds, for a "
+        "mean and spread as these are. The interval is the two-sided paired t interval over the "
+        "seeds that all networks of a contrast share, and Welch's where fewer than two are shared (then "
+        "the seeds of each network are listed, deep first); the correlation is "
         "that between the two sides of a contrast over seeds, which is what pairing gains.</p>\n" + more
     )
 

@@ -88,10 +88,12 @@ def columns(group: Group) -> list[Column]:
 
 def notes(group: Group) -> str:
     """What stands below the table."""
+    counts = {len(network.finished) for network in group.networks if network.finished}
+    own = " Each mean is over that network's own seeds; the verdict compares shared ones." if len(counts) > 1 else ""
     return (
         "Ours: the last iteration's test error, mean ± sample standard deviation over seeds; running training error: "
         "mean over the last sixteenth of iterations, augmented mini-batches in training mode; clean: one pass over the "
-        f"training images as they are, after the last iteration. {comparison_words(group)}"
+        f"training images as they are, after the last iteration.{own} {comparison_words(group)}"
     )
 
 
@@ -158,9 +160,8 @@ def contrasts_csv(verdict: Verdict) -> str:
         for one in contrasts:
             found = [one.difference if one.compared else None, *(one.interval or (None, None)), one.method]
             beside = [*(one.welch or (None, None)), one.correlation]
-            rows.append(
-                [role, one.name, one.figure, " ".join(map(str, one.seeds)), *found, *beside, one.word, one.more]
-            )
+            seeds = "; ".join(" ".join(map(str, used)) for used in one.used)
+            rows.append([role, one.name, one.figure, seeds, *found, *beside, one.word, one.more])
     return csv_text(CONTRAST_COLUMNS, rows)
 
 

@@ -145,5 +145,5 @@ def test_other_data_and_a_shortened_schedule_are_called_that(runs: Path) -> None
     Synthetic(runs, "shapes", "quick").add("plain20")
     plate = figure1(only_group(runs))
     assert plate is not None
-    about = "Embedded data set shapes, not CIFAR-10; recipe quick, a shortened schedule (640 iterations) on NVIDIA H200"
-    assert plate.caption.startswith(f"{about}; single seed (0).")
+    about = "Embedded data set shapes, not CIFAR-10; recipe quick, a shortened schedule with another batch_size, lr, "
+    assert plate.caption.startswith(f"{about}drops and pad (640 iterations) on NVIDIA H200; single seed (0).")

@@ -100,9 +100,15 @@ def test_gradients_are_followed_through_training_from_the_same_seeds_initial_wei
         one = replace(subject(group, "plain20", 0), source=SNAPSHOT, iteration=at)
         measured[one] = falling(factor ** (1 / 8))
     finding = find("gradients", group, measured)
-    assert finding.sentence.endswith(" At evaluation points during training it is multiplied by 0.5 to 4 in plain-20.")
+    along = "At evaluation points during training it is multiplied by"
+    assert finding.sentence.endswith(f" {along} 0.5 to 4 in plain-20 (stable). They vanish in none of these networks.")
     alone = {one: found for one, found in measured.items() if one.iteration != 500}
-    assert find("gradients", group, alone).sentence.endswith("it is multiplied by 0.5 in plain-20.")
+    assert find("gradients", group, alone).sentence.count("it is multiplied by 0.5 in plain-20 (stable).") == 1
+    for at, factor in ((500, 40.0), (1000, 0.05)):
+        one = replace(subject(group, "plain20", 0), source=SNAPSHOT, iteration=at)
+        measured[one] = falling(factor ** (1 / 8))
+    changing = f" {along} 0.05 to 40 in plain-20 (vanishing and exploding). They vanish in plain-20 during training."
+    assert find("gradients", group, measured).sentence.endswith(changing)
     panel = finding.plate.panels[-1]
     assert panel.title == "Plain, during training"
     assert [at for at, _ in panel.curves[0].mean] == [0, 500, 1000, 2000]
@@ -201,8 +207,8 @@ def test_the_report_shows_what_was_measured_and_how_to_measure_the_rest(report: 
     assert "Those of" not in page
     assert "Standard deviation of the responses, mean over layers: plain-20 1.5." in page
     assert "Gradients on their way back" not in page
-    assert "resexp diagnose lesions group=cifar10/short32" in page
-    assert "resexp diagnose responses group=" not in page
+    assert "Not measured yet: <code>resexp diagnose lesions group=cifar10/short32" in page
+    assert "Not measured yet: <code>resexp diagnose responses" not in page
     assert "resnet-20 seed 0 after 2,000 iterations: the run was trained again since it was measured" in page
 
 
@@ -236,22 +242,29 @@ def outcomes(finding: Finding) -> dict[str, str]:
 
 
 def test_the_deepest_plain_network_tells_whether_gradients_vanish(group: Group) -> None:
-    measured = {
-        subject(group, "plain20", 0, INITIALISATION): falling(0.1),
-        subject(group, "plain56", 0, INITIALISATION): falling(10.0),
-        subject(group, "plain56", 0, INITIALISATION, "none"): falling(0.1),
-    }
+    measured: Measured = {}
+    for seed in (0, 1):
+        measured[subject(group, "plain20", seed, INITIALISATION)] = falling(0.1)
+        measured[subject(group, "plain110", seed, INITIALISATION)] = falling(10.0)
+        measured[subject(group, "plain110", seed, INITIALISATION, "none")] = falling(0.1)
     finding = find("gradients", group, measured)
     assert outcomes(finding) == {VANISH: NOT_REPRODUCED, HEALTHY: NOT_REPRODUCED}
-    assert finding.claims[0].ours == "plain-56 initially: times 10⁸, exploding (1 seed)"
-    assert outcomes(find("gradients", group, {**measured, subject(group, "plain56"): falling(1.0)})) == {
-        VANISH: NOT_REPRODUCED,
-        HEALTHY: UNDECIDED,
+    assert finding.claims[0].ours == "plain-110 initially: times 10⁸, exploding (2 seeds)"
+    trained = {subject(group, "plain56", seed): falling(1.0) for seed in (0, 1)}
+    assert outcomes(find("gradients", group, measured | trained)) == {VANISH: NOT_REPRODUCED, HEALTHY: UNDECIDED}
+    trained = {subject(group, "plain56", seed): falling(0.1) for seed in (0, 1)}
+    assert outcomes(find("gradients", group, trained)) == {VANISH: REPRODUCED, HEALTHY: NOT_REPRODUCED}
+
+
+def test_one_seed_of_trained_networks_leaves_every_claim_undecided(group: Group) -> None:
+    finding = find("gradients", group, {subject(group, "plain56"): falling(1.0)})
+    assert outcomes(finding) == {VANISH: UNDECIDED, HEALTHY: UNDECIDED}
+    measured = {
+        subject(group, name): readings("response", [value])
+        for name, value in {"plain20": 1.0, "resnet20": 0.5, "resnet56": 0.4}.items()
     }
-    assert outcomes(find("gradients", group, {subject(group, "plain56"): falling(0.1)})) == {
-        VANISH: REPRODUCED,
-        HEALTHY: NOT_REPRODUCED,
-    }
+    assert outcomes(find("responses", group, measured)) == {SMALLER: UNDECIDED, SMALLER_STILL: UNDECIDED}
+    assert outcomes(find("lesions", group, lesions(group, [[0.2, 0.5]]))) == {FALL_BACK: UNDECIDED}
 
 
 @pytest.mark.parametrize(
@@ -267,21 +280,49 @@ def test_every_pair_tells_whether_responses_are_smaller(
 ) -> None:
     names = ("plain20", "plain56", "resnet20", "resnet56")
     measured = {
-        subject(group, name): readings("response", [value, value]) for name, value in zip(names, strengths, strict=True)
+        subject(group, name, seed): readings("response", [value, value])
+        for name, value in zip(names, strengths, strict=True)
+        for seed in (0, 1)
     }
     assert outcomes(find("responses", group, measured)) == {SMALLER: smaller, SMALLER_STILL: still}
 
 
-@pytest.mark.parametrize(("added", "outcome"), [([0.05, 0.5], REPRODUCED), ([0.2, 0.5], NOT_REPRODUCED)])
-def test_blocks_near_the_identity_are_counted(group: Group, added: list[float], outcome: str) -> None:
+def test_responses_are_compared_over_shared_seeds(group: Group) -> None:
     measured = {
-        subject(group, "resnet20"): [
+        subject(group, "plain20", 0): readings("response", [9.0]),
+        subject(group, "plain20", 1): readings("response", [1.0]),
+        subject(group, "resnet20", 1): readings("response", [0.5]),
+        subject(group, "plain56", 0): readings("response", [1.0]),
+        subject(group, "resnet56", 1): readings("response", [1.0]),
+    }
+    smaller, _ = find("responses", group, measured).claims
+    assert smaller.ours == "resnet-20 0.50 times plain-20 (1 seed)"
+
+
+def lesions(group: Group, added: list[list[float]]) -> Measured:
+    """What the blocks of resnet-20 add, in each of some seeds."""
+    return {
+        subject(group, "resnet20", seed): [
             *readings("error", [0.1]),
             *readings("error_without_one", [0.2, 0.3]),
             *readings("error_without_several", [0.2, 0.3]),
-            *readings("residual_ratio", added),
+            *readings("residual_ratio", values),
         ]
+        for seed, values in enumerate(added)
     }
-    finding = find("lesions", group, measured)
+
+
+@pytest.mark.parametrize(
+    ("added", "outcome", "near"),
+    [
+        ([[0.05, 0.5]], REPRODUCED, "1 of 2"),
+        ([[0.05, 0.5], [0.5, 0.05]], REPRODUCED, "2 of 4"),
+        ([[0.2, 0.5], [0.5, 0.2]], NOT_REPRODUCED, "0 of 4"),
+    ],
+)
+def test_one_block_near_the_identity_shows_that_it_can_be(
+    group: Group, added: list[list[float]], outcome: str, near: str
+) -> None:
+    finding = find("lesions", group, lesions(group, added))
     assert outcomes(finding) == {FALL_BACK: outcome}
-    assert finding.claims[0].ours.startswith(f"resnet-20: {sum(value < 0.1 for value in added)} of 2 blocks below 0.1")
+    assert finding.claims[0].ours.startswith(f"resnet-20: {near} blocks below 0.1")
