@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from resexp.diagnose import table
+from resexp.diagnose import journal, table
 from resexp.errors import UserError
 from resexp.files import write_text
 from resexp.report.tables import csv_text, device_of
@@ -12,7 +12,6 @@ from resexp.run import FINISHED, Run
 from resexp.study import PARTS, StudyRun, load_study
 from resexp.wording import plural
 
-FILES = ("config.yaml", "run.json", "history.csv")
 SUMMARY = "summary.csv"
 SUMMARY_COLUMNS = (
     "network",
@@ -84,7 +83,10 @@ def collect_diagnoses(runs: Path, folder: Path) -> None:
     """Add what diagnoses measured to what was collected before; what no longer holds is left out by those who read."""
     for path in sorted(runs.glob("**/diagnoses/*/*/*.csv")):
         target = folder / "diagnoses" / Path(*path.parts[-3:])
-        table.write(target, table.read(target) | table.read(path))
+        table.write(target, table.merge(table.read(target), table.read(path)))
+        spells = journal.merge(journal.read(target), journal.read(path))
+        if spells:
+            journal.write(target, spells)
 
 
 def run_folder(folder: Path, run: StudyRun) -> Path:

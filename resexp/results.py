@@ -7,6 +7,8 @@ from typing import Any
 
 from resexp.claims import claims
 from resexp.config import differing, flatten
+from resexp.diagnose import journal
+from resexp.diagnose.table import DIAGNOSES, table_file
 from resexp.report.captions import setting_words
 from resexp.report.tables import claims_markdown
 from resexp.report.why import findings
@@ -18,7 +20,9 @@ BEGIN = "<!-- Written by resexp collect, from the files themselves: what is chan
 END = "<!-- Up to here by resexp collect. -->"
 CHECKPOINTS = "checkpoints.txt"
 """Says where the checkpoints of an experiment are kept."""
-HEADING = "# Results\n\nWhat stands here was computed by this program and nothing else, by the command beside it.\n\n"
+HEADING = (
+    "# Results\n\nWhat stands here was computed by this program and nothing else; what made it stands beside it.\n\n"
+)
 
 UNSAID = "nothing was said of them (`checkpoints=TEXT` of `resexp collect`); the commands above make them anew."
 
@@ -31,9 +35,11 @@ INTRODUCTION = """## Files
 | `.../history.csv` | its training curve, as measured | |
 | `.../config.yaml` | all its settings | |
 | `.../run.json` | final errors; device, versions, commit, date and seconds of each stretch; the curve's digest | |
-"""
-FIGURES = """| `figures/DATA/RECIPE/figure1.*`, `figure6.*` | the figures, their captions on the page | {command} |
-| `figures/DATA/RECIPE/table.md`, `final.csv`, `curves.csv` | the tables, and every point of the figures | the same |
+| `NAME/diagnoses/DATA/RECIPE/*.csv`, `*.json` | what was measured inside networks, and when and on what | `resexp diagnose` |
+| `figures/DATA/RECIPE/figure1.*`, `figure6.*` | the figures, their captions on the page | {command} |
+| `figures/DATA/RECIPE/table.md`, `final.csv`, `curves.csv` | the table of networks, a row for each run, every point of the curves | the same |
+| `.../claims.md`, `contrasts.csv` | what became of each claim; every contrast with its seeds and intervals | the same |
+| `.../gradients.*`, `responses.*`, `lesions.*` | what was measured inside the networks: figures and their numbers | the same |
 | `figures/index.html` | all of it on one page | the same |
 """
 WEIGHTS = "| `weights/*.pt`, `weights/*.json` | trained weights, and their error once loaded back | `resexp export` |\n"
@@ -53,10 +59,8 @@ def write(results: Path, presets: Presets, margin: float) -> str:
 
 def generated(results: Path, presets: Presets, margin: float) -> str:
     """The generated part: the claims, the kinds of files, then each experiment with its commands and runs."""
-    parts = [*claimed(results, margin), INTRODUCTION]
-    if (results / "figures").is_dir():
-        name = results.name
-        parts.append(FIGURES.format(command=f"`resexp report runs={name} out={name}/figures`"))
+    drawn = f"`resexp report runs={results.name} out={results.name}/figures`"
+    parts = [*claimed(results, margin), INTRODUCTION.format(command=drawn)]
     if (results / "weights").is_dir():
         parts.append(WEIGHTS)
     for folder in sorted(path for path in results.iterdir() if path.is_dir()):
@@ -90,22 +94,51 @@ def experiment(folder: Path, groups: list[Group], presets: Presets) -> list[str]
             parts += [run_line(network, run) for run in network.finished]
     kept = folder / CHECKPOINTS
     told = kept.read_text(encoding="utf-8").strip() if kept.exists() else UNSAID
+    parts += [line for group in groups for line in diagnosed(folder, group)]
     return [*parts, f"\nCheckpoints, with which runs can be carried on: {told}\n"]
+
+
+def diagnosed(folder: Path, group: Group) -> list[str]:
+    """A table of what was measured inside the networks of a group; nothing where that was not done."""
+    rows: list[str] = []
+    for diagnosis in DIAGNOSES:
+        table = table_file(folder, group, diagnosis)
+        for spell in journal.read(table):
+            what = [f"`{table.relative_to(folder).as_posix()}`", plural(int(spell.get("networks", 0)), "network")]
+            rows.append(_line([*what, *provenance([spell]), f"{spell.get('seconds', 0):,.0f}"]))
+    if not rows:
+        return []
+    command = f"resexp diagnose group={group.data}/{group.recipe}"
+    head = "| file | measured | hardware | versions | commit | date (UTC) | seconds |\n"
+    return [f"\nMeasured inside the networks, with `{command}`:\n\n{head}|---|---:|---|---|---|---|---:|\n", *rows]
 
 
 def commands(group: Group, presets: Presets) -> list[str]:
     """The sweeps that repeat a group's finished runs."""
     sweeps: dict[tuple[str, str], list[str]] = {}
     for network in group.networks:
-        seeds = ",".join(str(run.seed) for run in network.finished)
-        if seeds:
-            result = network.finished[0].result
-            sweeps.setdefault((seeds, changes(result, presets(result))), []).append(result["model"]["name"])
+        alike: dict[str, list[StudyRun]] = {}
+        for run in network.finished:
+            alike.setdefault(executed(run) + changes(run.result, presets(run.result)), []).append(run)
+        for how, runs in alike.items():
+            seeds = ",".join(str(run.seed) for run in runs)
+            sweeps.setdefault((seeds, how), []).append(runs[0].result["model"]["name"])
     return [
         f"resexp train {'-m ' if len(names) > 1 or ',' in seeds else ''}model={','.join(names)} "
-        f"data={group.data_settings['name']} recipe={group.recipe_settings['name']}{changed} seed={seeds}"
-        for (seeds, changed), names in sweeps.items()
+        f"data={group.data_settings['name']} recipe={group.recipe_settings['name']} seed={seeds}{how}"
+        for (seeds, how), names in sweeps.items()
     ]
+
+
+def executed(run: StudyRun) -> str:
+    """The overrides for the arithmetic that a run was executed in, so far as all its stretches agree."""
+    told: list[str] = []
+    for key in ("device", "threads", "precision"):
+        values = {stretch.get(key) for stretch in run.record.stretches}
+        on_cpu = {stretch.get("device") for stretch in run.record.stretches} == {"cpu"}
+        if len(values) == 1 and None not in values and (on_cpu or key == "precision"):
+            told.append(f" {key}={values.pop()}")
+    return "".join(told)
 
 
 def changes(result: dict[str, Any], preset: dict[str, Any] | None) -> str:
@@ -124,17 +157,22 @@ def _value(value: Any) -> str:
 
 def run_line(network: Network, run: StudyRun) -> str:
     """The provenance of one run; where its stretches differ, all of them in order."""
-    stretches = run.record.stretches
+    what = [f"{title(network.name)}, seed {run.seed}", f"{run.iterations:,}"]
+    return _line([*what, *provenance(run.record.stretches), f"{run.record.seconds:,.0f}"])
+
+
+def provenance(stretches: list[dict[str, Any]]) -> list[str]:
+    """Hardware, versions, commit and date of stretches of work."""
     dates = sorted({str(stretch.get("started", ""))[:10] for stretch in stretches})
-    cells = [
-        f"{title(network.name)}, seed {run.seed}",
-        f"{run.iterations:,}",
+    return [
         _distinct(map(hardware, stretches)),
         _distinct(map(versions, stretches)),
         _distinct(map(commit, stretches)),
         dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}" if dates else "",
-        f"{run.record.seconds:,.0f}",
     ]
+
+
+def _line(cells: list[str]) -> str:
     return f"| {' | '.join(cell.replace('|', ' ') for cell in cells)} |\n"
 
 

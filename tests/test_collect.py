@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,25 @@ def test_what_diagnoses_measured_comes_along(here: Here, tmp_path: Path, runs: P
     (collected,) = load_study(tmp_path / "results").groups
     assert diagnoses.gather(tmp_path / "results", collected, "responses") == measured
     assert "plain-20 0.5" in here("report", "runs=results")
+    anew = {replace(subject, images="all images"): [diagnoses.Reading("response", 1, "stem", 0.7)]}
+    diagnoses.write(diagnoses.table_file(runs, group, "responses"), anew)
+    here("collect", "name=figure1")
+    assert diagnoses.gather(tmp_path / "results", collected, "responses") == anew
+
+
+def test_readme_says_when_and_on_what_diagnoses_were_measured(here: Here, tmp_path: Path) -> None:
+    here("train", *TINY)
+    here("diagnose", "responses")
+    here("collect", "name=tiny")
+    readme = (tmp_path / "results/README.md").read_text()
+    (line,) = [line for line in readme.splitlines() if line.startswith("| `diagnoses/")]
+    file, count, hardware, versions, *_ = line.strip("| ").split(" | ")
+    assert (tmp_path / "results/tiny" / file.strip("`")).exists()
+    assert count == "1 network"
+    assert hardware.endswith("fp32")
+    assert versions.startswith("resexp ")
+    here("collect", "name=tiny")
+    assert (tmp_path / "results/README.md").read_text() == readme
 
 
 def test_nothing_tells_of_the_machine(here: Here, tmp_path: Path) -> None:
@@ -139,8 +159,8 @@ def test_readme_says_where_everything_came_from(here: Here, tmp_path: Path, shor
     short.add("plain20", 1)
     here("collect", "name=figure1", "checkpoints='on the shelf, runs.tar'")
     text = (tmp_path / "results/README.md").read_text()
-    assert "resexp train -m model=plain20 data=cifar10 recipe=short32 seed=0,1\n" in text
-    assert "resexp train model=resnet20 data=cifar10 recipe=short32 seed=0\n" in text
+    assert "resexp train -m model=plain20 data=cifar10 recipe=short32 seed=0,1 precision=bf16\n" in text
+    assert "resexp train model=resnet20 data=cifar10 recipe=short32 seed=0 precision=bf16\n" in text
     assert "a shortened schedule (2,000 iterations)" in text
     expected = (
         "| 2,000 | NVIDIA H200, bf16, eager | resexp 0.1.0, Python 3.11.7, torch 2.15.0, CUDA 13.0, cuDNN 91400 | "

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from synthetic import Synthetic
 
+from resexp.report.tables import contrasts_csv
 from resexp.run import FAILED, INTERRUPTED
 from resexp.study import load_study
 from resexp.verdict import (
@@ -118,6 +119,8 @@ def test_welch_decides_where_seeds_do_not_match(short: Synthetic) -> None:
         short.add("plain56", 10 + seed, error + 0.04, noise=0)
     verdict, said = told(short)
     assert verdict.plain.method == WELCH
+    first = "declared,plain-56 minus plain-20,running_error"
+    assert contrasts_csv(verdict).splitlines()[1].startswith(f"{first},10 11 12; 0 1 2,")
     assert verdict.plain.word == OBSERVED
     assert verdict.plain.difference == pytest.approx(0.04)
     assert verdict.plain.interval == pytest.approx((0.04 - 0.002267, 0.04 + 0.002267), abs=1e-5)

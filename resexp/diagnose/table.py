@@ -70,8 +70,14 @@ def gather(runs: Path, group: Group, diagnosis: str) -> Measured:
     measured: Measured = {}
     below = table_file(Path("**"), group, diagnosis).as_posix()
     for path in sorted(runs.glob(below)):
-        measured |= read(path)
+        measured = merge(measured, read(path))
     return measured
+
+
+def merge(known: Measured, more: Measured) -> Measured:
+    """Both; what was measured anew, on whatever images, takes the place of what was known."""
+    anew = {subject.key for subject in more}
+    return {subject: readings for subject, readings in known.items() if subject.key not in anew} | more
 
 
 def text(measured: Measured) -> str:

@@ -1,17 +1,20 @@
 """`resexp diagnose`: measure what networks show about depth, and draw it. torch is imported only to measure."""
 
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from resexp import __version__
 from resexp.compose import settings_of
 from resexp.config import check_device, require
-from resexp.diagnose import table
+from resexp.diagnose import journal, table
 from resexp.diagnose.plan import Plan
 from resexp.diagnose.table import DIAGNOSES
 from resexp.errors import UserError
+from resexp.provenance import source_version, utc_now
 from resexp.report import write_why
 from resexp.study import Group, load_study
 
@@ -90,6 +93,7 @@ def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
 
     path = table.table_file(Path(settings.runs), group, diagnosis)
     known, outdated = table.current(table.read(path), group)
+    before = journal.read(path)
     for line in outdated:
         log.warning("%s: %s; it is left out", diagnosis, line)
     laboratory = Laboratory(group, Path(settings.runs), settings.device, settings.threads, settings.dir)
@@ -102,6 +106,9 @@ def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
         log.info("%s: nothing new to measure", diagnosis)
         return
     log.info("%s: %d networks on %s", diagnosis, len(wanted), laboratory.execution.device)
+    began = time.monotonic()
+    spell = {"networks": 0, "seconds": 0.0, "started": utc_now(), **laboratory.execution.describe()}
+    spell |= {"resexp": __version__, **source_version()}
     for job in wanted:
         try:
             readings = laboratory.measure(diagnosis, job)
@@ -110,7 +117,8 @@ def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
                 raise
             log.warning("%s: %s; it is left out", diagnosis, error)
             continue
-        known = {subject: rows for subject, rows in known.items() if subject.key != job.subject.key}
-        known[job.subject] = readings
+        known = table.merge(known, {job.subject: readings})
         table.write(path, known)
+        spell |= {"networks": spell["networks"] + 1, "seconds": round(time.monotonic() - began, 1)}
+        journal.write(path, [*before, spell])
         log.info("%s: %s", diagnosis, job.subject)

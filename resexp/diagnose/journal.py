@@ -1,0 +1,39 @@
+"""When, where and with what a diagnosis was measured: a JSON file beside its CSV. No torch here."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from resexp.errors import UserError
+from resexp.files import write_text
+
+Entry = dict[str, Any]
+"""One spell of measuring: networks (how many), seconds, started, device, versions, commit."""
+
+
+def journal_file(table: Path) -> Path:
+    """That of a diagnosis whose numbers are in `table`."""
+    return table.with_suffix(".json")
+
+
+def read(table: Path) -> list[Entry]:
+    """All spells so far, none where there is no file. Raises UserError naming it where it is damaged."""
+    path = journal_file(table)
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read; delete it, only the table beside it is needed") from error
+    return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def write(table: Path, entries: list[Entry]) -> None:
+    """Replace the file. Raises OSError where it cannot be written."""
+    write_text(journal_file(table), json.dumps(entries, indent=1) + "\n")
+
+
+def merge(entries: list[Entry], more: list[Entry]) -> list[Entry]:
+    """Both, each spell once, in the order in which they began."""
+    found = {json.dumps(entry, sort_keys=True): entry for entry in [*entries, *more]}
+    return sorted(found.values(), key=lambda entry: str(entry.get("started")))
