@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -100,13 +101,14 @@ class Console(logging.Handler):
     """Messages on stderr, above a progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one message."""
-        if "tqdm" in sys.modules:
-            from tqdm import tqdm
+        """Write one message, if there is still someone to read it: work does not fail for want of a listener."""
+        with suppress(OSError):
+            if "tqdm" in sys.modules:
+                from tqdm import tqdm
 
-            tqdm.write(self.format(record), file=sys.stderr)
-        else:
-            print(self.format(record), file=sys.stderr)
+                tqdm.write(self.format(record), file=sys.stderr)
+            else:
+                print(self.format(record), file=sys.stderr)
 
 
 def log_to_console() -> None:

@@ -1,5 +1,6 @@
 """Where and in which arithmetic a run is executed."""
 
+import gc
 import platform
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -99,14 +100,24 @@ def prepare(settings: TrainSettings) -> Execution:
     if precision in ("fp16", "tf32") and device.type != "cuda":
         raise UserError(f"precision={precision}: only on CUDA devices; use precision=bf16 or precision=fp32")
     threads = settings.threads or default_threads()
+    if precision == "tf32" and torch.cuda.get_device_capability(device) < (8, 0):
+        raise UserError(f"precision=tf32: {torch.cuda.get_device_name(device)} has no TF32; use precision=fp32")
     torch.set_num_threads(threads)
     # fp32 means IEEE: PyTorch lets convolutions run in TF32 unless told otherwise.
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.benchmark = not settings.deterministic
     torch.backends.cudnn.deterministic = settings.deterministic
+    gc.collect()  # an earlier run of this process, which its own objects hold in circles
     if device.type == "cuda":
         torch.cuda.set_device(device)  # streams and pinned memory belong to the current device
         if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(device)
     return Execution(device, precision, threads)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, by any of the names that PyTorch and the libraries below it have for that."""
+    signs = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)

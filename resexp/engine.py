@@ -14,6 +14,7 @@ from resexp.files import user_cache
 from resexp.models import Block, Network
 
 dynamo: Any = torch._dynamo  # pyright: ignore[reportAttributeAccessIssue]  # PyTorch has no public name for its limits
+inductor: Any = torch._inductor  # pyright: ignore[reportAttributeAccessIssue]  # nor for its choices
 
 WARM_UPS = 3
 """Iterations before a recording, as PyTorch's notes on CUDA graphs ask for."""
@@ -57,13 +58,15 @@ def keep_compiled() -> None:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache().expanduser() / "compiled"))
 
 
-def compile_blocks(network: Network) -> None:
+def compile_blocks(network: Network, deterministic: bool) -> None:
     """Compile each block in place: as many graphs as there are kinds of block, at any depth; state-dict keys stay.
 
     What was compiled for another network in this process is dropped first: PyTorch keeps a limited number of variants
-    of one piece of code and goes on uncompiled behind it without a word; here that is an error.
+    of one piece of code and goes on uncompiled behind it without a word; here that is an error. `deterministic` keeps
+    the compiler from choosing among orders of summation by timing them.
     """
     keep_compiled()
+    inductor.config.deterministic = deterministic
     torch.compiler.reset()
     dynamo.config.fail_on_recompile_limit_hit = True
     for module in network.modules():

@@ -20,9 +20,7 @@ BEGIN = "<!-- Written by resexp collect, from the files themselves: what is chan
 END = "<!-- Up to here by resexp collect. -->"
 CHECKPOINTS = "checkpoints.txt"
 """Says where the checkpoints of an experiment are kept."""
-HEADING = (
-    "# Results\n\nWhat stands here was computed by this program and nothing else; what made it stands beside it.\n\n"
-)
+HEADING = "# Results\n\nAll of this was computed by this program; beside each thing stands what made it.\n\n"
 
 UNSAID = "nothing was said of them (`checkpoints=TEXT` of `resexp collect`); the commands above make them anew."
 
@@ -35,11 +33,11 @@ INTRODUCTION = """## Files
 | `.../history.csv` | its training curve, as measured | |
 | `.../config.yaml` | all its settings | |
 | `.../run.json` | final errors; device, versions, commit, date and seconds of each stretch; the curve's digest | |
-| `NAME/diagnoses/DATA/RECIPE/*.csv`, `*.json` | what was measured inside networks, and when and on what | `resexp diagnose` |
+| `NAME/diagnoses/DATA/RECIPE/*.csv`, `*.json` | measured inside networks; when, on what | `resexp diagnose` |
 | `figures/DATA/RECIPE/figure1.*`, `figure6.*` | the figures, their captions on the page | {command} |
-| `figures/DATA/RECIPE/table.md`, `final.csv`, `curves.csv` | the table of networks, a row for each run, every point of the curves | the same |
-| `.../claims.md`, `contrasts.csv` | what became of each claim; every contrast with its seeds and intervals | the same |
-| `.../gradients.*`, `responses.*`, `lesions.*` | what was measured inside the networks: figures and their numbers | the same |
+| `figures/DATA/RECIPE/table.md`, `final.csv`, `curves.csv` | networks, runs, every point of the curves | the same |
+| `.../claims.md`, `contrasts.csv` | what became of each claim; every contrast with its seeds, intervals | the same |
+| `.../gradients.*`, `responses.*`, `lesions.*` | measured inside the networks: figures and numbers | the same |
 | `figures/index.html` | all of it on one page | the same |
 """
 WEIGHTS = "| `weights/*.pt`, `weights/*.json` | trained weights, and their error once loaded back | `resexp export` |\n"

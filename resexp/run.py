@@ -222,7 +222,7 @@ class Run:
 
     def put_aside(self) -> None:
         """Move what lies here into RUNS-replaced/, under its own path and the time."""
-        if not self.record_file.exists() and not self.config_file.exists():
+        if all(path == self.lock_file for path in self.directory.iterdir()):
             return
         directory = self.directory.resolve()
         runs = directory.parents[3]

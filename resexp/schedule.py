@@ -22,10 +22,9 @@ class Schedule:
 
     def rate(self, iteration: int) -> float:
         """Learning rate of an iteration, counted from 1: the first drop at 32,000 shows in iteration 32,001."""
-        if self.warming_up:
-            return self.recipe.warmup_lr
         dropped = sum(iteration > drop for drop in self.recipe.drops)
-        return self.recipe.lr * self.recipe.drop_factor**dropped
+        rate = self.recipe.lr * self.recipe.drop_factor**dropped
+        return min(self.recipe.warmup_lr, rate) if self.warming_up else rate
 
     def row_done(self, train_error: float) -> None:
         """Take note of a row's running training error: the warm-up ends when it is small enough."""

@@ -84,7 +84,8 @@ class StudySweeper(BasicSweeper):
         for number, one in zip(due, done, strict=True):
             outcomes[number] = outcome_of(one, configs[number])
         told = [outcome for outcome in outcomes if outcome]
-        print(table(told), file=sys.stderr)
+        with suppress(OSError):  # whoever read along may be gone
+            print(table(told), file=sys.stderr)
         errors = [outcome.error for outcome in told]
         for error in errors:
             if isinstance(error, Interrupted):
@@ -168,7 +169,7 @@ def outcome_of(one: JobReturn, config: Config) -> Outcome:
     if done := finished_before(config):
         return replace(done, words="finished")
     error = one._return_value  # the property raises it
-    problem = error if isinstance(error, UserError) else UserError(f"{type(error).__name__}: {error}")
+    problem = UserError(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
     return Outcome(str(config.directory), "failed", problem)
 
 

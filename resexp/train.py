@@ -5,12 +5,10 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
-import torch
-
 from resexp import checkpoint
 from resexp.config import Config
 from resexp.data import Dataset, load
-from resexp.device import prepare
+from resexp.device import is_out_of_memory, prepare
 from resexp.engine import choose
 from resexp.errors import Interrupted, UserError
 from resexp.logfile import logging_to
@@ -76,9 +74,10 @@ def resume(trainer: Trainer, run: Run, record: Record, data: Dataset) -> None:
 
     Raises UserError where none of those that lie there can be used, or the images are not those trained on.
     """
-    if record.data.get("digest", data.digest) != data.digest:
-        raise UserError(f"data={data.name}: not the images that {run} was trained on; {start_over(run)}")
     state = checkpoint.load_newest(run.checkpoint_files, trainer.config.result(), start_over(run))
+    known = {record.data.get("digest", data.digest), (state or {}).get("images", data.digest)}
+    if known != {data.digest}:
+        raise UserError(f"data={data.name}: not the images that {run} was trained on; {start_over(run)}")
     if state is not None:
         trainer.load_state(state)
 
@@ -115,6 +114,6 @@ def explain(error: Exception) -> Exception:
     if isinstance(error, OSError):
         what = f"{error.filename or 'a file of the run'}: {error.strerror or error}"
         return UserError(f"cannot write {what}; free space or choose a folder with runs=PATH")
-    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         return UserError("out of memory; use a smaller recipe.batch_size, a smaller model.width or another device")
     return error

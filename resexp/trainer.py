@@ -11,7 +11,7 @@ from resexp import checkpoint, history
 from resexp.config import Config
 from resexp.data import Dataset
 from resexp.data.batches import Images, Stream, mean_image
-from resexp.device import Execution
+from resexp.device import Execution, is_out_of_memory
 from resexp.engine import Graphed, Iterate, compile_blocks, uncompile, warm_up
 from resexp.errors import UserError
 from resexp.evaluate import evaluate
@@ -31,6 +31,7 @@ class Trainer:
             size = f"recipe.batch_size={recipe.batch_size}"
             raise UserError(f"{size}: larger than the training set of {len(data.train)} images")
         self.config, self.recipe, self.execution = config, recipe, execution
+        self.digest = data.digest
         mean = mean_image(data.train)
         self.train_images = Images.of(data.train, mean, recipe.pad, device)
         self.test_images = Images.of(data.test, mean, 0, device)
@@ -68,18 +69,19 @@ class Trainer:
         picks, rate = self.stream.batch(self.iteration + 1), self.schedule.rate(self.iteration + 1)
         try:
             if engine.startswith("compile"):
-                compile_blocks(self.network)
+                compile_blocks(self.network, self.config.deterministic)
                 self.eager(picks, rate)
             if engine.endswith("graph"):
                 warm_up(lambda: self.eager(picks, rate))
                 self.iterate = Graphed(self.eager, picks)
-        except torch.OutOfMemoryError:
-            raise
+                self.iterate(picks, rate)  # what it records serves the first iteration too
         except Exception as error:  # compilers fail in many ways; training goes on without them
-            cause = str(error).strip().splitlines()[0]
+            if is_out_of_memory(error):
+                raise
+            cause = (str(error).strip() or type(error).__name__).splitlines()[0]
             log.warning("engine=%s does not work here (%s); going on with engine=eager", engine, cause)
             uncompile(self.network)
-            engine = "eager"
+            self.iterate, engine = self.eager, "eager"
         self.load_state(before)
         self.step.optimiser.zero_grad(set_to_none=True)
         return engine
@@ -90,10 +92,12 @@ class Trainer:
         return at % self.recipe.row_every == 0 or at in self.recipe.drops or at == self.recipe.iterations
 
     def check_finite(self) -> None:
-        """Raise UserError if a loss of the row in progress was not finite."""
+        """Raise UserError if a loss of the row in progress was not finite; which one, the host did not wait to see."""
         if not math.isfinite(float(self.loss_sum)):
-            rate = self.schedule.rate(self.iteration)
-            raise UserError(f"the loss is not finite at iteration {self.iteration}; use recipe.lr below {rate:g}")
+            rate, last = self.schedule.rate(self.iteration), self.iteration
+            first = self.rows[-1].iteration + 1 if self.rows else 1
+            when = f"at iteration {last}" if first == last else f"within iterations {first} to {last}"
+            raise UserError(f"the loss is not finite {when}; use recipe.lr below {rate:g}")
 
     def row(self) -> history.Row:
         """Measure what is due now, close the row in progress and begin the next."""
@@ -130,6 +134,7 @@ class Trainer:
         """Everything that going on needs, in plain containers."""
         return {
             "result": self.config.result(),
+            "images": self.digest,
             "iteration": self.iteration,
             "rows": history.write(self.rows),
             "loss_sum": self.loss_sum,

@@ -3,6 +3,7 @@ import logging
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -244,3 +245,13 @@ def test_threads_spin_briefly_unless_the_user_says_otherwise(monkeypatch: pytest
 def test_the_command_line_loads_no_torch_before_its_environment_is_set() -> None:
     code = "import sys, resexp.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_messages_that_nobody_reads_any_more_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", buffering=1) as closed, monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", closed)
+        cli.Console().emit(logging.LogRecord("resexp", logging.INFO, "", 0, "hello", None, None))
+        with suppress(BrokenPipeError):
+            closed.close()

@@ -10,7 +10,7 @@ import torch
 from resexp import device, machine
 from resexp.compose import compose
 from resexp.config import TrainSettings
-from resexp.device import Execution, prepare
+from resexp.device import Execution, is_out_of_memory, prepare
 from resexp.errors import UserError
 
 
@@ -146,3 +146,25 @@ def test_what_decides_the_bits_is_described() -> None:
     expected = {"device": "cpu", "precision": "fp32", "threads": 3, "torch": torch.__version__, "cuda": None}
     assert described.items() >= expected.items()
     assert described["device_name"]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+    ],
+)
+def test_memory_that_ran_out_is_known_by_all_its_names(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
+
+
+def test_tf32_is_refused_where_the_hardware_has_none(settings: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, cuda_devices=1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")
+    with pytest.raises(UserError, match="precision=tf32: Tesla V100 has no TF32; use precision=fp32"):
+        prepare(replace(settings, precision="tf32"))

@@ -2,6 +2,7 @@ import copy
 import os
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,7 @@ def test_compile_and_graph_combine(tiny: tuple[str, ...], tmp_path: Path, monkey
     done: list[str] = []
 
     def stand_in(name: str) -> Callable[[object], None]:
-        return lambda _: done.append(name)
+        return lambda *_: done.append(name)
 
     def as_asked(engine: str, _: Execution) -> str:
         return engine
@@ -175,7 +176,7 @@ def test_what_was_compiled_is_kept_in_the_users_cache_or_where_the_user_wants_it
 def test_trial_iterations_leave_no_trace(tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     states: list[checkpoint.State] = []
 
-    def compile_nothing(network: torch.nn.Module) -> None:
+    def compile_nothing(network: torch.nn.Module, deterministic: bool) -> None:
         pass
 
     monkeypatch.setattr(trainer, "compile_blocks", compile_nothing)
@@ -200,7 +201,7 @@ def test_trial_iterations_leave_no_trace(tiny: tuple[str, ...], monkeypatch: pyt
 def test_an_engine_that_does_not_compile_falls_back_once_and_is_recorded(
     tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(network: torch.nn.Module) -> None:
+    def broken(network: torch.nn.Module, deterministic: bool) -> None:
         raise RuntimeError("no compiler here\nand much more")
 
     eager = compose(*tiny)
@@ -211,6 +212,24 @@ def test_an_engine_that_does_not_compile_falls_back_once_and_is_recorded(
     assert record.stretches[0]["engine"] == "eager"
     said = Run(config.directory).log_file.read_text()
     assert said.count("engine=compile does not work here (no compiler here); going on with engine=eager") == 1
+    assert history_and_weights(config.directory)[0] == history_and_weights(eager.directory)[0]
+
+
+def test_a_recording_that_fails_falls_back_too(
+    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eager = compose(*tiny)
+    train(eager)
+
+    def forbidden(_: Callable[[], None]) -> PassThrough:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(trainer, "warm_up", lambda work: work())
+    monkeypatch.setattr(trainer, "Graphed", partial(Graphed, record=forbidden))
+    monkeypatch.setattr("resexp.train.choose", lambda engine, execution: engine)
+    config = compose(*tiny, "engine=graph", f"runs={tmp_path / 'other'}")
+    assert train(config).stretches[0]["engine"] == "eager"
+    assert "not permitted when stream is capturing); going on" in Run(config.directory).log_file.read_text()
     assert history_and_weights(config.directory)[0] == history_and_weights(eager.directory)[0]
 
 

@@ -58,3 +58,12 @@ def test_weights_statistics_and_mode_stay_as_they_were(network: Network, images:
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     assert {module.training for module in network.modules()} == {training}
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_larger_images_are_evaluated_fewer_at_a_time(network: Network) -> None:
+    pixels = torch.zeros(300, 3, 64, 64, dtype=torch.uint8)
+    split = Split(pixels, torch.zeros(300, dtype=torch.int64))
+    seen: list[int] = []
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    evaluate(network, Images.of(split, mean_image(split), 2, torch.device("cpu")), CPU)
+    assert seen == [125, 125, 50]

@@ -72,6 +72,11 @@ def test_a_warm_up_once_over_never_comes_back_and_shifts_no_drop(
     assert schedule.rate(iteration) == Schedule(paper, warming_up=False).rate(iteration)
 
 
+def test_a_warm_up_that_does_not_end_holds_up_no_drop(paper: RecipeConfig) -> None:
+    schedule = Schedule(paper, warming_up=True)
+    assert [schedule.rate(at) for at in (32_000, 32_001, 48_000, 48_001)] == pytest.approx([0.01, 0.01, 0.01, 0.001])
+
+
 @given(st.lists(st.floats(0, 1)))
 def test_a_network_without_warm_up_never_gets_one(paper: RecipeConfig, errors: list[float]) -> None:
     schedule = Schedule(paper, warming_up=False)

@@ -1,4 +1,5 @@
 import csv
+import gc
 import math
 import os
 import signal
@@ -7,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import Here
 from faulty import finishes_as, interrupt, outcome
 
 from resexp import checkpoint, history
 from resexp.compose import compose
+from resexp.config import DataConfig
+from resexp.data import Dataset, load
 from resexp.errors import Busy, Interrupted, UserError
 from resexp.recorder import Recorder
 from resexp.run import FAILED, FINISHED, INTERRUPTED, Run
@@ -208,10 +212,11 @@ def test_out_of_memory_names_the_settings_to_change_and_keeps_the_checkpoint(
     assert outcome(config) == undisturbed
 
 
+@pytest.mark.parametrize(("seconds", "when", "kept"), [(0, "at iteration 7", 6), (1000, "within iterations 7 to 8", 0)])
 def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_its_checkpoint(
-    tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, seconds: int, when: str, kept: int
 ) -> None:
-    config = compose(*tiny, "checkpoint_seconds=0")
+    config = compose(*tiny, f"checkpoint_seconds={seconds}")
     advance = Trainer.advance
 
     def diverge(self: Trainer) -> None:
@@ -221,12 +226,13 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_its_checkpoint(
 
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "advance", diverge)
-        with pytest.raises(UserError, match=r"not finite at iteration 7; use recipe\.lr below"):
+        with pytest.raises(UserError, match=rf"not finite {when}; use recipe\.lr below"):
             train(config)
     run = Run(config.directory)
     assert run.record().state == FAILED
-    assert "iteration 7" in str(run.record().error)
-    assert checkpoint.load(run.checkpoint_file)["iteration"] == 6
+    assert when in str(run.record().error)
+    assert run.checkpoint_file.exists() == (kept > 0)
+    assert not kept or checkpoint.load(run.checkpoint_file)["iteration"] == kept
     assert "Traceback" in run.log_file.read_text()
     assert train(config).state == FINISHED
 
@@ -271,7 +277,7 @@ def test_the_warm_up_ends_for_good_when_the_error_has_fallen(tiny: tuple[str, ..
     assert rows[1].learning_rate == config.recipe.lr
     never = compose(*tiny, "recipe.warmup=always", "recipe.warmup_lr=0.001", "recipe.warmup_error=0.001")
     rows = Run(never.directory).rows(train(never))
-    assert {row.learning_rate for row in rows} == {0.001}
+    assert [row.learning_rate for row in rows] == pytest.approx([0.001] * 5 + [0.0001])  # behind the last drop
 
 
 def test_a_batch_larger_than_the_training_set_is_refused(tiny: tuple[str, ...]) -> None:
@@ -283,3 +289,50 @@ def test_training_learns(tiny: tuple[str, ...]) -> None:
     config = compose(*tiny, "recipe.iterations=150", "recipe.drops=[]", "recipe.lr=0.1", "data.noise=0")
     record = train(config)
     assert record.final["running_error"] < 0.5
+
+
+def test_other_images_are_noticed_by_the_checkpoint_alone(
+    tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = compose(*tiny)
+    interrupt(config, 7)
+    Run(config.directory).record_file.unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(Dataset, "digest", "another")
+        with pytest.raises(UserError, match=r"data=shapes: not the images that .* was trained on"):
+            train(config)
+    assert train(config).state == FINISHED
+
+
+def test_fresh_puts_aside_whatever_is_left_of_a_run(tiny: tuple[str, ...]) -> None:
+    run = Run(compose(*tiny).directory)
+    train(compose(*tiny))
+    run.config_file.unlink()
+    run.record_file.unlink()
+    with pytest.raises(UserError, match="fresh=true"):
+        train(compose(*tiny))
+    assert train(compose(*tiny, "fresh=true")).state == FINISHED
+
+
+def test_a_run_that_is_over_leaves_the_memory_to_the_next_one_of_its_sweep(
+    here: Here, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: list[int] = []
+
+    def counting(config: DataConfig) -> Dataset:
+        alive.append(sum(type(one) is Trainer for one in gc.get_objects()))
+        return load(config)
+
+    monkeypatch.setattr("resexp.train.load", counting)
+    monkeypatch.setattr("resexp.train.log.debug", lambda *_, **__: None)  # pytest keeps what is logged, with its frames
+    for kind in (UserError, ValueError):
+
+        def fail(self: Trainer, kind: type[Exception] = kind) -> None:
+            raise kind("stop")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Trainer, "advance", fail)
+            with pytest.raises(UserError, match="2 of 2 runs failed"):
+                here("train", "-m", *tiny, "seed=0,1")
+    here("train", "-m", *tiny, "seed=0,1")
+    assert alive == [0] * 6

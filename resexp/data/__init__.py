@@ -7,6 +7,7 @@ from functools import cached_property
 from torch import Tensor
 
 from resexp.config import Cifar10Config, DataConfig, FolderConfig, ShapesConfig
+from resexp.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,11 @@ class Dataset:
 def load(config: DataConfig) -> Dataset:
     """Read or generate a data set. Raises UserError that says where files are missing or damaged."""
     if isinstance(config, Cifar10Config):
-        from resexp.data import cifar10
-
+        try:
+            from resexp.data import cifar10
+        except (ImportError, RuntimeError) as error:  # its compiled half was built for another torch
+            why = str(error).splitlines()[0]
+            raise UserError(f"data=cifar10: torchvision does not fit torch ({why}); install both anew") from error
         return cifar10.load(config)
     if isinstance(config, FolderConfig):
         from resexp.data import folder

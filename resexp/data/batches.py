@@ -94,13 +94,18 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def side(self) -> int:
+        """Pixels of an image, without its padding, in height as in width."""
+        return self.pixels.shape[1] - 2 * self.pad
+
     def gather(self, picks: Tensor) -> tuple[Tensor, Tensor]:
         """Crop and flip image and mean together and subtract, so that the border is exactly 0 (section 4.2).
 
         Plan rows (B, 4) -> float32 images (B, 3, H, W), -1 to 1, and labels (B,).
         """
         index, down, right, flip = picks.to(torch.int64).unbind(1)
-        size = self.pixels.shape[1] - 2 * self.pad
+        size = self.side
         along = torch.arange(size, device=picks.device)
         rows = (down[:, None] + along)[:, :, None]
         columns = right[:, None] + torch.where(flip[:, None] > 0, size - 1 - along, along)

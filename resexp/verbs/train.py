@@ -40,9 +40,16 @@ def task(cfg: DictConfig) -> Outcome:
         place = position(hydra.job.num) if hydra.mode == RunMode.MULTIRUN else None
         final = train(config, place).final
     except Busy as busy:
-        return Outcome(name, "busy", busy)
-    except UserError as error:
+        return Outcome(name, "busy", Busy(str(busy)))
+    except Exception as error:
+        if hydra.mode == RunMode.RUN and not isinstance(error, UserError):
+            raise
         kept = Run(Path(name)).log_file
-        return Outcome(name, "failed", error, str(kept) if kept.exists() else "")
+        return Outcome(name, "failed", only_text(error), str(kept) if kept.exists() else "")
     errors = f"training error {final['running_error']:.1%}, test error {final['test_error']:.1%}"
     return Outcome(name, f"finished, {errors}")
+
+
+def only_text(error: Exception) -> UserError:
+    """What is told of an error. The error itself knows its frames: the images and network of a run that is over."""
+    return UserError(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
