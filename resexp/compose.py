@@ -114,7 +114,7 @@ def no_such_setting(key: str) -> str:
 
 def not_installed(launcher: str, extra: str) -> str:
     """The line for a launcher whose extra is missing."""
-    return f"hydra/launcher={launcher}: not installed; pip install 'resexp[{extra}]'"
+    return f"hydra/launcher={launcher}: not installed; in a checkout, pip install -e '.[{extra}]'"
 
 
 def explain(error: OmegaConfBaseException) -> str:

@@ -52,7 +52,7 @@ TEST_ERROR = {name: value for name, value in FIGURE_TEST_ERROR.items() if name.s
     "resnet32": Published(0.0751, TABLE_6),
     "resnet44": Published(0.0717, TABLE_6),
     "resnet56": Published(0.0697, TABLE_6),
-    "resnet110": Published(0.0643, TABLE_6, note="best of five; 6.61 +- 0.16 over them"),
+    "resnet110": Published(0.0643, TABLE_6, note="the best of five, whose mean is 6.61 ± 0.16"),
     "resnet1202": Published(0.0793, TABLE_6),
 }
 """Test error: residual networks as printed, plain ones (never printed) as drawn. plain-110 has none."""

@@ -1,14 +1,14 @@
 """What lies in a folder of results and where it came from: the generated part of its README."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from resexp.claims import claims
-from resexp.config import differing, flatten
 from resexp.diagnose import journal
 from resexp.diagnose.table import DIAGNOSES, table_file
+from resexp.repeat import commands
 from resexp.report.captions import setting_words
 from resexp.report.tables import claims_markdown
 from resexp.report.why import findings
@@ -42,20 +42,17 @@ INTRODUCTION = """## Files
 """
 WEIGHTS = "| `weights/*.pt`, `weights/*.json` | trained weights, and their error once loaded back | `resexp export` |\n"
 
-Presets = Callable[[dict[str, Any]], dict[str, Any] | None]
-"""The settings of the presets that a run's settings are named after; None where there are no such presets."""
 
-
-def write(results: Path, presets: Presets, margin: float) -> str:
+def write(results: Path, margin: float) -> str:
     """README.md with its generated part renewed; what stands around that part stays. `margin` is a fraction."""
     file = results / "README.md"
     text = file.read_text(encoding="utf-8") if file.exists() else HEADING
     before, begin, rest = text.partition(BEGIN)
     behind = rest.partition(END)[2] if begin else "\n"
-    return f"{before.rstrip()}\n\n{BEGIN}\n\n{generated(results, presets, margin)}\n{END}{behind}"
+    return f"{before.rstrip()}\n\n{BEGIN}\n\n{generated(results, margin)}\n{END}{behind}"
 
 
-def generated(results: Path, presets: Presets, margin: float) -> str:
+def generated(results: Path, margin: float) -> str:
     """The generated part: the claims, the kinds of files, then each experiment with its commands and runs."""
     drawn = f"`resexp report runs={results.name} out={results.name}/figures`"
     parts = [*claimed(results, margin), INTRODUCTION.format(command=drawn)]
@@ -64,7 +61,7 @@ def generated(results: Path, presets: Presets, margin: float) -> str:
     for folder in sorted(path for path in results.iterdir() if path.is_dir()):
         groups = load_study(folder).groups
         if groups:
-            parts += experiment(folder, groups, presets)
+            parts += experiment(folder, groups)
     return "".join(parts + weights(results / "weights"))
 
 
@@ -80,12 +77,12 @@ def claimed(results: Path, margin: float) -> list[str]:
     return [*parts, "\n"]
 
 
-def experiment(folder: Path, groups: list[Group], presets: Presets) -> list[str]:
+def experiment(folder: Path, groups: list[Group]) -> list[str]:
     """One experiment: what it is, how to repeat it, and a line for each run."""
     parts = [f"\n## {folder.name}/\n"]
     for group in groups:
         parts.append(f"\n{setting_words(group)}.\n\n```bash\n")
-        parts += [f"{command}\n" for command in commands(group, presets)]
+        parts += [f"{command}\n" for command in commands(group)]
         parts.append("```\n\n| run | iterations | hardware | versions | commit | date (UTC) | seconds |\n")
         parts.append("|---|---:|---|---|---|---|---:|\n")
         for network in group.networks:
@@ -109,48 +106,6 @@ def diagnosed(folder: Path, group: Group) -> list[str]:
     command = f"resexp diagnose group={group.data}/{group.recipe}"
     head = "| file | measured | hardware | versions | commit | date (UTC) | seconds |\n"
     return [f"\nMeasured inside the networks, with `{command}`:\n\n{head}|---|---:|---|---|---|---|---:|\n", *rows]
-
-
-def commands(group: Group, presets: Presets) -> list[str]:
-    """The sweeps that repeat a group's finished runs."""
-    sweeps: dict[tuple[str, str], list[str]] = {}
-    for network in group.networks:
-        alike: dict[str, list[StudyRun]] = {}
-        for run in network.finished:
-            alike.setdefault(executed(run) + changes(run.result, presets(run.result)), []).append(run)
-        for how, runs in alike.items():
-            seeds = ",".join(str(run.seed) for run in runs)
-            sweeps.setdefault((seeds, how), []).append(runs[0].result["model"]["name"])
-    return [
-        f"resexp train {'-m ' if len(names) > 1 or ',' in seeds else ''}model={','.join(names)} "
-        f"data={group.data_settings['name']} recipe={group.recipe_settings['name']} seed={seeds}{how}"
-        for (seeds, how), names in sweeps.items()
-    ]
-
-
-def executed(run: StudyRun) -> str:
-    """The overrides for the arithmetic that a run was executed in, so far as all its stretches agree."""
-    told: list[str] = []
-    for key in ("device", "threads", "precision"):
-        values = {stretch.get(key) for stretch in run.record.stretches}
-        on_cpu = {stretch.get("device") for stretch in run.record.stretches} == {"cpu"}
-        if len(values) == 1 and None not in values and (on_cpu or key == "precision"):
-            told.append(f" {key}={values.pop()}")
-    return "".join(told)
-
-
-def changes(result: dict[str, Any], preset: dict[str, Any] | None) -> str:
-    """The overrides that make a run's settings of its presets, as they stand on a command line."""
-    if preset is None:
-        return " # and the settings of config.yaml, which no preset of this version has"
-    flat = flatten(result)
-    return "".join(f" {key}={_value(flat[key])}" for key in differing(result, preset) if key != "seed" and key in flat)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{','.join(map(str, value))}]"
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def run_line(network: Network, run: StudyRun) -> str:

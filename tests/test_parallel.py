@@ -102,4 +102,6 @@ def test_a_launcher_that_is_not_installed_is_named_with_its_extra() -> None:
     from hydra.errors import MissingConfigException
 
     error = MissingConfigException("", missing_cfg_file="hydra/launcher/joblib", options=["basic"])
-    assert explain_composition(error) == "hydra/launcher=joblib: not installed; pip install 'resexp[parallel]'"
+    assert explain_composition(error) == (
+        "hydra/launcher=joblib: not installed; in a checkout, pip install -e '.[parallel]'"
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 from resexp.claims import claims
 from resexp.errors import UserError
 from resexp.files import replacing
+from resexp.repeat import commands
 from resexp.report import tables
 from resexp.report.captions import setting_words
 from resexp.report.curves import figure1, figure6
@@ -54,7 +55,7 @@ def _write_group(group: Group, runs: Path, out: Path, margin: float, paper_point
     found, csv, problems = findings(group, runs)
     report.problems += problems
     told = claims(group, verdict, [claim for finding in found.values() for claim in finding.claims])
-    page = GroupPage(group, verdict, sentence(group, verdict), told, margin, {}, {}, found, runs)
+    page = GroupPage(group, verdict, sentence(group, verdict), told, margin, {}, {}, found, commands(group), runs)
     files = {
         "table.md": tables.markdown(group).encode(),
         "final.csv": tables.final_csv(group).encode(),

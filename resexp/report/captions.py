@@ -82,7 +82,12 @@ def training_words(step: int) -> str:
 def comparison_words(group: Group) -> str:
     """Whether the paper's numbers stand beside ours, and if not, why."""
     if group.is_papers:
-        return "Paper: test error from its table 6; what is marked digitised was measured from its figure 6."
+        notes = {network.title: paper.TEST_ERROR.get(network.name) for network in group.networks}
+        told = [
+            f"{name} there is {published.note}." for name, published in notes.items() if published and published.note
+        ]
+        source = "Paper: test error from its table 6; what is marked digitised was measured from its figure 6."
+        return " ".join([source, *told])
     data = [] if paper.is_papers_data(group.data_settings) else [data_words(group)]
     recipe = [] if paper.is_papers_recipe(group.recipe_settings) else [recipe_words(group)]
     return f"Not compared with the paper's numbers: {'; '.join(data + recipe)}."

@@ -31,6 +31,8 @@ class GroupPage:
     plates: dict[str, Plate]
     panels: dict[str, list[str]]
     findings: dict[str, Finding]
+    commands: list[str]
+    """Those that make the finished runs once more."""
     runs: Path
 
     @property
@@ -206,9 +208,11 @@ def conditions(page: GroupPage) -> str:
         for run in network.runs:
             for stretch in run.record.stretches:
                 found.setdefault(_execution(stretch), []).append(float(stretch.get("seconds", 0.0)))
-    rows = [[*key, str(len(seconds)), f"{sum(seconds) / 3600:.2f}"] for key, seconds in sorted(found.items())]
-    heading = ["device", "arithmetic", "versions", "commit", "stretches of work", "hours"]
+    rows = [[*key, str(len(seconds)), f"{sum(seconds):,.0f}"] for key, seconds in sorted(found.items())]
+    heading = ["device", "arithmetic", "versions", "commit", "stretches of work", "seconds"]
     done = table(heading, rows, {0, 1, 2, 3}, "What the runs were executed on") if rows else ""
+    lines = "".join(f"<li><code>{escape(command)}</code></li>\n" for command in page.commands)
+    again = f'<p class="small">The finished runs once more:</p>\n<ul class="plain">\n{lines}</ul>\n' if lines else ""
     settings = {"data": page.group.data_settings, "recipe": page.group.recipe_settings} | _images(page.group)
     shown = [
         [f"{part}.{key}", tables.without_paths(str(value), page.runs)]
@@ -216,7 +220,7 @@ def conditions(page: GroupPage) -> str:
         for key, value in values.items()
     ]
     return (
-        f"{done}<details><summary>Settings of data and recipe</summary>\n"
+        f"{done}{again}<details><summary>Settings of data and recipe</summary>\n"
         + table(["setting", "value"], shown, {0, 1}, "Settings that decide the result")
         + "</details>\n"
     )

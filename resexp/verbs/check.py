@@ -14,9 +14,7 @@ from resexp.wording import progress
 
 log = logging.getLogger("resexp")
 
-NOTE = """
-Training error: the mean over the sixteenth of all iterations that ends there. Intervals are wide enough for a normal
-run to lie inside all of them in 95 % of cases: the fewer seeds, the wider."""
+NOTE = "\nTraining error: the mean over the sixteenth of all iterations that ends there."
 
 
 @dataclass

@@ -3,18 +3,14 @@
 import logging
 import re
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from resexp import results
 from resexp.collect import SUMMARY, collect, summary
-from resexp.compose import compose, settings_of
+from resexp.compose import settings_of
 from resexp.config import require
-from resexp.errors import UserError
 from resexp.files import write_text
 from resexp.wording import plural
 
@@ -48,7 +44,7 @@ def task(cfg: DictConfig) -> None:
     if settings.checkpoints is not None:
         write_text(out / settings.name / results.CHECKPOINTS, settings.checkpoints.strip() + "\n")
     write_text(out / SUMMARY, summary(out))
-    write_text(out / "README.md", results.write(out, presets, settings.margin / 100))
+    write_text(out / "README.md", results.write(out, settings.margin / 100))
     for problem in found.problems:
         log.warning("%s", problem)
     if found.there:
@@ -56,17 +52,3 @@ def task(cfg: DictConfig) -> None:
     if found.left_out:
         log.info("%s left out, not finished", plural(len(found.left_out), "run"))
     print("\n".join(str(path) for path in [*found.copied, out / SUMMARY, out / "README.md"]))
-
-
-def presets(result: dict[str, Any]) -> dict[str, Any] | None:
-    """The settings of the presets that a run's settings are named after."""
-    return _composed(*(f"{part}={result[part]['name']}" for part in ("model", "data", "recipe")))
-
-
-@cache
-def _composed(*overrides: str) -> dict[str, Any] | None:
-    place = ["data.dir=."] if "data=folder" in overrides else []  # a folder of images has no default to differ from
-    try:
-        return compose(*overrides, *place).result()
-    except (UserError, HydraException):
-        return None

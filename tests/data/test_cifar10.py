@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torchvision.datasets import CIFAR10
 
 from resexp.config import Cifar10Config
-from resexp.data import cifar10, download
+from resexp.data import cifar10, download, load
 from resexp.errors import UserError
 
 OFFICIAL = cifar10.data_folder(None)
@@ -455,3 +455,10 @@ def test_the_official_files() -> None:
     sums = [split.images.numpy().sum((0, 2, 3)) for split in (data.train, data.validation)]
     means = np.sum(sums, 0) / (50_000 * 32 * 32 * 255)
     assert means.tolist() == pytest.approx([0.4914, 0.4822, 0.4465], abs=5e-5)
+
+
+def test_a_torchvision_of_another_torch_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("resexp.data.cifar10")
+    monkeypatch.setitem(sys.modules, "resexp.data.cifar10", None)
+    with pytest.raises(UserError, match=r"data=cifar10: torchvision does not fit torch .*; install both anew"):
+        load(Cifar10Config("cifar10", None, False, None, 0, seed=0))
