@@ -165,8 +165,8 @@ def other_settings(recipe: dict[str, Any]) -> list[str]:
     """
 
     def told(recipe: dict[str, Any], key: str) -> Any:
-        value = recipe.get(key)
-        return [drop / recipe["iterations"] for drop in value] if key == "drops" else value
+        parts = [drop / recipe["iterations"] for drop in recipe["drops"]]
+        return parts if key == "drops" else recipe.get(key)
 
     return [key for key in RECIPE if key != "iterations" and told(recipe, key) != told(RECIPE, key)]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -162,9 +163,14 @@ def test_memory_that_ran_out_is_known_by_all_its_names(error: Exception, expecte
     assert is_out_of_memory(error) is expected
 
 
+def answer(found: object, _: torch.device) -> object:
+    """What torch is to say of a device."""
+    return found
+
+
 def test_tf32_is_refused_where_the_hardware_has_none(settings: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, cuda_devices=1)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")
+    for name, found in (("get_device_capability", (7, 0)), ("get_device_name", "Tesla V100")):
+        monkeypatch.setattr(torch.cuda, name, partial(answer, found))
     with pytest.raises(UserError, match="precision=tf32: Tesla V100 has no TF32; use precision=fp32"):
         prepare(replace(settings, precision="tf32"))

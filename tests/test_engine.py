@@ -20,6 +20,11 @@ CPU = Execution(torch.device("cpu"), "fp32", 1)
 CUDA = Execution(torch.device("cuda", 0), "bf16", 1)
 
 
+def as_asked(engine: str, _: Execution) -> str:
+    """Whatever engine is wished for."""
+    return engine
+
+
 class PassThrough:
     """A recording on a device that has none: it does the work again as it stands."""
 
@@ -140,11 +145,11 @@ def test_compile_and_graph_combine(tiny: tuple[str, ...], tmp_path: Path, monkey
     train(eager)
     done: list[str] = []
 
-    def stand_in(name: str) -> Callable[[object], None]:
-        return lambda *_: done.append(name)
+    def stand_in(name: str) -> Callable[..., None]:
+        def note(*_: object) -> None:
+            done.append(name)
 
-    def as_asked(engine: str, _: Execution) -> str:
-        return engine
+        return note
 
     def record(iterate: Iterate, picks: torch.Tensor) -> Graphed:
         done.append("recorded")
@@ -224,9 +229,9 @@ def test_a_recording_that_fails_falls_back_too(
     def forbidden(_: Callable[[], None]) -> PassThrough:
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr(trainer, "warm_up", lambda work: work())
+    monkeypatch.setattr(trainer, "warm_up", PassThrough)
     monkeypatch.setattr(trainer, "Graphed", partial(Graphed, record=forbidden))
-    monkeypatch.setattr("resexp.train.choose", lambda engine, execution: engine)
+    monkeypatch.setattr("resexp.train.choose", as_asked)
     config = compose(*tiny, "engine=graph", f"runs={tmp_path / 'other'}")
     assert train(config).stretches[0]["engine"] == "eager"
     assert "not permitted when stream is capturing); going on" in Run(config.directory).log_file.read_text()

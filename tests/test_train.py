@@ -1,5 +1,6 @@
 import csv
 import gc
+import logging
 import math
 import os
 import signal
@@ -324,7 +325,7 @@ def test_a_run_that_is_over_leaves_the_memory_to_the_next_one_of_its_sweep(
         return load(config)
 
     monkeypatch.setattr("resexp.train.load", counting)
-    monkeypatch.setattr("resexp.train.log.debug", lambda *_, **__: None)  # pytest keeps what is logged, with its frames
+    monkeypatch.setattr("resexp.train.log", logging.Logger("unheard"))  # pytest keeps what is logged, with its frames
     for kind in (UserError, ValueError):
 
         def fail(self: Trainer, kind: type[Exception] = kind) -> None:

@@ -107,7 +107,7 @@ def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
         return
     log.info("%s: %d networks on %s", diagnosis, len(wanted), laboratory.execution.device)
     began = time.monotonic()
-    spell = {"networks": 0, "seconds": 0.0, "started": utc_now(), **laboratory.execution.describe()}
+    spell: journal.Entry = {"networks": 0, "seconds": 0.0, "started": utc_now(), **laboratory.execution.describe()}
     spell |= {"resexp": __version__, **source_version()}
     for job in wanted:
         try:
