@@ -36,7 +36,7 @@ def test_a_disturbed_sweep_in_slurm_ends_with_the_bytes_of_a_local_one() -> None
 def test_the_extra_that_is_missing_is_named(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "resexp.slurm", raising=False)
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(UserError, match=r"hydra/launcher=slurm_gpu: not installed; pip install 'resexp\[slurm\]'"):
+    with pytest.raises(UserError, match=r"slurm_gpu: not installed; in a checkout, pip install -e '\.\[slurm\]'"):
         here("train", "-m", *TINY, "hydra/launcher=slurm_gpu")
 
 
