@@ -5,6 +5,11 @@ class UserError(Exception):
     """A mistake in settings, files or surroundings; its text is the whole message a person reads."""
 
 
+def only_text(error: Exception) -> UserError:
+    """What is told of an error; the error itself knows its frames, with the images and the network of its run."""
+    return UserError(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+
+
 class Busy(UserError):
     """Another process is training this run."""
 

@@ -99,13 +99,14 @@ def diagnosed(folder: Path, group: Group) -> list[str]:
     for diagnosis in DIAGNOSES:
         table = table_file(folder, group, diagnosis)
         for spell in journal.read(table):
-            what = [f"`{table.relative_to(folder).as_posix()}`", plural(int(spell.get("networks", 0)), "network")]
+            count, images = plural(int(spell.get("networks", 0)), "network"), spell.get("images")
+            what = [f"`{table.relative_to(folder).as_posix()}`", f"{count} on {images}" if images else count]
             rows.append(_line([*what, *provenance([spell]), f"{spell.get('seconds', 0):,.0f}"]))
     if not rows:
         return []
     command = f"resexp diagnose group={group.data}/{group.recipe}"
     head = "| file | measured | hardware | versions | commit | date (UTC) | seconds |\n"
-    return [f"\nMeasured inside the networks, with `{command}`:\n\n{head}|---|---:|---|---|---|---|---:|\n", *rows]
+    return [f"\nMeasured inside the networks, with `{command}`:\n\n{head}|---|---|---|---|---|---|---:|\n", *rows]
 
 
 def run_line(network: Network, run: StudyRun) -> str:

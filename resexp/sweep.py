@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from resexp import plan
 from resexp.compose import LAUNCHERS, SWEEPER, not_installed, to_config
 from resexp.config import Config
-from resexp.errors import Busy, Interrupted, UserError
+from resexp.errors import Busy, Interrupted, UserError, only_text
 from resexp.progress import Position
 from resexp.run import Run
 
@@ -169,8 +169,7 @@ def outcome_of(one: JobReturn, config: Config) -> Outcome:
     if done := finished_before(config):
         return replace(done, words="finished")
     error = one._return_value  # the property raises it
-    problem = UserError(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
-    return Outcome(str(config.directory), "failed", problem)
+    return Outcome(str(config.directory), "failed", only_text(error))
 
 
 def table(outcomes: list[Outcome]) -> str:

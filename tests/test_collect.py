@@ -75,7 +75,7 @@ def test_readme_says_when_and_on_what_diagnoses_were_measured(here: Here, tmp_pa
     (line,) = [line for line in readme.splitlines() if line.startswith("| `diagnoses/")]
     file, count, hardware, versions, *_ = line.strip("| ").split(" | ")
     assert (tmp_path / "results/tiny" / file.strip("`")).exists()
-    assert count == "1 network"
+    assert count == "1 network on all 96 training images"
     assert hardware.endswith("fp32")
     assert versions.startswith("resexp ")
     here("collect", "name=tiny")

@@ -8,7 +8,7 @@ from resexp.errors import UserError
 from resexp.files import write_text
 
 Entry = dict[str, Any]
-"""One spell of measuring: networks (how many), seconds, started, device, versions, commit."""
+"""One spell of measuring: networks (how many), images (in words), seconds, started, device, versions, commit."""
 
 
 def journal_file(table: Path) -> Path:
@@ -21,16 +21,22 @@ def read(table: Path) -> list[Entry]:
     path = journal_file(table)
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(entry, dict) for entry in entries):
+            raise ValueError("it is no list of spells")
     except FileNotFoundError:
         return []
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read; delete it, only the table beside it is needed") from error
-    return [entry for entry in entries if isinstance(entry, dict)]
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged; delete it, only the table beside it is needed") from error
+    return entries
 
 
 def write(table: Path, entries: list[Entry]) -> None:
-    """Replace the file. Raises OSError where it cannot be written."""
-    write_text(journal_file(table), json.dumps(entries, indent=1) + "\n")
+    """Replace the file. Raises UserError where it cannot be written."""
+    path = journal_file(table)
+    try:
+        write_text(path, json.dumps(entries, indent=1) + "\n")
+    except OSError as error:
+        raise UserError(f"runs: cannot write {path} ({error.strerror}); copy the runs to another folder") from error
 
 
 def merge(entries: list[Entry], more: list[Entry]) -> list[Entry]:

@@ -20,14 +20,10 @@ from resexp.report.findings import (
     short,
     when,
 )
-from resexp.report.on_the_way import VANISHING, followed
+from resexp.report.on_the_way import STABLE, VANISHING, WITHIN, behaviour, followed
 from resexp.report.plates import Curve, Panel, Plate
 from resexp.study import Group, title
 from resexp.wording import listed, plural
-
-STABLE = "stable"
-WITHIN = 10.0
-"""Gradients are stable whose norm at the first block's output is within this factor of that at the last block's."""
 
 CONDITIONS = ((INITIALISATION, "batch"), (CHECKPOINT, "batch"), (INITIALISATION, "none"), (CHECKPOINT, "none"))
 
@@ -53,13 +49,6 @@ class Ratio:
         if ends == STABLE and behaviour(self.between) != STABLE:
             return f"{STABLE} from end to end, {number(self.between)} in between"
         return ends
-
-
-def behaviour(value: float) -> str:
-    """The word for a factor by which gradients are multiplied."""
-    if not 0 < value < math.inf:
-        return "not finite"
-    return STABLE if 1 / WITHIN <= value <= WITHIN else VANISHING if value < 1 else "exploding"
 
 
 def backwards(measured: Measured, subject: Subject) -> list[float]:
@@ -94,7 +83,7 @@ def find(group: Group, measured: Measured) -> Finding | None:
             clauses.append(_clause(here, condition(chosen[0])))
     if not panels:
         return None
-    on_the_way = followed(group, measured, lambda subject: backwards(measured, subject)[-1], behaviour)
+    on_the_way = followed(group, measured, lambda subject: backwards(measured, subject)[-1])
     panels += on_the_way.panels
     vanishing = [f"{title(ratio.network)} {_place(ratio)}" for ratio in known if ratio.word == VANISHING]
     vanishing += [f"{name} during training" for name in on_the_way.vanishing]

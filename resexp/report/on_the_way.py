@@ -12,7 +12,16 @@ from resexp.report.plates import Curve, Panel, Points
 from resexp.study import Group, title
 from resexp.wording import listed
 
-VANISHING = "vanishing"
+STABLE, VANISHING = "stable", "vanishing"
+WITHIN = 10.0
+"""Gradients are stable whose norm at the first block's output is within this factor of that at the last block's."""
+
+
+def behaviour(value: float) -> str:
+    """The word for a factor by which gradients are multiplied on their way back."""
+    if not 0 < value < math.inf:
+        return "not finite"
+    return STABLE if 1 / WITHIN <= value <= WITHIN else VANISHING if value < 1 else "exploding"
 
 
 @dataclass(frozen=True)
@@ -25,13 +34,8 @@ class Followed:
     """Networks whose gradients vanish at some of the evaluation points."""
 
 
-def followed(
-    group: Group, measured: Measured, factor: Callable[[Subject], float], behaviour: Callable[[float], str]
-) -> Followed:
-    """By what each network multiplies the gradient from its last block to its first, `factor`, against iteration.
-
-    `behaviour` is the word for a factor.
-    """
+def followed(group: Group, measured: Measured, factor: Callable[[Subject], float]) -> Followed:
+    """By what each network multiplies the gradient from its last block to its first, `factor`, against iteration."""
     curves: dict[str, list[Curve]] = {}
     clauses: list[str] = []
     vanishing: list[str] = []

@@ -107,8 +107,8 @@ def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
         return
     log.info("%s: %d networks on %s", diagnosis, len(wanted), laboratory.execution.device)
     began = time.monotonic()
-    spell: journal.Entry = {"networks": 0, "seconds": 0.0, "started": utc_now(), **laboratory.execution.describe()}
-    spell |= {"resexp": __version__, **source_version()}
+    spell: journal.Entry = {"networks": 0, "images": plan.images, "seconds": 0.0, "started": utc_now()}
+    spell |= {**laboratory.execution.describe(), "resexp": __version__, **source_version()}
     for job in wanted:
         try:
             readings = laboratory.measure(diagnosis, job)

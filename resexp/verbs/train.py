@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from resexp import plan
 from resexp.compose import to_config
-from resexp.errors import Busy, UserError
+from resexp.errors import Busy, UserError, only_text
 from resexp.run import Run
 from resexp.sweep import FINISHED_BEFORE, Outcome, position
 
@@ -48,8 +48,3 @@ def task(cfg: DictConfig) -> Outcome:
         return Outcome(name, "failed", only_text(error), str(kept) if kept.exists() else "")
     errors = f"training error {final['running_error']:.1%}, test error {final['test_error']:.1%}"
     return Outcome(name, f"finished, {errors}")
-
-
-def only_text(error: Exception) -> UserError:
-    """What is told of an error. The error itself knows its frames: the images and network of a run that is over."""
-    return UserError(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
