@@ -72,6 +72,18 @@ def test_the_benchmark_writes_its_table_and_its_ratios(tmp_path: Path) -> None:
     assert (tmp_path / "bench.png").stat().st_size > 1000
 
 
+def test_the_first_start_is_told_apart_from_those_with_a_warm_cache(table: Any) -> None:
+    spec = {**ASKED, "network": "resnet20", "measure": "resexp", "layout": "channels_last"}
+    spec |= {"deterministic": False, "processes": 1, "batch_size": 128}
+    rows = [
+        table.row(spec, [result(100, seconds_startup=seconds) for seconds in (90.0, 7.0, 9.0)]),
+        table.row({**spec, "measure": "bare"}, [result(200)]),
+    ]
+    assert (rows[0]["seconds_first_startup"], rows[0]["seconds_startup"]) == (90, 8)
+    assert (rows[1]["seconds_first_startup"], rows[1]["seconds_startup"]) == (2, 2)
+    assert table.ratios(rows) == ["resnet20   eager fp32: resexp/bare 0.50, start-up 90.0 s, then 8.0 s"]
+
+
 def test_what_is_asked_for_is_planned_once(measuring: Any) -> None:
     def planned(**asked: object) -> list[tuple[object, ...]]:
         names = ("network", "measure", "engine", "layout", "deterministic", "processes")
@@ -174,5 +186,5 @@ def test_prices_are_ratios_to_the_same_row_without(table: Any, measuring: Any) -
         "resnet20 4 at once eager fp32: 250 images/s, 62 each, 2.50 of one alone",
         "resnet20 1 at once eager fp32 deterministic: 100 images/s, 100 each, 1.00 of one alone",
     ]
-    assert table.ratios(found) == ["resnet20   eager fp32: resexp/usual 1.00, resexp/bare 1.00"]
+    assert table.ratios(found) == ["resnet20   eager fp32: resexp/usual 1.00, resexp/bare 1.00, start-up 2.0 s"]
     json.dumps(found)  # plain values only

@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 COLUMNS = ("network", "measure", "engine", "precision", "images_per_second_median", "low", "high", "seconds_startup")
-COLUMNS += ("peak_memory_mb", "layout", "deterministic", "processes", "seconds_per_iteration")
+COLUMNS += ("peak_memory_mb", "layout", "deterministic", "processes", "seconds_per_iteration", "seconds_first_startup")
 
 Row = dict[str, Any]
 
 
 def row(spec: Row, results: list[Row]) -> Row:
-    """Median, lowest and highest of the repeats; engine and precision as they came out."""
+    """Median, lowest and highest of the repeats; engine and precision as they came out.
+
+    The first start may have had to compile; `seconds_startup` is of those after it, where there are any.
+    """
     speeds = [result["speed"] for result in results]
+    first, *later = [result["seconds_startup"] for result in results]
     median = statistics.median(speeds)
     return {
         **{name: spec[name] for name in COLUMNS if name in spec},
@@ -22,9 +26,10 @@ def row(spec: Row, results: list[Row]) -> Row:
         "images_per_second_median": round(median, 1),
         "low": round(min(speeds), 1),
         "high": round(max(speeds), 1),
-        "seconds_startup": round(statistics.median(result["seconds_startup"] for result in results), 1),
+        "seconds_startup": round(statistics.median(later or [first]), 1),
         "peak_memory_mb": round(max(result["peak_memory_mb"] for result in results)),
         "seconds_per_iteration": round(spec["processes"] * spec["batch_size"] / median, 6),
+        "seconds_first_startup": round(first, 1),
     }
 
 
@@ -51,7 +56,7 @@ def write(rows: list[Row], path: Path) -> None:
 
 
 def ratios(rows: list[Row]) -> list[str]:
-    """resexp over usual, over bare and over the floor, a line for each network, engine and precision."""
+    """resexp over usual, over bare and over the floor, and its start-up; for each network, engine and precision."""
     lines: list[str] = []
     for own in rows:
         if own["measure"] != "resexp" or own["deterministic"]:
@@ -65,6 +70,8 @@ def ratios(rows: list[Row]) -> list[str]:
             "floor": one(rows, measure="floor", **same),
         }
         parts = [f"resexp/{name} {quotient(own, other)}" for name, other in others.items() if other]
+        first, later = own["seconds_first_startup"], own["seconds_startup"]
+        parts += [f"start-up {first} s" + (f", then {later} s" if later != first else "")] if parts else []
         if parts:
             lines.append(f"{own['network']:<10} {own['engine']} {own['precision']}: {', '.join(parts)}")
     return lines
