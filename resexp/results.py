@@ -8,6 +8,7 @@ from typing import Any
 from resexp.claims import claims
 from resexp.diagnose import journal
 from resexp.diagnose.table import DIAGNOSES, table_file
+from resexp.provenance import commit, hardware, versions
 from resexp.repeat import commands
 from resexp.report.captions import setting_words
 from resexp.report.tables import claims_markdown
@@ -132,25 +133,6 @@ def _line(cells: list[str]) -> str:
 
 def _distinct(words: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(words))
-
-
-def hardware(stretch: dict[str, Any]) -> str:
-    """NVIDIA H200, bf16, eager; of a CPU also its threads."""
-    threads = plural(stretch.get("threads", 0), "thread") if stretch.get("device") == "cpu" else None
-    found = [stretch.get("device_name"), threads, stretch.get("precision"), stretch.get("engine")]
-    return ", ".join(str(one) for one in found if one)
-
-
-def versions(stretch: dict[str, Any]) -> str:
-    """resexp 0.1.0, Python 3.11.7, torch 2.15.0, CUDA 13.0."""
-    named = {"resexp": "resexp", "Python": "python", "torch": "torch", "CUDA": "cuda", "cuDNN": "cudnn"}
-    return ", ".join(f"{name} {stretch[key]}" for name, key in named.items() if stretch.get(key))
-
-
-def commit(stretch: dict[str, Any]) -> str:
-    """0123456789, and whether the tree held changes."""
-    known = str(stretch.get("commit") or "unknown")[:10]
-    return known + (" with changes" if stretch.get("dirty") else "")
 
 
 def weights(folder: Path) -> list[str]:

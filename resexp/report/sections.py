@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from resexp.claims import Claim
+from resexp.provenance import commit, hardware, versions
 from resexp.report import captions, tables
 from resexp.report.findings import Finding
 from resexp.report.plates import Plate
@@ -15,8 +16,6 @@ from resexp.report.style import VARIABLES
 from resexp.study import Group, StudyRun
 from resexp.verdict import Contrast, Verdict
 from resexp.wording import ABSENT, interval_text, listed, plural, points, range_text
-
-VERSIONS = ("torch", "cuda", "cudnn", "python")
 
 
 @dataclass(frozen=True)
@@ -207,10 +206,11 @@ def conditions(page: GroupPage) -> str:
     for network in page.group.networks:
         for run in network.runs:
             for stretch in run.record.stretches:
-                found.setdefault(_execution(stretch), []).append(float(stretch.get("seconds", 0.0)))
+                what = hardware(stretch), versions(stretch), commit(stretch)
+                found.setdefault(what, []).append(float(stretch.get("seconds", 0.0)))
     rows = [[*key, str(len(seconds)), f"{sum(seconds):,.0f}"] for key, seconds in sorted(found.items())]
-    heading = ["device", "arithmetic", "versions", "commit", "stretches of work", "seconds"]
-    done = table(heading, rows, {0, 1, 2, 3}, "What the runs were executed on") if rows else ""
+    heading = ["hardware", "versions", "commit", "stretches of work", "seconds"]
+    done = table(heading, rows, {0, 1, 2}, "What the runs were executed on") if rows else ""
     lines = "".join(f"<li><code>{escape(command)}</code></li>\n" for command in page.commands)
     again = f'<p class="small">The finished runs once more:</p>\n<ul class="plain">\n{lines}</ul>\n' if lines else ""
     settings = {"data": page.group.data_settings, "recipe": page.group.recipe_settings} | _images(page.group)
@@ -230,26 +230,6 @@ def _images(group: Group) -> dict[str, dict[str, Any]]:
     runs = [run for network in group.networks for run in network.runs if run.record.data]
     keys = ("train_images", "test_images", "classes", "digest")
     return {"images": {key: runs[0].record.data[key] for key in keys if key in runs[0].record.data}} if runs else {}
-
-
-def _execution(stretch: dict[str, Any]) -> tuple[str, ...]:
-    """Device, arithmetic, versions and commit of a stretch of work, as a person reads them."""
-
-    def told(key: str) -> str:
-        return f"{key} {stretch[key]}" if stretch.get(key) else ""
-
-    device = " ".join(str(stretch[key]) for key in ("device_name", "device") if stretch.get(key))
-    threads = f"{stretch['threads']} threads" if stretch.get("threads") else ""
-    exact = "deterministic" if stretch.get("deterministic") else ""
-    how = [str(stretch.get("precision") or ""), str(stretch.get("engine") or ""), threads, exact]
-    changed = {True: " with changes", False: ""}.get(bool(stretch.get("dirty")), "")
-    commit = str(stretch.get("commit") or "")[:10]
-    return (
-        device or ABSENT,
-        ", ".join(filter(None, how)) or ABSENT,
-        ", ".join(filter(None, [told("resexp"), *map(told, VERSIONS)])) or ABSENT,
-        commit + changed if commit else ABSENT,
-    )
 
 
 def unfinished(page: GroupPage) -> str:
