@@ -15,8 +15,8 @@ from typing import Any
 from resexp import history, paper
 from resexp.config import differing, flatten
 from resexp.study import Network, Study, StudyRun
+from resexp.text import listed, plural
 from resexp.verdict import Interval, t_quantile
-from resexp.wording import listed, plural
 
 FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
 """Of a recipe's iterations: where curves are compared."""

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from resexp import paper
 from resexp.study import Group, StudyRun
+from resexp.text import ABSENT, plural
 from resexp.verdict import NOT_OBSERVED, OBSERVED, ONE_SEED, PLAIN, RESIDUAL, UNDECIDED, Contrast, Verdict
-from resexp.wording import ABSENT, interval_text, plural, points
+from resexp.wording import interval_text, points
 
 REPRODUCED, NOT_REPRODUCED, NOT_TESTED = "reproduced", "not reproduced", "not tested"
 

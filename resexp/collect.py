@@ -10,7 +10,7 @@ from resexp.files import write_text
 from resexp.report.tables import csv_text, device_of
 from resexp.run import FINISHED, Run
 from resexp.study import PARTS, StudyRun, load_study
-from resexp.wording import plural
+from resexp.text import plural
 
 SUMMARY = "summary.csv"
 SUMMARY_COLUMNS = (

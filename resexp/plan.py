@@ -9,7 +9,7 @@ from resexp.config import Config, recorded
 from resexp.count import IMAGE_SIZE, multiply_adds, parameters
 from resexp.errors import UserError
 from resexp.run import FAILED, Run, find_runs
-from resexp.wording import duration, plural
+from resexp.text import duration, plural
 
 COPIES = 4
 """Of the weights in float32: weights and momentum, in the newest checkpoint and the one before."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from resexp.history import Row
-from resexp.wording import duration
+from resexp.text import duration
 
 log = logging.getLogger("resexp")
 

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from resexp.wording import plural
+from resexp.text import plural
 
 
 def source_version() -> dict[str, Any]:

@@ -11,9 +11,9 @@ from resexp.progress import Position, Progress, figures
 from resexp.provenance import source_version, this_process, utc_now
 from resexp.run import FINISHED, RUNNING, Record, Run
 from resexp.tensorboard import Mirror
+from resexp.text import duration
 from resexp.timing import Timing
 from resexp.trainer import Trainer
-from resexp.wording import duration
 
 log = logging.getLogger("resexp")
 

@@ -14,8 +14,9 @@ from resexp.report.captions import setting_words
 from resexp.report.tables import claims_markdown
 from resexp.report.why import findings
 from resexp.study import Group, Network, StudyRun, load_study, title
+from resexp.text import plural
 from resexp.verdict import judge
-from resexp.wording import plural, sentence
+from resexp.wording import sentence
 
 BEGIN = "<!-- Written by resexp collect, from the files themselves: what is changed here is lost. -->"
 END = "<!-- Up to here by resexp collect. -->"

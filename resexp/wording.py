@@ -1,6 +1,7 @@
-"""The verdict's sentence: plain words for a person, each of them true of the data. Percent and points from here on."""
+"""The words of a verdict: plain for a person, each true of the data. Percent and points from here on."""
 
 from resexp.study import Group, Network, StudyRun, title
+from resexp.text import ABSENT, listed, plural
 from resexp.verdict import (
     NOT_OBSERVED,
     OBSERVED,
@@ -15,8 +16,6 @@ from resexp.verdict import (
 )
 
 NAMES = (*PLAIN, *RESIDUAL)
-ABSENT = "-"
-"""What stands in a table where nothing was measured."""
 NAMED = 4
 """Runs named one by one before the rest is only counted."""
 
@@ -44,31 +43,6 @@ def range_text(interval: Interval | None) -> str:
     low, high = (100 * end for end in interval)
     places = digits([low, high])
     return f"{low:.{places}f} to {high:.{places}f}"
-
-
-def duration(seconds: float) -> str:
-    """75.2 -> "1m15s"."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
-
-
-def aligned(lines: list[list[str]], text: set[int]) -> str:
-    """Cells as columns for a terminal; those in `text` stand left, numbers right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    shapes = [f"{'<' if number in text else '>'}{width}" for number, width in enumerate(widths)]
-    told = ("  ".join(f"{cell:{shape}}" for cell, shape in zip(line, shapes, strict=True)) for line in lines)
-    return "\n".join(line.rstrip() for line in told)
-
-
-def plural(n: int, what: str) -> str:
-    """1 seed, 2 seeds."""
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
-
-
-def listed(names: list[str]) -> str:
-    """a, b and c."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def sentence(group: Group, verdict: Verdict) -> str:

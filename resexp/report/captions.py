@@ -5,7 +5,7 @@ from typing import Protocol
 
 from resexp import paper
 from resexp.study import Group, StudyRun, title
-from resexp.wording import listed, plural
+from resexp.text import listed, plural
 
 DATA_NAMES: dict[str, str] = {"cifar10": "CIFAR-10", "shapes": "embedded shapes", "folder": "own images"}
 

@@ -7,8 +7,8 @@ from resexp import history, paper
 from resexp.report import captions
 from resexp.report.plates import Axis, Curve, Panel, Plate, Points
 from resexp.study import Group, Network, StudyRun, title
+from resexp.text import listed
 from resexp.verdict import PLAIN, RESIDUAL
-from resexp.wording import listed
 
 TRAIN, TEST = "train", "test"
 FIGURE_OF = {TRAIN: "running_error", TEST: "test_error"}

@@ -10,7 +10,7 @@ from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, SNAPSHOT, M
 from resexp.report import captions
 from resexp.report.plates import Axis, Curve, Plate
 from resexp.study import Group, title
-from resexp.wording import listed
+from resexp.text import listed
 
 Profile = list[float]
 """A quantity of each layer or block of one network, from the images on."""

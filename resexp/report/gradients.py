@@ -23,7 +23,7 @@ from resexp.report.findings import (
 from resexp.report.on_the_way import STABLE, VANISHING, WITHIN, behaviour, followed
 from resexp.report.plates import Curve, Panel, Plate
 from resexp.study import Group, title
-from resexp.wording import listed, plural
+from resexp.text import listed, plural
 
 CONDITIONS = ((INITIALISATION, "batch"), (CHECKPOINT, "batch"), (INITIALISATION, "none"), (CHECKPOINT, "none"))
 

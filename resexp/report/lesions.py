@@ -20,7 +20,7 @@ from resexp.report.findings import (
 )
 from resexp.report.plates import Axis, Curve, Panel, Plate
 from resexp.study import Group, title
-from resexp.wording import plural
+from resexp.text import plural
 
 NEAR = 0.1
 """A block is near the identity where the norm of what it adds is below this part of its shortcut's."""

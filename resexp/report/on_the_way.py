@@ -10,7 +10,7 @@ from resexp.report.curves import drops, iteration_axis
 from resexp.report.findings import by_network, geometric_mean, log_axis, number, short
 from resexp.report.plates import Curve, Panel, Points
 from resexp.study import Group, title
-from resexp.wording import listed
+from resexp.text import listed
 
 STABLE, VANISHING = "stable", "vanishing"
 WITHIN = 10.0

@@ -21,7 +21,7 @@ from resexp.report.findings import (
 )
 from resexp.report.plates import Axis, Panel, Plate
 from resexp.study import Group, title
-from resexp.wording import listed, plural
+from resexp.text import listed, plural
 
 ALIKE = 0.05
 """Mean responses that differ by no more than this part are called about as large."""

@@ -14,8 +14,9 @@ from resexp.report.findings import Finding
 from resexp.report.plates import Plate
 from resexp.report.style import VARIABLES
 from resexp.study import Group, StudyRun
+from resexp.text import ABSENT, listed, plural
 from resexp.verdict import Contrast, Verdict
-from resexp.wording import ABSENT, interval_text, listed, plural, points, range_text
+from resexp.wording import interval_text, points, range_text
 
 
 @dataclass(frozen=True)

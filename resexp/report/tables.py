@@ -14,8 +14,9 @@ from resexp.count import CLASSES, parameters
 from resexp.errors import UserError
 from resexp.report.captions import comparison_words, setting_words
 from resexp.study import FIGURES, Group, Network, StudyRun
+from resexp.text import ABSENT, aligned
 from resexp.verdict import Verdict
-from resexp.wording import ABSENT, aligned, mean_and_spread
+from resexp.wording import mean_and_spread
 
 FINAL_COLUMNS = ("network", "seed", *FIGURES, "parameters", "seconds", "device")
 CONTRAST_COLUMNS = (

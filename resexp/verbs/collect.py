@@ -12,7 +12,7 @@ from resexp.collect import SUMMARY, collect, summary
 from resexp.compose import settings_of
 from resexp.config import require
 from resexp.files import write_text
-from resexp.wording import plural
+from resexp.text import plural
 
 log = logging.getLogger("resexp")
 

@@ -12,7 +12,7 @@ from resexp import history, timing
 from resexp.compose import settings_of
 from resexp.errors import UserError
 from resexp.run import FINISHED, RUNNING, Run, find_runs
-from resexp.wording import ABSENT, aligned, duration
+from resexp.text import ABSENT, aligned, duration
 
 DIED, ELSEWHERE, DAMAGED = "died", "elsewhere", "damaged"
 """States that only a look from outside can tell: the process of a run is gone; another host's may live; unreadable."""

@@ -1,0 +1,29 @@
+"""Numbers, lists and columns as a person reads them."""
+
+ABSENT = "-"
+"""What stands in a table where nothing was measured."""
+
+
+def duration(seconds: float) -> str:
+    """75.2 -> "1m15s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+def aligned(lines: list[list[str]], text: set[int]) -> str:
+    """Cells as columns for a terminal; those in `text` stand left, numbers right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    shapes = [f"{'<' if number in text else '>'}{width}" for number, width in enumerate(widths)]
+    told = ("  ".join(f"{cell:{shape}}" for cell, shape in zip(line, shapes, strict=True)) for line in lines)
+    return "\n".join(line.rstrip() for line in told)
+
+
+def plural(n: int, what: str) -> str:
+    """1 seed, 2 seeds."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def listed(names: list[str]) -> str:
+    """a, b and c."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
