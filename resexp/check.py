@@ -15,7 +15,7 @@ from typing import Any
 from resexp import history, paper
 from resexp.config import differing, flatten
 from resexp.study import Network, Study, StudyRun
-from resexp.text import listed, plural
+from resexp.text import listed
 from resexp.verdict import Interval, t_quantile
 
 FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
@@ -79,8 +79,9 @@ def check(run: StudyRun, references: Study, itself: str | None = None) -> Findin
             return Finding(run, basis, differences=_differences(run, same), copy=True)
     if len(seeds) >= ENOUGH:
         return _against_seeds(run, seeds)
-    found = f"{plural(len(seeds), 'finished reference seed')} of {' '.join(_names(run.result))}"
-    return _against_paper(run, f"{found}; {ENOUGH} are needed")
+    other = "no other" if itself and not seeds else len(seeds) or "no"
+    found = f"{other} finished reference seed{'s' * (len(seeds) > 1)} of {' '.join(_names(run.result))}"
+    return _against_paper(run, f"{found}; {ENOUGH} are needed", seeds)
 
 
 def _names(result: dict[str, Any]) -> tuple[str, ...]:
@@ -166,11 +167,12 @@ def _against_seeds(run: StudyRun, seeds: list[StudyRun]) -> Finding:
     return Finding(run, _reached(run, comparisons) or basis, comparisons, _differences(run, seeds[0]))
 
 
-def _against_paper(run: StudyRun, why: str) -> Finding:
+def _against_paper(run: StudyRun, why: str, seeds: list[StudyRun]) -> Finding:
     """Compare with the paper, where the run's names are those of its networks, data and recipe."""
     name, data, recipe = _names(run.result)
     if (data, recipe) != ("cifar10", "paper") or name not in paper.TRAIN_ERROR:
-        return Finding(run, f"{why}, and the paper shows nothing of the kind")
+        differences = _differences(run, seeds[0]) if seeds else []
+        return Finding(run, f"{why}, and the paper shows nothing of the kind", differences=differences)
     end = paper.RECIPE["iterations"]
     found = values(run, end)
     # The mean over 28,001 to 32,000 has its centre where the figure was read. A single test error at that rate jumps

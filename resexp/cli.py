@@ -61,6 +61,7 @@ def with_hydra(verb: str) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     from resexp import compose, sweep
+    from resexp.presets import conf_dir
 
     compose.register()
     sweep.register()
@@ -75,11 +76,12 @@ def with_hydra(verb: str) -> None:
         alone[:] = [outcome] if HydraConfig.get().mode == RunMode.RUN else []
         return outcome
 
+    compose.check_words(sys.argv[1:])
     try:
         with env_override({"HYDRA_FULL_ERROR": "1"}):  # exceptions come here whole instead of being printed
-            hydra.main(version_base="1.3", config_path=str(compose.conf_dir()), config_name=verb)(task)()
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(task)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(compose.explain_composition(error)) from error
+        raise UserError(compose.explain_composition(error, verb)) from error
     for outcome in alone:
         if outcome.error is not None:
             raise outcome.error
@@ -129,7 +131,11 @@ def dispatch(arguments: list[str]) -> int:
     elif verb in ("-sc", "--shell-completion"):
         complete(arguments)
     elif verb == "models":
+        if arguments[1:] not in ([], ["--help"], ["-h"]):
+            raise UserError(f"{arguments[1]}: resexp models has no settings")
         import_module("resexp.verbs.models").task()
+    elif verb in VERBS and {"--help", "-h"} & {*arguments[1:]}:
+        print(import_module("resexp.presets").help_text(verb))
     elif verb in VERBS:
         if verb == "diagnose" and arguments[1:] and re.fullmatch(r"\w+", arguments[1]):
             arguments[1] = f"what={arguments[1]}"

@@ -1,6 +1,7 @@
 """From conf/ and a command line to checked settings: with cli.py, sweep.py and verbs/, the rooms that know Hydra."""
 
 import re
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,15 +9,17 @@ from typing import Any, TypeVar
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.hydra import Hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from resexp.config import DATA_CONFIGS, Config, FolderConfig, TrainSettings
 from resexp.errors import UserError
 from resexp.naming import label, name_differences, run_name
+from resexp.presets import conf_dir, settings_named
 
 SWEEPER = "hydra_plugins.resexp.StudySweeper"
 """Name of `sweep.StudySweeper` for Hydra, which takes plugins under hydra_plugins only."""
@@ -27,13 +30,6 @@ LAUNCHERS = {
 """Launchers as configurations name them, and the room that has ours and the extra that brings theirs, of one name."""
 
 Settings = TypeVar("Settings")
-
-
-def conf_dir() -> Path:
-    """The folder of YAML files: inside the installed package, or beside it in a checkout."""
-    here = Path(__file__).resolve().parent
-    packaged = here / "conf"
-    return packaged if packaged.is_dir() else here.parent / "conf"
 
 
 def register() -> None:
@@ -98,18 +94,38 @@ def _composed_presets(hydra: Hydra, names: tuple[tuple[str, str], ...]) -> DictC
 
 
 def compose(*overrides: str) -> Config:
-    """The settings that `resexp train OVERRIDES` would use: compose("model=resnet20", "data=shapes")."""
+    """The settings that `resexp train OVERRIDES` would use: compose("model=resnet20", "data=shapes").
+
+    Raises UserError for what there is not, a value of the wrong type, or a broken rule.
+    """
     register()
-    if GlobalHydra.instance().is_initialized():
-        return to_config(hydra_compose("train", list(overrides)))
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return to_config(hydra_compose("train", list(overrides)))
+    try:
+        if GlobalHydra.instance().is_initialized():
+            return to_config(hydra_compose("train", list(overrides)))
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return to_config(hydra_compose("train", list(overrides)))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain_composition(error)) from error
 
 
-def no_such_setting(key: str) -> str:
+def check_words(arguments: list[str]) -> None:
+    """Raise UserError for a word that is neither a setting nor an option of Hydra's, which would explain at length."""
+    options, unknown = get_args_parser().parse_known_args(arguments)
+    for word in [*unknown, *options.overrides]:
+        if word.startswith("-"):
+            raise UserError(f"{word}: no such option; settings are NAME=VALUE, such as seed=1")
+        if "=" not in word and not word.startswith("~"):
+            raise UserError(f"{word}: settings are NAME=VALUE, such as seed=1")
+
+
+def no_such_setting(key: str, verb: str = "train") -> str:
     """The line for a key that no setting has."""
-    group = key.rpartition(".")[0]
-    return f"{key}: no such setting; --cfg job{f' -p {group}' if group else ''} shows those there are"
+    known = settings_named(verb)
+    alike = [name for name in sorted(known) if name.rpartition(".")[2] == key.rpartition(".")[2]]
+    alike = alike or get_close_matches(key, known, 2, 0.75)
+    return f"{key}: no such setting; " + (
+        f"did you mean {' or '.join(alike)}?" if alike else f"resexp {verb} --help shows those there are"
+    )
 
 
 def not_installed(launcher: str, extra: str) -> str:
@@ -123,17 +139,24 @@ def explain(error: OmegaConfBaseException) -> str:
         return f"{error.full_key}: not given; say {error.full_key}=..."
     what = str(error.msg or error).splitlines()[0]
     if re.fullmatch(r"Key '.*' not in '.*'", what):
-        return no_such_setting(str(error.full_key))
+        return f"{error.full_key}: no such setting; --help shows those there are"
+    if "is not a ListConfig" in what:
+        what = "not a list in brackets, such as [1,2]"
+    if wrong := re.fullmatch(r"Value '(.*)' of type '.*' could not be converted to (Float|Integer)", what):
+        what = f"'{wrong[1]}' is not a {'whole ' if wrong[2] == 'Integer' else ''}number"
     return f"{error.full_key}: {what}" if error.full_key else what
 
 
-def explain_composition(error: Exception) -> str:
+def explain_composition(error: Exception, verb: str = "train") -> str:
     """One line for an error of Hydra: the setting that cannot be, and what can."""
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read as NAME=VALUE; put it in quotes if it has brackets, commas or spaces"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         if (group, choice) == ("hydra/launcher", "joblib"):
             return not_installed(choice, "parallel")
-        return f"{group}={choice}: no such choice; choose {', '.join(error.options)}"
+        deeper = "; model.depth=N gives any other depth" if group == "model" else ""
+        return f"{group}={choice}: no such choice; choose {', '.join(error.options)}{deeper}"
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OmegaConfBaseException):
         cause = cause.__cause__
@@ -143,5 +166,5 @@ def explain_composition(error: Exception) -> str:
         return f"{several[1]}: several values are a sweep; add -m"
     unknown = re.match(r"Could not override '([^']+)'", first)
     if unknown:
-        return no_such_setting(unknown[1])
+        return no_such_setting(unknown[1], verb)
     return explain(cause) if isinstance(cause, OmegaConfBaseException) else first

@@ -4,7 +4,7 @@ A rule that is broken raises `UserError` with the setting's name and a remedy.
 """
 
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class ModelConfig:
             f"a depth is 6n + 2; the nearest are {neighbours}",
         )
         require(self.shortcut in ("A", "B", "C"), "model.shortcut", self.shortcut, "choose A, B or C")
+        none = "a plain network has no shortcuts; leave it at A"
+        require(self.residual or self.shortcut == "A", "model.shortcut", self.shortcut, none)
         require(self.width >= 1, "model.width", self.width, "must be 1 or more")
         require(self.norm in ("batch", "none"), "model.norm", self.norm, "choose batch or none")
 
@@ -72,6 +74,8 @@ class FolderConfig(DataConfig):
     image_size: int
 
     def __post_init__(self) -> None:
+        if self.dir is not None:  # the folder is the data set: one however it is spelled, and from wherever
+            self.dir = str(Path(self.dir).expanduser().resolve())
         require(self.image_size >= 8, "data.image_size", self.image_size, "must be 8 or more pixels")
 
 
@@ -95,6 +99,14 @@ class ShapesConfig(DataConfig):
 
 
 DATA_CONFIGS: dict[str, type[DataConfig]] = {"cifar10": Cifar10Config, "folder": FolderConfig, "shapes": ShapesConfig}
+
+
+@dataclass
+class DataPlace:
+    """For verbs that read the settings of a run: where its images lie on this machine."""
+
+    dir: str | None
+
 
 PLACES = {"cifar10": ("dir", "download", "url"), "folder": (), "shapes": ()}
 """Settings of a data set that say where it lies, not what it is."""
@@ -206,6 +218,18 @@ class Config(TrainSettings):
         data = {key: value for key, value in asdict(self.data).items() if key not in PLACES[self.data.name]}
         return {"model": asdict(self.model), "data": data, "recipe": asdict(self.recipe), "seed": self.seed}
 
+    def remark(self) -> str:
+        """What a person may have overlooked in settings that break no rule; empty if nothing."""
+        recipe = self.recipe
+        late = [drop for drop in recipe.drops if drop >= recipe.iterations]
+        if not late:
+            return ""
+        never = "the rate is never lowered" if late == recipe.drops else f"no drop at {', '.join(map(str, late))}"
+        return (
+            f"recipe.iterations={recipe.iterations}, recipe.drops={recipe.drops}: {never}; "
+            "recipe.drops=[...] moves the drops, recipe=short8 shortens all of the schedule"
+        )
+
     def content(self) -> dict[str, Any]:
         """What config.yaml holds."""
         return {"labels": self.labels, "result": self.result(), "execution": self.execution()}
@@ -233,6 +257,14 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """The dotted keys in which two nested configurations differ."""
     a, b = flatten(one), flatten(other)
     return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+
+
+def moved(config: Config, place: DataPlace) -> None:
+    """Look for the images of a recorded run in another folder. Raises UserError where there is none to look in."""
+    if place.dir is not None:
+        if not hasattr(config.data, "dir"):
+            raise UserError(f"data.dir={place.dir}: data={config.data.name} has no folder; leave it out")
+        config.data = replace(config.data, **{"dir": place.dir})
 
 
 def recorded(result: dict[str, Any], execution: dict[str, Any]) -> Config:

@@ -75,7 +75,7 @@ def expect(config: Config, seen: list[Speed]) -> Expectation:
         return _training(config, "new, puts the old run aside" if run.config_file.exists() else "new", 0, seen)
     try:
         if run.is_done(config):
-            return Expectation(str(run), "finished")
+            return Expectation(str(run), "finished" + run.precision_told(config))
         record = run.record()
     except UserError as error:
         return Expectation(str(run), f"would fail: {error}")
@@ -115,6 +115,7 @@ def table(configs: list[Config]) -> str:
     else:
         time = "how long cannot be said: no run there has been trained on this device yet"
     more = megabytes(sum(one.bytes for one in due))
+    lines += dict.fromkeys(config.remark() for config in configs if config.remark())
     return "\n".join([*lines, f"{plural(len(due), 'run')} to train, {more} more on disk; {time}"])
 
 

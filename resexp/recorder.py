@@ -36,6 +36,8 @@ class Recorder:
     def begin(self, execution: Execution, data: Dataset, engine: str) -> None:
         """Note in run.json who goes on from here, on what, with which versions and images."""
         record, at = self.record, self.trainer.iteration
+        if self.config.remark():
+            log.warning("%s", self.config.remark())
         how = {
             **execution.describe(),
             "engine": engine,
@@ -47,7 +49,7 @@ class Recorder:
             last = record.stretches[-1] if record.stretches else how
             changes = [f"{key} {last.get(key)} -> {value}" for key, value in how.items() if last.get(key) != value]
             if changes:
-                log.warning("%s: %s; the last digits may differ", self.run, ", ".join(changes))
+                log.warning("%s: %s; from here on not the curve of an undisturbed run", self.run, ", ".join(changes))
         else:
             if record.iteration:
                 log.warning("%s: no checkpoint left of its %d iterations; starts over", self.run, record.iteration)

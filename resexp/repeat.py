@@ -3,8 +3,6 @@
 from functools import cache
 from typing import Any
 
-from hydra.errors import HydraException
-
 from resexp.compose import compose
 from resexp.config import differing, flatten
 from resexp.errors import UserError
@@ -50,7 +48,7 @@ def _composed(*overrides: str) -> dict[str, Any] | None:
     place = ["data.dir=."] if "data=folder" in overrides else []  # a folder of images has no default to differ from
     try:
         return compose(*overrides, *place).result()
-    except (UserError, HydraException):
+    except UserError:
         return None
 
 

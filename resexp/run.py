@@ -169,6 +169,13 @@ class Run:
         self.identify(config)
         return self.is_complete(self.record()) and not self.in_use()
 
+    def precision_told(self, config: Config) -> str:
+        """What is said of a finished run that was trained in another precision than is now asked for."""
+        found = list(dict.fromkeys(str(stretch.get("precision")) for stretch in self.record().stretches))
+        if config.precision == "auto" or found in ([], [config.precision]):
+            return ""
+        return f", in {' and '.join(found)} instead of {config.precision}; fresh=true or runs=PATH trains it anew"
+
     def vouch(self, record: Record, rows: list[history.Row]) -> None:
         """Enter into the record that these rows are what was measured."""
         record.rows, record.history_sha256 = len(rows), digest(history.write(rows))

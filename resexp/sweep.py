@@ -144,7 +144,7 @@ def finished_before(config: Config) -> Outcome | None:
     run = Run(config.directory)
     with suppress(UserError):
         if run.is_done(config):
-            return Outcome(str(run), FINISHED_BEFORE)
+            return Outcome(str(run), FINISHED_BEFORE + run.precision_told(config))
     return None
 
 

@@ -35,10 +35,10 @@ def train(config: Config, position: Position | None = None) -> Record:
         run.identify(config)
         record = run.record()
         if not run.is_complete(record):
+            execution = prepare(config)
+            data = load(config.data)  # a signal ends the process here, where nothing can be lost
             run.write_config(config.content())
             with logging_to(run.log_file), recording_failure(run, record):
-                execution = prepare(config)
-                data = load(config.data)  # a signal ends the process here, where nothing can be lost
                 trainer = Trainer(config, data, execution)
                 resume(trainer, run, record, data)
                 engine = trainer.start_engine(choose(config.engine, execution))

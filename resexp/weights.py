@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from resexp.collect import without_places
 from resexp.config import Config, recorded
 from resexp.data import Dataset
 from resexp.data.batches import Images, mean_image
-from resexp.device import Execution
+from resexp.device import Execution, prepare
 from resexp.errors import UserError
 from resexp.evaluate import evaluate
 from resexp.files import write_text
@@ -36,8 +37,24 @@ class Trained:
     digest: str
     """Of the images it was trained on."""
     network: dict[str, torch.Tensor]
+    precision: str
+    """The arithmetic that it was trained in last."""
     classes: list[str] | None = None
     """Names of the classes, where the file tells them."""
+
+    def prepare(self, device: str, precision: str, threads: int) -> Execution:
+        """Where to measure it, for `auto` in its own precision, if the device has that.
+
+        Raises UserError for what this machine does not have.
+        """
+        config = self.config
+        config.device, config.precision, config.threads = device, precision, threads
+        if precision == "auto":
+            with suppress(UserError):
+                config.precision = self.precision
+                return prepare(config)
+            config.precision = precision
+        return prepare(config)
 
     def check_data(self, data: Dataset, what: str) -> None:
         """Raise UserError unless these are the images that it was trained on."""
@@ -61,7 +78,10 @@ def of_run(run: Run) -> Trained:
         raise UserError(f"run={run}: no checkpoint there yet")
     if not run.record_file.exists():
         raise UserError(f"{run.record_file}: no such file; the command that trained the run writes it anew")
-    return Trained(config, state["iteration"], str(run.record().data.get("digest")), state["network"])
+    record = run.record()
+    last = record.stretches[-1] if record.stretches else {}
+    precision = last.get("precision", config.precision)
+    return Trained(config, state["iteration"], str(record.data.get("digest")), state["network"], precision)
 
 
 def load(path: Path) -> Trained:
@@ -75,7 +95,8 @@ def load(path: Path) -> Trained:
         raise UserError(f"weights={path}: not a file of resexp export; a run is measured with run=DIRECTORY")
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in state["network"].items()}
     config = recorded(state["config"]["result"], state["config"]["execution"])
-    return Trained(config, state["iteration"], state["digest"], tensors, state["classes"])
+    precision = state.get("precision", config.precision)  # older files tell only what was asked for
+    return Trained(config, state["iteration"], state["digest"], tensors, precision, state["classes"])
 
 
 def measure(trained: Trained, data: Dataset, split: str, execution: Execution) -> tuple[float, float, int]:
@@ -105,6 +126,7 @@ def save(trained: Trained, run: Run, classes: list[str], dtype: str, path: Path)
         "config": without_places(run.config()),
         "iteration": trained.iteration,
         "digest": trained.digest,
+        "precision": trained.precision,
         "classes": classes,
         "network": kept,
     }

@@ -52,6 +52,14 @@ BAD = [
     ("experiment=none", r"experiment=none: no such choice; choose .*figure1"),
     ("model=plain20,plain56", r"model=plain20,plain56: several values are a sweep; add -m"),
     ("runs=/dev/null/runs", r"runs: cannot write to /dev/null/runs.*; choose a folder with runs=PATH"),
+    ("model=resnet26", r"model=resnet26: no such choice; .*; model\.depth=N gives any other depth"),
+    ("lr=0.1", r"lr: no such setting; did you mean recipe\.lr\?"),
+    ("modle=resnet20", r"modle: no such setting; did you mean model\?"),
+    ("data.trian_images=9", r"data\.trian_images: no such setting; did you mean data\.train_images"),
+    ("recipe.drops=20", r"recipe\.drops: not a list in brackets"),
+    ("recipe.drops=[20", r"recipe\.drops=\[20: cannot be read as NAME=VALUE"),
+    ("resnet20", r"resnet20: settings are NAME=VALUE"),
+    ("--model", r"--model: no such option; settings are NAME=VALUE"),
     ("recipe.batch_size=97", r"recipe\.batch_size=97: larger than the training set of 96 images"),
 ]
 
@@ -151,6 +159,52 @@ def test_every_verb_has_help_of_its_own(resexp: Command, verb: str) -> None:
     done = resexp(verb, "--help")
     assert done.returncode == 0
     assert f"resexp {verb}" in done.stdout
+
+
+def test_help_says_what_each_setting_means(here: Here) -> None:
+    said = here("train", "--help")
+    assert "threads: 0 # CPU threads, 0 for all cores" in said
+    assert "model=NAME: plain20, plain32, plain44, plain56, plain110, resnet20" in said
+    assert "recipe.flip: true # random horizontal flips" in said
+    assert "hydra" not in said
+    assert "out: report # folder for the figures" in here("report", "-h")
+    assert here("models", "--help") == here("models")
+    with pytest.raises(UserError, match="json=true: resexp models has no settings"):
+        here("models", "json=true")
+
+
+def test_a_plain_network_takes_no_shortcut(here: Here) -> None:
+    with pytest.raises(UserError, match=r"model\.shortcut=B: a plain network has no shortcuts"):
+        here("train", *TINY, "model=plain20", "model.shortcut=B")
+
+
+def test_what_cannot_start_leaves_no_run(here: Here, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="CIFAR-10 is not in"):
+        here("train", "model=plain20", f"data.dir={tmp_path}", "data.download=false")
+    with pytest.raises(UserError, match="must hold train/CLASS/"):
+        here("train", "model=plain20", "data=folder", "data.dir=nowhere")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"]
+
+
+def test_a_schedule_that_ends_before_its_drops_is_told(here: Here, caplog: pytest.LogCaptureFixture) -> None:
+    line = "recipe.iterations=12, recipe.drops=[60, 70]: the rate is never lowered; recipe.drops=[...] moves the drops"
+    assert line in here("train", *TINY, "recipe.drops=[60,70]", "plan=true")
+    here("train", *TINY, "recipe.drops=[60,70]")
+    assert line in caplog.text
+    assert "no drop at 12;" in here("train", *TINY, "recipe.drops=[6,12]", "plan=true")
+    assert "recipe.drops" not in here("train", *TINY, "plan=true")
+
+
+def test_a_finished_run_in_another_precision_is_called_that(here: Here, caplog: pytest.LogCaptureFixture) -> None:
+    told = "in fp32 instead of bf16; fresh=true or runs=PATH trains it anew"
+    here("train", *TINY, "precision=fp32")
+    assert f"finished, {told}" in here("train", *TINY, "precision=bf16", "plan=true")
+    here("train", *TINY, "precision=bf16")
+    assert f"finished already, {told}" in caplog.text
+    assert f"finished before, {told}" in here("train", "-m", *TINY, "precision=bf16")
+    caplog.clear()
+    here("train", *TINY)
+    assert caplog.messages[-1].endswith("finished already")
 
 
 def test_judging_and_collecting_need_no_torch() -> None:

@@ -6,10 +6,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resexp.compose import compose, conf_dir
+from resexp.compose import compose
 from resexp.config import ModelConfig, RecipeConfig, differing, flatten, recorded
 from resexp.errors import UserError
 from resexp.naming import name_differences, run_name
+from resexp.presets import conf_dir
 
 
 def directory(*overrides: str) -> str:

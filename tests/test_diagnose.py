@@ -3,11 +3,13 @@
 import hashlib
 import logging
 import shutil
+from itertools import product
 from pathlib import Path
 
 import pytest
 from conftest import TINY, Here
 from hydra.core.global_hydra import GlobalHydra
+from PIL import Image
 
 from resexp.compose import compose
 from resexp.errors import UserError
@@ -17,13 +19,16 @@ from resexp.train import train
 SMALL = ("networks=[resnet20+depth8,plain20+depth8]", "initial_seeds=[0]", "batch_size=8", "lesion_images=16")
 
 
+LONGER = ("recipe.iterations=60", "recipe.drops=[50]", "recipe.row_every=4", "recipe.lr=0.05")
+"""Long enough to learn something."""
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plain and a residual network of 8 layers that have learned something."""
     folder = tmp_path_factory.mktemp("trained") / "runs"
-    more = ("recipe.iterations=60", "recipe.drops=[50]", "recipe.row_every=4", "recipe.lr=0.05")
     for name in ("plain20", "resnet20"):
-        train(compose(*TINY, *more, f"model={name}", "model.depth=8", f"runs={folder}"))
+        train(compose(*TINY, *LONGER, f"model={name}", "model.depth=8", f"runs={folder}"))
     GlobalHydra.instance().clear()
     return folder
 
@@ -190,6 +195,26 @@ def test_a_checkpoint_that_is_not_the_runs_is_named(
     assert any(message.startswith("responses: ") and "left out" in message for message in caplog.messages)
 
 
+def test_a_group_whose_images_are_gone_does_not_keep_the_others_from_being_measured(
+    here: Here, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = tmp_path / "pets"
+    for split, name in product(("train", "test"), ("cat", "dog")):
+        (images / split / name).mkdir(parents=True)
+        for number in range(10):
+            colour = (20 * number, 255 * (name == "cat"), 0)
+            Image.new("RGB", (8, 8), colour).save(images / split / name / f"{number}.png")
+    own = [*(one for one in TINY if not one.startswith("data")), *LONGER, "data=folder", "data.image_size=8"]
+    here("train", *own, f"data.dir={images}")
+    here("train", *own, f"data.dir={images}/../pets/")
+    assert caplog.messages[-1].endswith("finished already")  # one folder, however it is spelled
+    images.rename(tmp_path / "gone")
+    groups = here("diagnose", "responses").split("shapes", 1)
+    assert "nothing could be measured" in groups[0]
+    assert "responses.svg" in groups[1]
+    assert f"responses: data.dir: {images}/train: No such file" in caplog.text
+
+
 BAD = [
     ("what=reasons", r"what=reasons: choose all, gradients, responses, lesions"),
     ("reasons", r"what=reasons: choose all"),
@@ -202,7 +227,7 @@ BAD = [
     ("initial_seeds=[-1]", r"initial_seeds=-1"),
     ("iterations=[0]", r"iterations=0: must be 1 or more"),
     ("device=tpu", r"device=tpu: choose auto"),
-    ("dir=elsewhere", r"dir=elsewhere: data=shapes has no folder"),
+    ("data.dir=elsewhere", r"data\.dir=elsewhere: data=shapes has no folder"),
     ("foo=1", r"foo: no such setting"),
 ]
 

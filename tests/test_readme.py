@@ -72,7 +72,7 @@ def test_tensorboard_finds_the_runs(here: Here, tmp_path: Path) -> None:
 def test_the_python_example_works(tmp_path: Path) -> None:
     (example,) = blocks("python")
     assert len([line for line in example.splitlines() if line.strip()]) <= 10
-    small = example.replace('"recipe.iterations=100"', '"recipe.iterations=4", "model.depth=8"')
+    small = example.replace('"recipe.iterations=80", "recipe.drops=[40,60]"', '"recipe.iterations=4", "model.depth=8"')
     assert small != example
     done = subprocess.run([sys.executable, "-c", small], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr

@@ -41,6 +41,20 @@ def test_fp32_weights_have_the_error_of_the_run(here: Here, exported: Path, trai
     assert said.startswith("plain20 after 12 of 12 iterations: ")
 
 
+def test_auto_is_the_precision_of_the_run(here: Here, tmp_path: Path) -> None:
+    for precision, other in (("fp32", "bf16"), ("bf16", "fp32")):
+        runs, out = tmp_path / precision, tmp_path / f"weights-{precision}"
+        here("train", *TINY, "model=plain20", f"runs={runs}", f"precision={precision}")
+        here("export", f"runs={runs}", f"out={out}", "device=cpu")
+        (run,) = [path.parent for path in runs.rglob("run.json")]
+        (weights,) = out.glob("*.pt")
+        for what in (f"run={run}", f"weights={weights}"):
+            assert here("evaluate", what, "device=cpu").strip().endswith(f"{precision} on cpu")
+            assert f"{other} on cpu (trained in {precision})" in here(
+                "evaluate", what, f"precision={other}", "device=cpu"
+            )
+
+
 def test_fp16_takes_half_the_bytes_and_rounds(here: Here, tmp_path: Path, exported: Path, trained: Path) -> None:
     here("export", f"runs={trained}", "out=small", "device=cpu")
     (small,) = (tmp_path / "small").glob("*.pt")

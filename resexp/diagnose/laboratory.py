@@ -1,6 +1,6 @@
 """Where the networks of a group are measured: its images, a device, and the weights of its runs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from resexp import checkpoint, history
-from resexp.config import Config, recorded
+from resexp.config import Config, DataPlace, moved, recorded
 from resexp.data import Dataset, Split, load
 from resexp.data.batches import Images, Stream, mean_image
 from resexp.device import Execution, prepare
@@ -31,7 +31,7 @@ class Laboratory:
     folder: Path
     device: str
     threads: int
-    data_dir: str | None
+    place: DataPlace
 
     @cached_property
     def config(self) -> Config:
@@ -43,10 +43,7 @@ class Laboratory:
         content = Run(self.folder / first.path).config()
         config = recorded(content["result"], content.get("execution", {}))
         config.device, config.threads, config.precision = self.device, self.threads, "fp32"
-        if self.data_dir is not None:
-            if not hasattr(config.data, "dir"):
-                raise UserError(f"dir={self.data_dir}: data={config.data.name} has no folder; leave it out")
-            config.data = replace(config.data, **{"dir": self.data_dir})
+        moved(config, self.place)
         return config
 
     @cached_property
@@ -59,7 +56,9 @@ class Laboratory:
         """The group's images. Raises UserError where they are not those that its runs were trained on."""
         data = load(self.config.data)
         if self.recorded_data and self.recorded_data["digest"] != data.digest:
-            raise UserError(f"data={data.name}: not the images of the runs in {self.group.data}; is dir=PATH right?")
+            raise UserError(
+                f"data={data.name}: not the images of the runs in {self.group.data}; is data.dir=PATH right?"
+            )
         return data
 
     @cached_property

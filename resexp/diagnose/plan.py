@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from resexp.compose import compose, conf_dir
+from resexp.compose import compose
 from resexp.config import ModelConfig
 from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, SNAPSHOT, Subject, why_not
 from resexp.errors import UserError
+from resexp.presets import conf_dir
 from resexp.run import Run
 from resexp.study import Group, StudyRun, title
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from resexp.check import Comparison, Finding, check, own_path
-from resexp.compose import conf_dir, settings_of
+from resexp.compose import settings_of
 from resexp.errors import UserError
+from resexp.presets import conf_dir
 from resexp.study import Study, load_study
 from resexp.wording import progress
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from resexp import __version__
 from resexp.compose import settings_of
-from resexp.config import check_device, require
+from resexp.config import DataPlace, check_device, require
 from resexp.diagnose import journal, table
 from resexp.diagnose.plan import Plan
 from resexp.diagnose.table import DIAGNOSES
@@ -37,7 +37,7 @@ class DiagnoseSettings:
     lesion_images: int
     device: str
     threads: int
-    dir: str | None
+    data: DataPlace
     fresh: bool
 
     def __post_init__(self) -> None:
@@ -96,7 +96,7 @@ def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
     before = journal.read(path)
     for line in outdated:
         log.warning("%s: %s; it is left out", diagnosis, line)
-    laboratory = Laboratory(group, Path(settings.runs), settings.device, settings.threads, settings.dir)
+    laboratory = Laboratory(group, Path(settings.runs), settings.device, settings.threads, settings.data)
     plan = Plan(diagnosis, group, Path(settings.runs), *laboratory.facts, settings.batch_size, settings.lesion_images)
     jobs, left_out = plan.jobs(settings.networks, settings.seeds, settings.initial_seeds, settings.iterations)
     for line in left_out:

@@ -1,15 +1,14 @@
 """`resexp evaluate`: the error of a trained run, measured anew from its checkpoint or from exported weights."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from resexp import weights
 from resexp.compose import settings_of
-from resexp.config import check_device, require
+from resexp.config import DataPlace, check_device, moved, require
 from resexp.data import load
-from resexp.device import prepare
 from resexp.errors import UserError
 from resexp.run import Run
 
@@ -23,7 +22,8 @@ class EvaluateSettings:
     split: str
     device: str
     precision: str
-    dir: str | None
+    threads: int
+    data: DataPlace
 
     def __post_init__(self) -> None:
         check_device(self.device, self.precision)
@@ -44,12 +44,8 @@ def task(cfg: DictConfig) -> None:
         weights.load(Path(settings.weights)) if settings.weights else weights.of_run(Run(Path(settings.run or "")))
     )
     config = trained.config
-    if settings.dir is not None and not hasattr(config.data, "dir"):
-        raise UserError(f"dir={settings.dir}: data={config.data.name} has no folder; leave it out")
-    if settings.dir is not None:
-        config.data = replace(config.data, dir=settings.dir)
-    config.device, config.precision, config.threads = settings.device, settings.precision, 0
-    execution = prepare(config)
+    moved(config, settings.data)
+    execution = trained.prepare(settings.device, settings.precision, settings.threads)
     data = load(config.data)
     trained.check_data(data, settings.weights or str(settings.run))
     loss, error, images = weights.measure(trained, data, settings.split, execution)
@@ -57,4 +53,5 @@ def task(cfg: DictConfig) -> None:
         f"{config.model.name} after {trained.iteration} of {config.recipe.iterations} iterations: "
         f"{settings.split} error {100 * error:.2f} % ({round(error * images)} of {images}), loss {loss:.4f}, "
         f"{execution.precision} on {execution.device}"
+        + (f" (trained in {trained.precision})" if trained.precision != execution.precision else "")
     )

@@ -1,7 +1,7 @@
 """`resexp export`: trained weights as small files, measured once loaded back."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -9,9 +9,8 @@ from omegaconf import DictConfig
 
 from resexp import weights
 from resexp.compose import settings_of
-from resexp.config import check_device, require
+from resexp.config import DataPlace, check_device, moved, require
 from resexp.data import load
-from resexp.device import prepare
 from resexp.errors import UserError
 from resexp.run import FINISHED, Run
 from resexp.study import PARTS, StudyRun, load_study
@@ -30,7 +29,8 @@ class ExportSettings:
     dtype: str
     device: str
     precision: str
-    dir: str | None
+    threads: int
+    data: DataPlace
 
     def __post_init__(self) -> None:
         check_device(self.device, self.precision)
@@ -68,12 +68,9 @@ def task(cfg: DictConfig) -> None:
 def export(found: StudyRun, run: Run, path: Path, settings: ExportSettings) -> str:
     """Write one run's weights, load them back and measure them; a line that says how they did."""
     trained = weights.of_run(run)
-    config = trained.config
-    if settings.dir is not None and hasattr(config.data, "dir"):
-        config.data = replace(config.data, dir=settings.dir)
-    config.device, config.precision, config.threads = settings.device, settings.precision, 0
-    execution = prepare(config)
-    data = load(config.data)
+    moved(trained.config, settings.data)
+    execution = trained.prepare(settings.device, settings.precision, settings.threads)
+    data = load(trained.config.data)
     trained.check_data(data, str(run))
     weights.save(trained, run, data.classes, settings.dtype, path)
     total = weights.total_bytes(path.parent)

@@ -1,19 +1,19 @@
 """`resexp models`: the networks in conf/model, without torch."""
 
-import yaml
+from typing import Any
 
-from resexp.compose import conf_dir
 from resexp.config import ModelConfig
 from resexp.count import multiply_adds, parameters
 from resexp.paper import TEST_ERROR
+from resexp.presets import content_of, presets
 
 
 def task() -> None:
     """Print a table of the networks."""
     print(f"{'model':<12}{'layers':>7}{'parameters':>13}{'multiply-adds':>16}{'paper, test error':>20}")
-    presets = [yaml.safe_load(path.read_text()) for path in (conf_dir() / "model").glob("*.yaml")]
-    for preset in sorted(presets, key=lambda preset: (preset["residual"], preset["depth"])):
-        model = ModelConfig(**{"shortcut": "A", "width": 1, "norm": "batch"} | preset)
+    for path in presets("model"):
+        settings: dict[str, Any] = {"shortcut": "A", "width": 1, "norm": "batch"} | content_of(path)
+        model = ModelConfig(**settings)
         published = TEST_ERROR.get(model.name)
         shown = f"{published.percent:.2f} %" if published else "-"
         mark = "*" if published and published.digitised else ""

@@ -33,7 +33,7 @@ def task(cfg: DictConfig) -> Outcome:
             print(plan.table([config]))
             return Outcome(name, "planned")
         if run.is_done(config):
-            log.info("%s: finished already", run)
+            log.info("%s: finished already%s", run, run.precision_told(config))
             return Outcome(name, FINISHED_BEFORE)
         from resexp.train import train
 
