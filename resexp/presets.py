@@ -49,8 +49,9 @@ def help_text(verb: str) -> str:
     path = conf_dir() / f"{verb}.yaml"
     head, _, body = path.read_text(encoding="utf-8").partition("defaults:\n")
     about = "\n".join(line.removeprefix("# ").rstrip() for line in head.splitlines()).replace("\n ", "\n\n ", 1)
-    parts = [about, f"Settings and their defaults:\n\n{body.partition(chr(10) * 2)[2].partition('hydra:')[0].strip()}"]
-    parts[-1] += f"\n\nsetting=value changes one. All of this stands in {path}."
+    settings = body.partition("\n\n")[2].partition("\nhydra:")[0].strip()
+    last = f"setting=value changes one. All of this stands in {path}."
+    parts = [about, "Settings and their defaults:", settings, last]
     if verb == "train":
         chosen = {group: name for one in content_of(path)["defaults"] if one != "_self_" for group, name in one.items()}
         for group in GROUPS:
