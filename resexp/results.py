@@ -5,18 +5,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from resexp.claims import claims
 from resexp.diagnose import journal
 from resexp.diagnose.table import DIAGNOSES, table_file
 from resexp.provenance import commit, hardware, versions
 from resexp.repeat import commands
+from resexp.report.answers import answers
 from resexp.report.captions import setting_words
 from resexp.report.tables import claims_markdown
-from resexp.report.why import findings
 from resexp.study import Group, Network, StudyRun, load_study, title
 from resexp.text import plural
-from resexp.verdict import judge
-from resexp.wording import sentence
 
 BEGIN = "<!-- Written by resexp collect, from the files themselves: what is changed here is lost. -->"
 END = "<!-- Up to here by resexp collect. -->"
@@ -71,10 +68,8 @@ def claimed(results: Path, margin: float) -> list[str]:
     """What became of each claim in each group of runs, as on the report's page."""
     parts = ["## Claims\n"]
     for group in load_study(results).groups:
-        verdict = judge(group, margin)
-        found = findings(group, results)[0].values()
-        told = claims(group, verdict, [claim for finding in found for claim in finding.claims])
-        parts.append(f"\n### {setting_words(group)}\n\n{sentence(group, verdict)}\n\n{claims_markdown(told)}")
+        said = answers(group, results, margin)
+        parts.append(f"\n### {setting_words(group)}\n\n{said.sentence}\n\n{claims_markdown(said.claims)}")
         parts.append(f'\nFiles of the column "shown by": `figures/{group.data}/{group.recipe}/`.\n')
     return [*parts, "\n"]
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resexp.claims import claims
 from resexp.errors import UserError
 from resexp.files import replacing
 from resexp.repeat import commands
 from resexp.report import tables
+from resexp.report.answers import answers
 from resexp.report.captions import setting_words
 from resexp.report.curves import figure1, figure6
 from resexp.report.page import render
@@ -15,8 +15,6 @@ from resexp.report.plates import Plate
 from resexp.report.sections import GroupPage
 from resexp.report.why import findings
 from resexp.study import Group, load_study
-from resexp.verdict import judge
-from resexp.wording import sentence
 
 
 @dataclass
@@ -51,26 +49,24 @@ def _write_group(group: Group, runs: Path, out: Path, margin: float, paper_point
     """The files of one group."""
     from resexp.report.figures import draw_panels
 
-    verdict = judge(group, margin)
-    found, csv, problems = findings(group, runs)
-    report.problems += problems
-    told = claims(group, verdict, [claim for finding in found.values() for claim in finding.claims])
-    page = GroupPage(group, verdict, sentence(group, verdict), told, margin, {}, {}, found, commands(group), runs)
+    said = answers(group, runs, margin)
+    report.problems += said.problems
+    page = GroupPage(group, said, margin, {}, {}, commands(group), runs)
     files = {
         "table.md": tables.markdown(group).encode(),
         "final.csv": tables.final_csv(group).encode(),
-        "claims.md": tables.claims_markdown(told).encode(),
-        "contrasts.csv": tables.contrasts_csv(verdict).encode(),
+        "claims.md": tables.claims_markdown(said.claims).encode(),
+        "contrasts.csv": tables.contrasts_csv(said.verdict).encode(),
         "curves.csv": tables.curves_csv(group).encode(),
     }
-    plates = [figure1(group), figure6(group, paper_points), *(finding.plate for finding in found.values())]
+    plates = [figure1(group), figure6(group, paper_points), *(finding.plate for finding in said.findings.values())]
     for plate in filter(None, plates):
         page.plates[plate.name] = plate
         page.panels[plate.name] = draw_panels(plate, page.anchor)
         files |= _drawn(plate)
-    report.files += _write_all(files | csv, group, out)
-    said = "\n".join([page.sentence, *(finding.sentence for finding in found.values())])
-    report.sections.append(f"{setting_words(group)}\n{said}\n\n{tables.short(group)}\n")
+    report.files += _write_all(files | said.csv, group, out)
+    sentences = "\n".join([said.sentence, *(finding.sentence for finding in said.findings.values())])
+    report.sections.append(f"{setting_words(group)}\n{sentences}\n\n{tables.short(group)}\n")
     return page
 
 

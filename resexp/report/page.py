@@ -47,7 +47,7 @@ def _contents(pages: list[GroupPage]) -> str:
         return ""
     items = "".join(
         f'<li><a href="#{page.anchor}">{escape(page.group.data)} / {escape(page.group.recipe)}</a><br>'
-        f"{escape(page.sentence)}</li>\n"
+        f"{escape(page.answers.sentence)}</li>\n"
         for page in pages
     )
     return f'<nav aria-label="Studies"><ul>\n{items}</ul></nav>\n'

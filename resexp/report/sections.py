@@ -7,15 +7,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from resexp.claims import Claim
 from resexp.provenance import commit, hardware, versions
 from resexp.report import captions, tables
-from resexp.report.findings import Finding
+from resexp.report.answers import Answers
 from resexp.report.plates import Plate
 from resexp.report.style import VARIABLES
 from resexp.study import Group, StudyRun
 from resexp.text import ABSENT, listed, plural
-from resexp.verdict import Contrast, Verdict
+from resexp.verdict import Contrast
 from resexp.wording import interval_text, points, range_text
 
 
@@ -24,13 +23,10 @@ class GroupPage:
     """All that the sections of a group may show. `panels` are the SVG texts of each plate."""
 
     group: Group
-    verdict: Verdict
-    sentence: str
-    claims: list[Claim]
+    answers: Answers
     margin: float
     plates: dict[str, Plate]
     panels: dict[str, list[str]]
-    findings: dict[str, Finding]
     commands: list[str]
     """Those that make the finished runs once more."""
     runs: Path
@@ -81,8 +77,8 @@ def asked(page: GroupPage) -> str:
 
 def claimed(page: GroupPage) -> str:
     """What became of each claim of the paper and of its retellings."""
-    rows = [[one.text, one.outcome, one.ours, one.published, one.evidence] for one in page.claims]
-    commands = dict.fromkeys(one.command for one in page.claims)
+    rows = [[one.text, one.outcome, one.ours, one.published, one.evidence] for one in page.answers.claims]
+    commands = dict.fromkeys(one.command for one in page.answers.claims)
     note = (
         "Undecided: a single seed; or an interval, seeds or networks that say neither. "
         "Not tested: a command below would."
@@ -125,7 +121,7 @@ def contrast_rows(contrasts: Iterable[Contrast]) -> list[list[str]]:
 def answer(page: GroupPage) -> str:
     """The verdict in words, its three contrasts, and behind them those that were not declared beforehand."""
     heading = ["contrast", "degradation", "difference, points", "95% interval", "by Welch", "correlation", "seeds"]
-    text, verdict = {0, 1, 6}, page.verdict
+    text, verdict = {0, 1, 6}, page.answers.verdict
     more = ""
     for contrasts, name in (
         (verdict.secondary, "Secondary: the same contrasts in the other errors"),
@@ -135,7 +131,7 @@ def answer(page: GroupPage) -> str:
             rows = table(heading, contrast_rows(contrasts), text, name)
             more += f"<details><summary>{escape(name)}</summary>\n{rows}</details>\n"
     return (
-        f'<p class="verdict">{escape(page.sentence)}</p>\n'
+        f'<p class="verdict">{escape(page.answers.sentence)}</p>\n'
         + table(heading, contrast_rows(verdict.contrasts), text, DECLARED)
         + '<p class="small">Observed: the interval lies above 0. Not observed: it does not, and lies below '
         f"+{100 * page.margin:g} points. Undecided: neither; how many seeds would decide is told at even odds, for a "
@@ -182,7 +178,7 @@ def why(diagnosis: str) -> Callable[[GroupPage], str]:
     """The section of one diagnosis: what it says and its figure, or the command that measures it."""
 
     def section(page: GroupPage) -> str:
-        finding = page.findings.get(diagnosis)
+        finding = page.answers.findings.get(diagnosis)
         if finding is None:
             command = f"resexp diagnose {diagnosis} group={page.group.data}/{page.group.recipe}"
             return f'<p class="small">Not measured yet: <code>{escape(command)}</code></p>\n'
