@@ -12,11 +12,9 @@ from resexp.count import multiply_adds, parameters
 from resexp.models import Network
 
 MODELS = st.builds(
-    ModelConfig,
-    name=st.just("any"),
+    lambda kind, depth, width, norm: ModelConfig("any", depth, *kind, width, norm),
+    kind=st.sampled_from([(False, "A"), (True, "A"), (True, "B"), (True, "C")]),
     depth=st.sampled_from([8, 14, 20]),
-    residual=st.booleans(),
-    shortcut=st.sampled_from("ABC"),
     width=st.integers(1, 3),
     norm=st.sampled_from(["batch", "none"]),
 )
