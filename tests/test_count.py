@@ -11,8 +11,14 @@ from resexp.config import ModelConfig
 from resexp.count import multiply_adds, parameters
 from resexp.models import Network
 
+
+def of_kind(kind: tuple[bool, str], depth: int, width: int, norm: str) -> ModelConfig:
+    residual, shortcut = kind
+    return ModelConfig("any", depth, residual, shortcut, width, norm)
+
+
 MODELS = st.builds(
-    lambda kind, depth, width, norm: ModelConfig("any", depth, *kind, width, norm),
+    of_kind,
     kind=st.sampled_from([(False, "A"), (True, "A"), (True, "B"), (True, "C")]),
     depth=st.sampled_from([8, 14, 20]),
     width=st.integers(1, 3),
