@@ -108,14 +108,14 @@ def compose(*overrides: str) -> Config:
         raise UserError(explain_composition(error)) from error
 
 
-def check_words(arguments: list[str]) -> None:
+def check_words(arguments: list[str], verb: str) -> None:
     """Raise UserError for a word that is neither a setting nor an option of Hydra's, which would explain at length."""
     options, unknown = get_args_parser().parse_known_args(arguments)
     for word in [*unknown, *options.overrides]:
         if word.startswith("-"):
-            raise UserError(f"{word}: no such option; settings are NAME=VALUE, such as seed=1")
+            raise UserError(f"{word}: no such option; settings are NAME=VALUE, and resexp {verb} --help shows them")
         if "=" not in word and not word.startswith("~"):
-            raise UserError(f"{word}: settings are NAME=VALUE, such as seed=1")
+            raise UserError(f"{word}: settings are NAME=VALUE, and resexp {verb} --help shows them")
 
 
 def no_such_setting(key: str, verb: str = "train") -> str:

@@ -24,28 +24,32 @@ log = logging.getLogger("resexp")
 def train(config: Config, position: Position | None = None) -> Record:
     """Train a run to its end, from wherever it stands; a finished one is left as it is.
 
-    Raises UserError for what a person can mend (the run is then `failed` and can be gone on with), Busy where another
-    process is training it, and Interrupted when a signal stopped it; all is saved then.
+    Raises UserError for what a person can mend: where the device or the images are missing, nothing is changed; later
+    the run is `failed` and can be gone on with. Raises Busy where another process is training it, and Interrupted when
+    a signal stopped it; all is saved then.
     """
     began = time.monotonic()
     run = Run(config.directory)
     with run.claimed(), explained():
+        if not config.fresh:
+            run.identify(config)
+            record = run.record()
+            if run.is_complete(record):
+                return record
+        execution = prepare(config)
+        data = load(config.data)  # a signal ends the process here, where nothing can be lost
         if config.fresh:
             run.put_aside()
-        run.identify(config)
         record = run.record()
-        if not run.is_complete(record):
-            execution = prepare(config)
-            data = load(config.data)  # a signal ends the process here, where nothing can be lost
-            run.write_config(config.content())
-            with logging_to(run.log_file), recording_failure(run, record):
-                trainer = Trainer(config, data, execution)
-                resume(trainer, run, record, data)
-                engine = trainer.start_engine(choose(config.engine, execution))
-                recorder = Recorder(config, run, record, trainer, position or Position(), began)
-                with Stop() as stop:
-                    recorder.begin(execution, data, engine)
-                    loop(trainer, recorder, stop)
+        run.write_config(config.content())
+        with logging_to(run.log_file), recording_failure(run, record):
+            trainer = Trainer(config, data, execution)
+            resume(trainer, run, record, data)
+            engine = trainer.start_engine(choose(config.engine, execution))
+            recorder = Recorder(config, run, record, trainer, position or Position(), began)
+            with Stop() as stop:
+                recorder.begin(execution, data, engine)
+                loop(trainer, recorder, stop)
     return record
 
 

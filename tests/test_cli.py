@@ -184,6 +184,10 @@ def test_what_cannot_start_leaves_no_run(here: Here, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="must hold train/CLASS/"):
         here("train", "model=plain20", "data=folder", "data.dir=nowhere")
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"]
+    here("train", *TINY)
+    with pytest.raises(UserError, match="device=cuda:99"):
+        here("train", *TINY, "fresh=true", "device=cuda:99")
+    assert list(tmp_path.glob("runs/**/history.csv"))
 
 
 def test_a_schedule_that_ends_before_its_drops_is_told(here: Here, caplog: pytest.LogCaptureFixture) -> None:
