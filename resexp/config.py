@@ -27,6 +27,8 @@ class ModelConfig:
     shortcut: str
     width: int
     norm: str
+    linear: str = "default"
+    """Absent from runs and weights older than the setting, hence a default here too."""
 
     def __post_init__(self) -> None:
         below = max(8, self.depth - (self.depth - 2) % 6)
@@ -42,6 +44,7 @@ class ModelConfig:
         require(self.residual or self.shortcut == "A", "model.shortcut", self.shortcut, none)
         require(self.width >= 1, "model.width", self.width, "must be 1 or more")
         require(self.norm in ("batch", "none"), "model.norm", self.norm, "choose batch or none")
+        require(self.linear in ("default", "he"), "model.linear", self.linear, "choose default (PyTorch's) or he")
 
 
 @dataclass

@@ -109,8 +109,9 @@ class Network(nn.Module):
         return self.head(self.stages(self.stem(images)).mean((2, 3)))
 
 
-def initialise(network: Network, seed: int) -> None:
-    """Draw all weights from the seed: He normal with fan-in for convolutions, PyTorch's default for the linear head.
+def initialise(network: Network, seed: int, linear: str = "default") -> None:
+    """Draw all weights from the seed: He normal with fan-in and no bias for convolutions and, with linear="he", for the
+    linear head, which else gets PyTorch's default, uniform and 0.4 times as large.
 
     Projections draw from a generator of their own, so that a plain and a residual network of one depth and seed get
     equal weights whatever the shortcut.
@@ -119,7 +120,7 @@ def initialise(network: Network, seed: int) -> None:
     projections = stream("projections", seed)
     with torch.no_grad():
         for name, module in network.named_modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) or (isinstance(module, nn.Linear) and linear == "he"):
                 generator = projections if ".shortcut." in name else layers
                 nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu", generator=generator)
                 if module.bias is not None:
@@ -133,7 +134,7 @@ def initialise(network: Network, seed: int) -> None:
 def build(model: ModelConfig, seed: int, classes: int, device: torch.device) -> Network:
     """The network of a configuration on its device, with the initial weights of its seed, in channels-last layout."""
     network = Network(model.depth, model.residual, model.shortcut, model.width, model.norm, classes)
-    initialise(network, seed)
+    initialise(network, seed, model.linear)
     network.to(device)
     for parameter in network.parameters():
         if parameter.dim() == 4:

@@ -19,6 +19,7 @@ BAD = [
     ("model.shortcut=D", r"model\.shortcut=D: choose A, B or C"),
     ("model.width=0", r"model\.width=0"),
     ("model.norm=layer", r"model\.norm=layer: choose batch or none"),
+    ("model.linear=xavier", r"model\.linear=xavier: choose default \(PyTorch's\) or he"),
     ("model.name=mine", r"model\.name=mine"),
     ("data=cifar100", r"data=cifar100: no such choice; choose cifar10, folder, shapes"),
     ("data.foo=1", r"data\.foo: no such setting"),

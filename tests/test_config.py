@@ -110,7 +110,7 @@ def test_every_model_preset_is_the_network_its_name_says(path: Path) -> None:
     model = compose(f"model={path.stem}").model
     family, depth = re.fullmatch(r"(plain|resnet)(\d+)", path.stem).groups()  # pyright: ignore
     assert (model.depth, model.residual) == (int(depth), family == "resnet")
-    assert (model.shortcut, model.width, model.norm) == ("A", 1, "batch")
+    assert (model.shortcut, model.width, model.norm, model.linear) == ("A", 1, "batch", "default")
 
 
 def test_the_default_recipe_is_the_paper_s() -> None:

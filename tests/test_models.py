@@ -1,6 +1,7 @@
 """The networks of the paper: their size, shape and shortcuts, and the weights that training starts from."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -194,8 +195,19 @@ def test_the_head_starts_uniform_within_pytorchs_bound() -> None:
     assert 0 < head.bias.abs().max().item() <= 64**-0.5
 
 
+def test_the_head_may_start_like_the_convolutions_which_stay_as_they_are() -> None:
+    network = Network(8, True)
+    initialise(network, 0, linear="he")
+    assert network.head.weight.std().item() == pytest.approx((2 / 64) ** 0.5, rel=0.06)
+    assert not network.head.bias.any()
+    for one, other in zip(convolutions(network), convolutions(initialised()), strict=True):
+        assert torch.equal(one.weight, other.weight)
+
+
 def test_a_built_network_has_the_weights_of_its_seed_in_channels_last_layout() -> None:
-    network = build(ModelConfig("tiny", 8, True, "B", 1, "batch"), 5, 10, torch.device("cpu"))
+    model = ModelConfig("tiny", 8, True, "B", 1, "batch")
+    network = build(model, 5, 10, torch.device("cpu"))
+    assert build(replace(model, linear="he"), 5, 10, torch.device("cpu")).head.weight.abs().max() > 64**-0.5
     expected = initialised(5, shortcut="B").state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in network.state_dict().items())
     for convolution in convolutions(network):

@@ -43,7 +43,7 @@ def test_every_published_network_is_a_preset_of_the_published_size(name: str) ->
     assert parameters(composed(f"model={name}").model) / 1e6 == pytest.approx(millions, rel=0.02)
 
 
-@pytest.mark.parametrize("change", [{"width": 2}, {"norm": "none"}, {"shortcut": "B"}, {"depth": 26}])
+@pytest.mark.parametrize("change", [{"width": 2}, {"norm": "none"}, {"shortcut": "B"}, {"depth": 26}, {"linear": "he"}])
 def test_another_network_is_none_of_the_papers(change: dict[str, object]) -> None:
     assert paper.network_name(model_preset("resnet20") | change) is None
 

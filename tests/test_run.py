@@ -125,6 +125,15 @@ def test_files_that_are_older_than_their_digests_are_read(run: Run) -> None:
     assert run.config() == config
 
 
+def test_a_run_older_than_a_setting_has_its_default(run: Run) -> None:
+    content = compose().content()
+    del content["result"]["model"]["linear"]
+    run.write_config(content)
+    run.identify(compose())
+    with pytest.raises(UserError, match=r"other settings \(model\.linear\)"):
+        run.identify(compose("model.linear=he"))
+
+
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
 def test_a_file_system_without_locks_is_warned_of(
     run: Run, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
