@@ -263,10 +263,8 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 
 def moved(config: Config, place: DataPlace) -> None:
-    """Look for the images of a recorded run in another folder. Raises UserError where there is none to look in."""
-    if place.dir is not None:
-        if not hasattr(config.data, "dir"):
-            raise UserError(f"data.dir={place.dir}: data={config.data.name} has no folder; leave it out")
+    """Look for the images of a recorded run in another folder; those that are generated lie in none."""
+    if place.dir is not None and hasattr(config.data, "dir"):
         config.data = replace(config.data, **{"dir": place.dir})
 
 

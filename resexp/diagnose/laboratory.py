@@ -37,7 +37,7 @@ class Laboratory:
     def config(self) -> Config:
         """The settings of one of the runs, to be executed here, in fp32: small differences are the subject.
 
-        Raises UserError where they do not fit this program, or there is no folder of images to be elsewhere.
+        Raises UserError where they do not fit this program.
         """
         first = self.group.networks[0].runs[0]
         content = Run(self.folder / first.path).config()

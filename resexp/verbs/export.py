@@ -68,8 +68,7 @@ def task(cfg: DictConfig) -> None:
 def export(found: StudyRun, run: Run, path: Path, settings: ExportSettings) -> str:
     """Write one run's weights, load them back and measure them; a line that says how they did."""
     trained = weights.of_run(run)
-    if hasattr(trained.config.data, "dir"):  # others of the same export may have a folder
-        moved(trained.config, settings.data)
+    moved(trained.config, settings.data)
     execution = trained.prepare(settings.device, settings.precision, settings.threads)
     data = load(trained.config.data)
     trained.check_data(data, str(run))
