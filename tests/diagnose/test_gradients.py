@@ -51,6 +51,12 @@ def test_weight_gradients_are_those_of_the_mean_loss() -> None:
     assert len(layers) == 8
 
 
+@pytest.mark.parametrize(("quantity", "count"), [("weight", 20), ("weight_gradient", 20), ("output_gradient", 9)])
+def test_layers_and_blocks_are_counted_from_one(quantity: str, count: int) -> None:
+    readings = measure(chain(20, False, 1.0), *grey_images().plain(0, 12))
+    assert [reading.position for reading in readings if reading.quantity == quantity] == list(range(1, count + 1))
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_the_network_stays_as_it_was(training: bool) -> None:
     network = Network(8, False).train(training)

@@ -69,6 +69,9 @@ def test_without_all_blocks_only_stem_subsampling_and_head_are_left(residual: bo
 
 def test_prefixes_grow_by_one_block_in_an_order_of_the_seed(random: Network) -> None:
     readings = measure(random, grey_images(), CPU, 0)
+    for quantity in ("error_without_one", "error_without_several", "residual_ratio"):
+        positions = [reading.position for reading in readings if reading.quantity == quantity]
+        assert positions == list(range(1, len(blocks_of(random)) + 1))
     order = list(named(readings, "error_without_several"))
     assert sorted(order) == sorted(blocks_of(random))
     assert order != sorted(order)

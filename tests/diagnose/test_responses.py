@@ -25,8 +25,9 @@ def scaled(residual: bool, scale: float) -> Network:
 def test_each_response_has_the_scale_that_its_layers_give_it(residual: bool, block: float) -> None:
     images = grey_images()
     of_images = images.plain(0, 12)[0].std(correction=0).item()
-    found = [reading.value / of_images for reading in measure(scaled(residual, 0.5), images, CPU)]
-    assert len(found) == 19
+    readings = measure(scaled(residual, 0.5), images, CPU)
+    found = [reading.value / of_images for reading in readings]
+    assert [reading.position for reading in readings] == list(range(1, 20))
     first = [0.5, 0.25, 0.125]
     stage = [*first, first[1] * block, first[2] * block, first[1] * block**2, first[2] * block**2]
     assert found[:7] == pytest.approx(stage, rel=1e-4)
