@@ -12,7 +12,7 @@ import torch
 from conftest import Here
 from faulty import finishes_as, interrupt, outcome
 
-from resexp import checkpoint, history
+from resexp import checkpoint, history, timing
 from resexp.compose import compose
 from resexp.config import DataConfig
 from resexp.data import Dataset, load
@@ -50,8 +50,7 @@ def test_a_run_leaves_its_curve_its_record_and_its_settings(tiny: tuple[str, ...
     assert stretch["peak_memory_mb"] is None  # there is none to tell on a CPU
     assert record.data["digest"]
     assert run.config()["result"] == config.result()
-    timing = list(csv.reader(run.timing_file.read_text().splitlines()))
-    assert [line[0] for line in timing[1:]] == ["2", "4", "6", "8", "10", "12"]
+    assert [line.iteration for line in timing.read(run.timing_file)] == [2, 4, 6, 8, 10, 12]
 
 
 def test_the_same_settings_give_the_same_bytes(tiny: tuple[str, ...], undisturbed: tuple[bytes, str]) -> None:
@@ -85,6 +84,11 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     assert record.state == FINISHED
     assert [(one["from"], one["to"]) for one in record.stretches] == [(0, iteration), (iteration, 12)]
     assert outcome(config) == undisturbed
+    timed = timing.read(Run(config.directory).timing_file)
+    assert [line.iteration for line in timed] == [
+        row for row in range(2, 14, 2) if row != iteration + 1
+    ]  # start-up alone
+    assert sorted(line.seconds for line in timed) == [line.seconds for line in timed]
 
 
 def test_a_signal_while_a_run_finishes_still_ends_the_process(
