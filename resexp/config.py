@@ -28,7 +28,7 @@ class ModelConfig:
     width: int
     norm: str
     linear: str = "default"
-    """Absent from runs and weights older than the setting, hence a default here too."""
+    """In the settings of a run only where it is not the default."""
 
     def __post_init__(self) -> None:
         below = max(8, self.depth - (self.depth - 2) % 6)
@@ -219,7 +219,10 @@ class Config(TrainSettings):
     def result(self) -> dict[str, Any]:
         """The settings that decide the result, nested, plain values."""
         data = {key: value for key, value in asdict(self.data).items() if key not in PLACES[self.data.name]}
-        return {"model": asdict(self.model), "data": data, "recipe": asdict(self.recipe), "seed": self.seed}
+        model = asdict(self.model)
+        if self.model.linear == "default":  # a run is the same run as before there was the setting
+            del model["linear"]
+        return {"model": model, "data": data, "recipe": asdict(self.recipe), "seed": self.seed}
 
     def remark(self) -> str:
         """What a person may have overlooked in settings that break no rule; empty if nothing."""

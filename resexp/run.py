@@ -95,7 +95,6 @@ class Run:
             whole = whole and content["result"].keys() == {"model", "data", "recipe", "seed"}
             if not whole or "data" not in content["execution"]:
                 raise ValueError("it is not whole")
-            content["result"]["model"].setdefault("linear", "default")  # of runs older than the setting
         except FileNotFoundError as error:
             raise UserError(f"{self.config_file}: no such file; is {self} the directory of a run?") from error
         except OSError as error:
