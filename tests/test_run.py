@@ -125,11 +125,18 @@ def test_files_that_are_older_than_their_digests_are_read(run: Run) -> None:
     assert run.config() == config
 
 
-def test_a_run_is_the_same_as_before_there_was_a_setting_that_has_its_default(run: Run) -> None:
-    content = compose().content()
-    assert "linear" not in content["result"]["model"]
-    run.write_config(content)
-    run.identify(compose())
+@pytest.mark.parametrize(
+    "found", find_runs(Path(__file__).parent.parent / "results"), ids=lambda run: "-".join(run.directory.parts[-4:])
+)
+def test_the_settings_of_committed_runs_are_those_of_today(found: Run) -> None:
+    """Or none of their checkpoints would go on, wherever they lie."""
+    labels, result = found.config()["labels"], found.config()["result"]
+    presets = [f"{group}={labels[group]}" for group in ("model", "data", "recipe")]
+    assert compose(*presets, f"seed={result['seed']}").result() == result
+
+
+def test_another_initial_linear_layer_is_another_run(run: Run) -> None:
+    run.write_config(compose().content())
     with pytest.raises(UserError, match=r"other settings \(model\.linear\)"):
         run.identify(compose("model.linear=he"))
 
