@@ -110,11 +110,11 @@ class Network(nn.Module):
 
 
 def initialise(network: Network, seed: int, linear: str = "default") -> None:
-    """Draw all weights from the seed: He normal with fan-in and no bias for convolutions and, with linear="he", for the
-    linear head, which else gets PyTorch's default, uniform and 0.4 times as large.
+    """Draw all weights from the seed: He normal with fan-in for convolutions, PyTorch's default for the linear head.
 
-    Projections draw from a generator of their own, so that a plain and a residual network of one depth and seed get
-    equal weights whatever the shortcut.
+    With linear="he" the head is drawn like the convolutions, 2.4 times as large, and its bias is zero. Projections draw
+    from a generator of their own, so that a plain and a residual network of one depth and seed get equal weights
+    whatever the shortcut.
     """
     layers = stream("layers", seed)
     projections = stream("projections", seed)

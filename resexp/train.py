@@ -31,6 +31,7 @@ def train(config: Config, position: Position | None = None) -> Record:
     began = time.monotonic()
     run = Run(config.directory)
     with run.claimed(), explained():
+        record = Record()
         if not config.fresh:
             run.identify(config)
             record = run.record()
@@ -40,7 +41,6 @@ def train(config: Config, position: Position | None = None) -> Record:
         data = load(config.data)  # a signal ends the process here, where nothing can be lost
         if config.fresh:
             run.put_aside()
-        record = run.record()
         run.write_config(config.content())
         with logging_to(run.log_file), recording_failure(run, record):
             trainer = Trainer(config, data, execution)
