@@ -19,9 +19,10 @@ log = logging.getLogger("resexp")
 ENVIRONMENT = {"GOMP_SPINCOUNT": "10000"}
 """For libraries that read it as they are loaded, so before torch is; what is set already stays.
 
-OpenMP's threads wait for each other by spinning, for long: several runs on one machine then mostly wait for threads
-that have no core to run on. Not spinning at all costs a small network alone two thirds of its speed; this many turns,
-little.
+OpenMP's threads wait for each other by spinning, for long. Beside other work on the machine they then mostly wait for
+threads that have no core to run on: where a neighbour uses one of two cores, two threads train a small network 3 times
+faster with this many turns; two runs of two threads each, 1.5 times. Not spinning at all costs a run alone two thirds
+of its speed; this many turns, nothing on cores of its own, a seventh where a hypervisor takes cores away at times.
 """
 
 VERBS = {
