@@ -1,4 +1,4 @@
-"""Images per second of training, measured in turn and repeated, each time in a process of its own.
+"""Images per second of training, in turn and repeated: each loop in a process that is stopped while others have a turn.
 
 usual     the loop as people write it: torchvision transforms per image, a DataLoader with as many workers as cores,
           fp32, eager, `.item()` each step
@@ -7,15 +7,19 @@ bare      the step of the same network, engine and precision on one fixed batch:
 floor     on a GPU: the bytes a step must move over the measured copy bandwidth
 together  several training processes at once on one device, in step; images per second of all of them
 
-Every figure is kept in OUT/measured.jsonl as soon as it is there; --resume measures only what is missing.
+What is compared is measured turn by turn, a few seconds each, and a ratio is the median over the turns (with quartiles)
+of one loop's speed over the other's: noise of the machine that lasts longer than a turn meets both. Every group of such
+figures is kept in OUT/measured.jsonl as soon as it is there; --resume measures only what is missing.
 """
 
 import argparse
 import re
+import statistics
 from pathlib import Path
 
 import table
 from measuring import measure_all, plan, same_bits
+from processes import CORES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 IMAGES = 10_000
@@ -41,9 +45,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--layouts", action="store_true", help="also the bare step in contiguous layout")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--iterations", type=int, default=40, help="measured in each repeat")
-    parser.add_argument("--warm-up", type=int, default=10, help="before them; and iterations a figure is taken over")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--window", type=int, default=10, help="iterations of 20 layers a figure is taken over, of more layers fewer"
+    )
+    parser.add_argument("--turns", type=int, default=5, help="of each process: four windows, three of which count")
+    parser.add_argument("--repeats", type=int, default=2, help="of everything, in new processes")
     parser.add_argument("--images", type=int, default=IMAGES, help="in the training set")
     parser.add_argument("--out", type=Path, help="folder for bench.csv, bench.png, summary.txt")
     parser.add_argument("--resume", action="store_true", help="keep what OUT/measured.jsonl holds")
@@ -62,17 +68,19 @@ def main() -> None:
     kept = folder / "measured.jsonl"
     if not arguments.resume:
         kept.unlink(missing_ok=True)
-    specs = plan(arguments)
-    found = measure_all(specs, arguments.repeats, kept)
-    rows = [table.row(spec, results) for spec, results in zip(specs, found, strict=True)]
+    found = measure_all(plan(arguments), arguments.repeats, arguments.turns, kept)
+    rows = [table.row(spec, results) for spec, results in found]
     if gpu:
         rows += table.floor_rows(rows, arguments.batch_size)
     table.write(rows, folder / "bench.csv")
     table.draw(rows, folder / "bench.png", f"Training speed, batch {arguments.batch_size}, {hardware}")
     lines = [*table.ratios(rows), *table.prices(rows), *table.depth_lines(rows, arguments.depths)]
-    lines += [*table.together_lines(rows), *same_bits(specs, found)]
+    lines += [*table.together_lines(rows), *same_bits(found)]
     if not gpu and (arguments.deterministic or arguments.together):
         lines.append("on a CPU deterministic=true changes nothing: what it costs there is noise")
+    if CORES.exists():
+        stolen = statistics.mean(result["stolen"] for _, results in found for result in results)
+        lines.append(f"meanwhile {stolen:.1%} of the cores' time was not this machine's (stolen by its hypervisor)")
     (folder / "summary.txt").write_text("\n".join(lines) + "\n")
     print("\n".join([*lines, str(folder / "bench.csv")]))
 

@@ -1,23 +1,26 @@
-"""The loops that are measured, each in a process of its own: `loops.py SPEC`, JSON in and out.
+"""The loops that are measured, each in a process of its own: `loops.py SPEC`.
 
-A spec names network, measure, engine, precision, layout, deterministic and how much is done.
+A spec names network, measure, engine, precision, layout, deterministic and the iterations of a window. A loop goes on
+until it is killed, and prints a line of JSON behind each window: when it began, and its images per second.
 """
 
-import csv
 import hashlib
 import json
 import os
 import resource
-import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 BEGAN = time.monotonic()
+LONG = 10**6
+"""Iterations that are never reached."""
 
 Spec = dict[str, Any]
-Result = dict[str, Any]
+Tell = Callable[[float, float, str, str], None]
+"""Called behind each window with when it began, its images per second, engine and precision."""
 
 
 def settings(spec: Spec, runs: str = "unused") -> Any:
@@ -30,10 +33,10 @@ def settings(spec: Spec, runs: str = "unused") -> Any:
         "data.image_size=32",
         f"data.train_images={spec['images']}",
         "data.test_images=10",
-        f"recipe.iterations={spec['iterations'] + spec['warm_up']}",
+        f"recipe.iterations={LONG}",
         f"recipe.batch_size={spec['batch_size']}",
-        f"recipe.row_every={spec['warm_up']}",
-        f"recipe.evaluate_every={1000 * spec['warm_up']}",
+        f"recipe.row_every={spec['window']}",
+        f"recipe.evaluate_every={LONG * spec['window']}",
         f"device={spec['device']}",
         f"precision={spec['precision']}",
         f"engine={spec['engine']}",
@@ -42,22 +45,21 @@ def settings(spec: Spec, runs: str = "unused") -> Any:
     )
 
 
-def resexp(spec: Spec) -> Result:
-    """Train as a user does; the speeds of all rows but the first, in which everything warms up."""
-    from resexp.train import train
+def resexp(spec: Spec, tell: Tell) -> None:
+    """Train as a user does; the speeds are those of timing.csv, where a row is a window."""
+    from resexp import train
+    from resexp.recorder import Recorder
 
-    with tempfile.TemporaryDirectory() as runs:
-        config = settings(spec, runs)
-        record = train(config)
-        with (config.directory / "timing.csv").open() as file:
-            rows = list(csv.DictReader(file))
-    stretch = record.stretches[-1]
-    return {
-        "speeds": [float(row["images_per_second"]) for row in rows if int(row["iteration"]) > spec["warm_up"]],
-        "seconds_startup": time.monotonic() - BEGAN - stretch["seconds"],
-        "engine": stretch["engine"],
-        "precision": stretch["precision"],
-    }
+    class Telling(Recorder):
+        def row(self) -> None:
+            began = self.timing.row_began
+            super().row()
+            speed = self.timing.speeds.get(self.trainer.iteration)
+            if speed is not None:  # a row that was start-up alone has none
+                tell(began, speed, self.record.stretches[-1]["engine"], self.record.stretches[-1]["precision"])
+
+    train.Recorder = Telling
+    train.train(settings(spec, tempfile.mkdtemp()))
 
 
 def ready(spec: Spec) -> tuple[Any, str]:
@@ -92,36 +94,30 @@ def fix_batch(trainer: Any, contiguous: bool) -> None:
     trainer.eager = trainer.iterate = step
 
 
-def bare(spec: Spec) -> Result:
+def bare(spec: Spec, tell: Tell) -> None:
     """The step alone, again and again on one batch."""
     trainer, engine = ready(spec)
     picks, rate = trainer.stream.batch(1), trainer.recipe.lr
-
-    def several() -> float:
+    while True:
         began = time.monotonic()
-        for _ in range(spec["warm_up"]):
+        for _ in range(spec["window"]):
             trainer.iterate(picks, rate)
         synchronise(trainer)
-        return spec["warm_up"] * spec["batch_size"] / (time.monotonic() - began)
-
-    several()
-    startup = time.monotonic() - BEGAN
-    speeds = [several() for _ in range(spec["iterations"] // spec["warm_up"])]
-    return {
-        "speeds": speeds,
-        "seconds_startup": startup,
-        "engine": engine,
-        "precision": trainer.execution.precision,
-    }
+        tell(began, images_per_second(spec, began), engine, trainer.execution.precision)
 
 
-def together(spec: Spec) -> Result:
+def images_per_second(spec: Spec, began: float) -> float:
+    """Images per second of a window that has just ended."""
+    return spec["window"] * spec["batch_size"] / (time.monotonic() - began)
+
+
+def together(spec: Spec) -> dict[str, Any]:
     """The training loop beside others: says when it is warm, goes on when told to, and tells when it trained.
 
     The digest is of all weights at the end: a run beside others is to give the bits of the run alone.
     """
     trainer, engine = ready(spec)
-    for _ in range(spec["warm_up"]):
+    for _ in range(spec["window"]):
         trainer.advance()
     synchronise(trainer)
     startup = time.monotonic() - BEGAN
@@ -153,7 +149,7 @@ def synchronise(trainer: Any) -> None:
         torch.cuda.synchronize(trainer.execution.device)
 
 
-def usual(spec: Spec) -> Result:
+def usual(spec: Spec, tell: Tell) -> None:
     """The loop as people write it."""
     import torch
     from PIL import Image
@@ -198,9 +194,8 @@ def usual(spec: Spec) -> Result:
     network = Network(config.model.depth, config.model.residual).to(device)
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     criterion = torch.nn.CrossEntropyLoss()
-    speeds: list[float] = []
-    began, steps, startup = time.monotonic(), 0, 0.0
-    while len(speeds) <= spec["iterations"] // spec["warm_up"]:
+    began, steps = time.monotonic(), 0
+    while True:
         for images, answers in loader:
             images, answers = images.to(device), answers.to(device)
             scores = network(images)
@@ -211,33 +206,44 @@ def usual(spec: Spec) -> Result:
             loss.item()
             (scores.argmax(1) != answers).sum().item()
             steps += 1
-            if steps % spec["warm_up"] == 0:
-                speeds.append(spec["warm_up"] * spec["batch_size"] / (time.monotonic() - began))
-                startup = startup or time.monotonic() - BEGAN
+            if steps % spec["window"] == 0:
+                tell(began, images_per_second(spec, began), "eager", "fp32")
                 began = time.monotonic()
-                if len(speeds) > spec["iterations"] // spec["warm_up"]:
-                    break
-    return {"speeds": speeds[1:], "seconds_startup": startup, "engine": "eager", "precision": "fp32"}
 
 
-LOOPS = {"usual": usual, "resexp": resexp, "bare": bare, "together": together}
+LOOPS = {"usual": usual, "resexp": resexp, "bare": bare}
+
+
+def peak_memory_mb(spec: Spec) -> float:
+    """Of this process so far: on the GPU, or else in the main memory."""
+    import torch
+
+    if torch.cuda.is_available() and spec["device"] != "cpu":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main(spec: Spec) -> None:
-    """Do one measurement and print it."""
+    """Do one measurement and print what comes of it."""
     from resexp.cli import ENVIRONMENT
 
+    os.setpgrp()  # so that the workers of a loop are stopped with it
     if spec["measure"] != "usual":  # what the command sets for itself, people's loop does not have
         os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
-    result = LOOPS[spec["measure"]](spec)
-    import torch
+    startup: list[float] = []
 
-    gpu = torch.cuda.is_available() and spec["device"] != "cpu"
-    host_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    result["peak_memory_mb"] = torch.cuda.max_memory_allocated() / 2**20 if gpu else host_kb / 1024
-    if "speeds" in result:
-        result["speed"] = statistics.median(result.pop("speeds"))
-    print(json.dumps(result), flush=True)
+    def tell(began: float, speed: float, engine: str, precision: str) -> None:
+        if not startup:
+            startup.append(time.monotonic() - BEGAN)
+        window = {"began": began, "speed": speed, "engine": engine, "precision": precision}
+        more = {"seconds_startup": startup[0], "peak_memory_mb": peak_memory_mb(spec)}
+        print(json.dumps(window | more), flush=True)
+
+    if spec["measure"] == "together":
+        result = together(spec)
+        print(json.dumps(result | {"peak_memory_mb": peak_memory_mb(spec)}), flush=True)
+    else:
+        LOOPS[spec["measure"]](spec, tell)
 
 
 if __name__ == "__main__":

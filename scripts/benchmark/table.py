@@ -12,25 +12,33 @@ Row = dict[str, Any]
 
 
 def row(spec: Row, results: list[Row]) -> Row:
-    """Median, lowest and highest of the repeats; engine and precision as they came out.
+    """Median and quartiles over all turns; engine and precision as they came out.
 
-    The first start may have had to compile; `seconds_startup` is of those after it, where there are any.
+    The first start may have had to compile; `seconds_startup` is of those after it, where there are any. The
+    images of an iteration and `results` stay beside what is written, for ratios of what was measured in turn.
     """
-    speeds = [result["speed"] for result in results]
     first, *later = [result["seconds_startup"] for result in results]
-    median = statistics.median(speeds)
+    low, median, high = quartiles([speed for result in results for speed in result["speeds"]])
     return {
         **{name: spec[name] for name in COLUMNS if name in spec},
         "engine": results[-1]["engine"],
         "precision": results[-1]["precision"],
         "images_per_second_median": round(median, 1),
-        "low": round(min(speeds), 1),
-        "high": round(max(speeds), 1),
+        "low": round(low, 1),
+        "high": round(high, 1),
         "seconds_startup": round(statistics.median(later or [first]), 1),
         "peak_memory_mb": round(max(result["peak_memory_mb"] for result in results)),
         "seconds_per_iteration": round(spec["processes"] * spec["batch_size"] / median, 6),
         "seconds_first_startup": round(first, 1),
+        "images": spec["processes"] * spec["batch_size"],
+        "results": results,
     }
+
+
+def quartiles(values: list[float]) -> tuple[float, float, float]:
+    """Lower quartile, median, upper quartile."""
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive") if values[1:] else 3 * values
+    return low, median, high
 
 
 def floor_rows(rows: list[Row], batch_size: int) -> list[Row]:
@@ -43,6 +51,7 @@ def floor_rows(rows: list[Row], batch_size: int) -> list[Row]:
         seconds = step_bytes(network, batch_size, precision) / bandwidth
         known = {"network": network, "measure": "floor", "precision": precision, "processes": 1}
         speeds = {"images_per_second_median": round(batch_size / seconds, 1), "seconds_per_iteration": seconds}
+        known["results"] = []
         found.append(dict.fromkeys(COLUMNS, "") | known | speeds)
     return found
 
@@ -50,7 +59,7 @@ def floor_rows(rows: list[Row], batch_size: int) -> list[Row]:
 def write(rows: list[Row], path: Path) -> None:
     """bench.csv."""
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
 
@@ -96,26 +105,39 @@ def one(rows: list[Row], **wanted: Any) -> Row | None:
 
 
 def quotient(own: Row, other: Row) -> str:
-    """Speed over speed."""
-    return f"{own['images_per_second_median'] / other['images_per_second_median']:.2f}"
+    """Speed over speed: the median over the turns that both had, and the quartiles; else median over median."""
+    others = {result["at"]: result["speeds"] for result in other["results"]}
+    both = [(result["speeds"], others[result["at"]]) for result in own["results"] if result["at"] in others]
+    found = [mine / yours for speeds in both for mine, yours in zip(*speeds, strict=True)]
+    if not found:
+        return f"{own['images_per_second_median'] / other['images_per_second_median']:.2f}"
+    low, median, high = quartiles(found)
+    return f"{median:.2f} ({low:.2f} to {high:.2f})" if found[1:] else f"{median:.2f}"
 
 
 def depth_lines(rows: list[Row], depths: list[int]) -> list[str]:
     """The least-squares line of seconds an iteration against depth to 110, and how far each depth is from it."""
-    kind = {"measure": "resexp", "deterministic": False}
-    found = [(depth, one(rows, network=f"resnet{depth}", **kind)) for depth in depths]
-    points = [(depth, float(row["seconds_per_iteration"])) for depth, row in found if row]
-    fitted = [point for point in points if point[0] <= 110]
-    if len(fitted) < 3:
+    found = [(depth, one(rows, network=f"resnet{depth}", measure="resexp", deterministic=False)) for depth in depths]
+    measured = {depth: row for depth, row in found if row}
+    if sum(depth <= 110 for depth in measured) < 3:
         return []
-    slope, intercept = statistics.linear_regression(*zip(*fitted, strict=True))
-    off = {depth: seconds / (intercept + slope * depth) - 1 for depth, seconds in points}
-    largest = max((abs(off[depth]) for depth, _ in fitted))
+    shared = set.intersection(*({result["at"] for result in row["results"]} for row in measured.values()))
+    seconds = {depth: seconds_per_iteration(row, shared) for depth, row in measured.items()}
+    fitted = {depth: value for depth, value in seconds.items() if depth <= 110}
+    slope, intercept = statistics.linear_regression(list(fitted), list(fitted.values()))
+    off = {depth: value / (intercept + slope * depth) - 1 for depth, value in seconds.items()}
+    largest = max(abs(off[depth]) for depth in fitted)
     lines = [
-        f"seconds an iteration = {intercept:.6f} + {slope:.6f} * depth, depths {', '.join(str(d) for d, _ in fitted)}",
+        f"seconds an iteration = {intercept:.6f} + {slope:.6f} * depth, depths {', '.join(map(str, fitted))}",
         f"  intercept worth {intercept / slope:.1f} layers; largest relative residual {largest:.1%}",
     ]
-    return lines + [f"  depth {depth}: {off[depth]:+.1%} from that line" for depth, _ in points if depth > 110]
+    return lines + [f"  depth {depth}: {off[depth]:+.1%} from that line" for depth in seconds if depth > 110]
+
+
+def seconds_per_iteration(row: Row, shared: set[Any]) -> float:
+    """The median over the turns of these groups."""
+    speeds = [speed for result in row["results"] if result["at"] in shared for speed in result["speeds"]]
+    return row["images"] / statistics.median(speeds)
 
 
 def together_lines(rows: list[Row]) -> list[str]:
@@ -132,7 +154,7 @@ def together_lines(rows: list[Row]) -> list[str]:
 
 
 def draw(rows: list[Row], path: Path, title: str) -> None:
-    """A bar for each row."""
+    """A bar for each row, with its quartiles."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -142,14 +164,18 @@ def draw(rows: list[Row], path: Path, title: str) -> None:
     values = [row["images_per_second_median"] for row in rows]
     figure, axes = pyplot.subplots(figsize=(8, 0.7 + 0.32 * len(rows)), layout="constrained")
     places = range(len(rows))
-    bars = axes.barh(places, values, color=[shade[row["measure"]] for row in rows])
+    spread = [
+        (value - (row["low"] or value), (row["high"] or value) - value) for value, row in zip(values, rows, strict=True)
+    ]
+    colours = [shade[row["measure"]] for row in rows]
+    bars = axes.barh(places, values, color=colours, xerr=list(zip(*spread, strict=True)), ecolor="#777777", capsize=2)
     axes.set_yticks(places, [name(row) for row in rows])
     axes.bar_label(bars, [f"{value:,.0f}" for value in values], padding=3)
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-    axes.set_xlabel("training images per second, median of the repeats")
+    axes.set_xlabel("training images per second: median and quartiles of the turns")
     figure.savefig(path, dpi=150, metadata={"Software": None})
 
 
