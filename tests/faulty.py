@@ -126,7 +126,10 @@ def _write_to(said: Path) -> None:
 def _command(arguments: tuple[str, ...], said: Path) -> None:
     _write_to(said)
     sys.argv = ["resexp", *arguments]
-    cli.main()
+    try:
+        cli.main()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # else multiprocessing, tidying up, makes it a status of 1
 
 
 def _train(config: Config, said: Path, die_before: int) -> None:
