@@ -42,23 +42,23 @@ def test_killed_at_random_moments(
 ) -> None:
     undisturbed, _, seconds = known
     chance = random.Random(0)
-    wanted, kills, writing = (25 if thorough else 2), 0, 0
-    for attempt in range(4 * wanted):
-        config = at_runs(short, tmp_path / str(attempt))
+    wanted, kills, writing, attempts = (25 if thorough else 2), 0, 0, 0
+    while kills < wanted:
+        config = at_runs(short, tmp_path / str(attempts))
+        attempts += 1
         process = training(config, tmp_path / "said")
-        wait_for(Run(config.directory).lock_file, process)
-        time.sleep(seconds * (kills + chance.random()) / wanted)  # over the whole duration, the end included
+        began = wait_for(Run(config.directory).lock_file, process)
+        process.join(seconds * (kills + chance.random()) / wanted)  # over the whole duration, the end included
         process.kill()
         process.join()
-        if process.exitcode != -signal.SIGKILL:
+        if process.exitcode == 0:  # ended before its moment came: runs are quicker now than the undisturbed one was
+            seconds = min(seconds, time.monotonic() - began)
             continue
+        assert process.exitcode == -signal.SIGKILL
         kills += 1
         writing += any(path.name.startswith(".tmp-") for path in config.directory.iterdir())
         finishes_as(config, undisturbed)
-        if kills == wanted:
-            break
     print(f"SIGKILL at random moments: {kills} kills, {writing} with a file half written, all ended bit-identical")
-    assert kills == wanted
 
 
 def test_killed_before_any_file_operation(
