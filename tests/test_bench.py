@@ -83,6 +83,31 @@ def test_the_benchmark_writes_its_table_and_its_ratios(tmp_path: Path) -> None:
     assert (tmp_path / "bench.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        (("--networks", "resnet57"), "model=resnet57: no such choice"),
+        (("--engines", "eager,graph"), "engine=graph: for CUDA devices only"),
+        (("--precisions", "int8"), "precision=int8: choose"),
+        (("--measures", "usual,fast"), "--measures fast: choose from usual, resexp, bare"),
+        (("--turns", "0"), "argument --turns: '0' is not a whole number above 0"),
+        (("--depths", "20,abc"), "argument --depths: 'abc' is not a whole number above 0"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_line_and_costs_nothing_measured_before(
+    tmp_path: Path, asked: tuple[str, ...], line: str
+) -> None:
+    kept = tmp_path / "measured.jsonl"
+    kept.write_text("kept\n")
+    command = [sys.executable, str(BENCHMARK), "--device", "cpu", *asked, "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert line in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert kept.read_text() == "kept\n"
+    assert list(tmp_path.iterdir()) == [kept]
+
+
 def test_the_first_start_is_told_apart_from_those_with_a_warm_cache(table: Any) -> None:
     spec = {**ASKED, "network": "resnet20", "measure": "resexp", "layout": "channels_last"}
     spec |= {"deterministic": False, "processes": 1, "batch_size": 128}
@@ -169,7 +194,7 @@ while True:
     began = time.monotonic()
     time.sleep(0.05)
     print("something else", flush=True)
-    print(json.dumps({"began": began, "speed": time.monotonic() - began, "pid": os.getpid()}), flush=True)
+    print(json.dumps({"began": began, "speed": time.monotonic() - began}), flush=True)
 """
 
 

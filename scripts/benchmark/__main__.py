@@ -15,11 +15,14 @@ figures is kept in OUT/measured.jsonl as soon as it is there; --resume measures 
 import argparse
 import re
 import statistics
+import sys
 from pathlib import Path
 
 import table
-from measuring import measure_all, plan, same_bits
+from measuring import check, measure_all, plan, same_bits
 from processes import CORES
+
+from resexp.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 IMAGES = 10_000
@@ -32,7 +35,7 @@ def parse() -> argparse.Namespace:
         prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     words = {"type": lambda text: text.split(",") if text else []}
-    numbers = {"type": lambda text: [int(part) for part in text.split(",") if part]}
+    numbers = {"type": positives}
     parser.add_argument("--networks", default=["resnet20", "resnet56"], **words)
     parser.add_argument("--measures", default=["usual", "resexp", "bare"], **words, help="of each network")
     parser.add_argument("--engines", default=["auto"], **words, help="auto, eager, compile, graph, compile+graph")
@@ -44,16 +47,31 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--deterministic", action="store_true", help="also what deterministic=true costs")
     parser.add_argument("--layouts", action="store_true", help="also the bare step in contiguous layout")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--batch-size", type=positive, default=128)
     parser.add_argument(
-        "--window", type=int, default=10, help="iterations of 20 layers a figure is taken over, of more layers fewer"
+        "--window",
+        type=positive,
+        default=10,
+        help="iterations of 20 layers a figure is taken over, of more layers fewer",
     )
-    parser.add_argument("--turns", type=int, default=5, help="of each process: four windows, three of which count")
-    parser.add_argument("--repeats", type=int, default=2, help="of everything, in new processes")
-    parser.add_argument("--images", type=int, default=IMAGES, help="in the training set")
+    parser.add_argument("--turns", type=positive, default=5, help="of each process: four windows, three of which count")
+    parser.add_argument("--repeats", type=positive, default=2, help="of everything, in new processes")
+    parser.add_argument("--images", type=positive, default=IMAGES, help="in the training set")
     parser.add_argument("--out", type=Path, help="folder for bench.csv, bench.png, summary.txt")
     parser.add_argument("--resume", action="store_true", help="keep what OUT/measured.jsonl holds")
     return parser.parse_args()
+
+
+def positive(text: str) -> int:
+    """A number from 1 on. Raises ArgumentTypeError for anything else."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def positives(text: str) -> list[int]:
+    """Numbers from 1 on, between commas. Raises ArgumentTypeError for anything else."""
+    return [positive(part) for part in text.split(",") if part]
 
 
 def main() -> None:
@@ -64,11 +82,16 @@ def main() -> None:
     gpu = torch.cuda.is_available() and arguments.device != "cpu"
     hardware = hardware_name(gpu)
     folder: Path = arguments.out or ROOT / "results" / "bench" / hardware
+    try:
+        groups = plan(arguments)
+        check(groups)
+    except UserError as error:
+        sys.exit(f"scripts/bench: {error}")
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "measured.jsonl"
     if not arguments.resume:
         kept.unlink(missing_ok=True)
-    found = measure_all(plan(arguments), arguments.repeats, arguments.turns, kept)
+    found = measure_all(groups, arguments.repeats, arguments.turns, kept)
     rows = [table.row(spec, results) for spec, results in found]
     if gpu:
         rows += table.floor_rows(rows, arguments.batch_size)

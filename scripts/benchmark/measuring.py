@@ -6,11 +6,15 @@ import statistics
 import sys
 from collections.abc import Generator
 from contextlib import suppress
-from itertools import product
+from functools import cache
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
+from loops import LOOPS, settings
 from processes import Group, Result, Spec, measure
+
+from resexp.errors import UserError
 
 
 def plan(arguments: argparse.Namespace) -> list[Group]:
@@ -39,9 +43,24 @@ def plan(arguments: argparse.Namespace) -> list[Group]:
     return [group for group in groups if group]
 
 
+@cache
 def window(network: str, iterations: int) -> int:
-    """Iterations that take about as long as those asked for take 20 layers."""
-    return max(1, round(iterations * 20 / int(network.removeprefix("plain").removeprefix("resnet"))))
+    """Iterations that take about as long as those asked for take 20 layers. Raises UserError for no such network."""
+    from resexp.compose import compose
+
+    return max(1, round(iterations * 20 / compose(f"model={network}").model.depth))
+
+
+def check(groups: list[Group]) -> None:
+    """Raise UserError, before anything is measured, for what no loop could do here."""
+    from resexp.device import prepare
+    from resexp.engine import choose
+
+    for spec in chain.from_iterable(groups):
+        if spec["measure"] not in (*LOOPS, "together"):
+            raise UserError(f"--measures {spec['measure']}: choose from {', '.join(LOOPS)}")
+        config = settings(spec)
+        choose(config.engine, prepare(config))
 
 
 def measure_all(groups: list[Group], repeats: int, turns: int, kept: Path) -> list[tuple[Spec, list[Result]]]:

@@ -14,8 +14,8 @@ Row = dict[str, Any]
 def row(spec: Row, results: list[Row]) -> Row:
     """Median and quartiles over all turns; engine and precision as they came out.
 
-    The first start may have had to compile; `seconds_startup` is of those after it, where there are any. The
-    images of an iteration and `results` stay beside what is written, for ratios of what was measured in turn.
+    A start-up ends with the first window. The first may have had to compile; `seconds_startup` is of those after it,
+    where there are any. The images of an iteration and `results` stay beside what is written, for ratios within turns.
     """
     first, *later = [result["seconds_startup"] for result in results]
     low, median, high = quartiles([speed for result in results for speed in result["speeds"]])
@@ -49,9 +49,8 @@ def floor_rows(rows: list[Row], batch_size: int) -> list[Row]:
     found: list[Row] = []
     for network, precision in sorted({(row["network"], row["precision"]) for row in rows if row["measure"] == "bare"}):
         seconds = step_bytes(network, batch_size, precision) / bandwidth
-        known = {"network": network, "measure": "floor", "precision": precision, "processes": 1}
+        known: Row = {"network": network, "measure": "floor", "precision": precision, "processes": 1, "results": []}
         speeds = {"images_per_second_median": round(batch_size / seconds, 1), "seconds_per_iteration": seconds}
-        known["results"] = []
         found.append(dict.fromkeys(COLUMNS, "") | known | speeds)
     return found
 
