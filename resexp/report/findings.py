@@ -82,7 +82,7 @@ def log_axis(curves: list[Curve], label: str = "") -> Axis:
     high = max(high, low + 1)
     step = math.ceil((high - low) / 6)
     powers = [power for power in range(low, high + 1) if power % step == 0]
-    ticks = [(10.0**power, f"{10.0**power:g}" if -3 < power < 4 else f"10{superscript(power)}") for power in powers]
+    ticks = [(10.0**power, f"{10.0**power:g}" if -3 < power < 3 else f"10{superscript(power)}") for power in powers]
     return Axis(10.0**low, 10.0**high, ticks, label, log=True)
 
 

@@ -92,6 +92,7 @@ def find(group: Group, measured: Measured) -> Finding | None:
         " Norm of the loss's gradient at each block's output, as a multiple of that at the last block's; called stable "
         f"within a factor of {WITHIN:g}. With batch norm unless it says otherwise. Vertical lines: borders of stages"
         f"{'; during training, where the first block alone is drawn, drops of the rate' if on_the_way.panels else ''}."
+        f"{' A mean has a gap where not every seed was measured.' if on_the_way.gaps else ''}"
     )
     plate = Plate("gradients", "Gradients on their way back", panels, caption(group, measured) + explained)
     opening = "From the last block's output back to the first's, the norm of the gradient is multiplied"

@@ -32,6 +32,8 @@ class Followed:
     words: str
     vanishing: list[str]
     """Networks whose gradients vanish at some of the evaluation points."""
+    gaps: bool
+    """Whether some seeds were measured where others of the same network were not."""
 
 
 def followed(group: Group, measured: Measured, factor: Callable[[Subject], float]) -> Followed:
@@ -42,7 +44,7 @@ def followed(group: Group, measured: Measured, factor: Callable[[Subject], float
     for network, subjects in by_network(list(measured)).items():
         on_the_way = {subject.iteration for subject in subjects if subject.source == SNAPSHOT}
         one = follow(network, subjects, factor)
-        values = [value for at, value in one.mean if at in on_the_way]
+        values = [value for at, value in one.mean if at in on_the_way and not math.isnan(value)]
         if values:
             curves.setdefault(subjects[0].family, []).append(one)
             ends = dict.fromkeys((number(min(values)), number(max(values))))
@@ -64,11 +66,15 @@ def followed(group: Group, measured: Measured, factor: Callable[[Subject], float
         if family in curves
     ]
     words = f" At evaluation points during training it is multiplied by {listed(clauses)}." if clauses else ""
-    return Followed(panels, words, vanishing)
+    gaps = any(math.isnan(value) for one in everything for _, value in one.mean)
+    return Followed(panels, words, vanishing, gaps)
 
 
 def follow(network: str, subjects: list[Subject], factor: Callable[[Subject], float]) -> Curve:
-    """The curve of one network, from initialisation on: each trained seed, and the geometric mean where all are."""
+    """The curve of one network, from initialisation on: each trained seed, and the geometric mean.
+
+    The mean has a gap (nan) where some seeds were measured and others were not.
+    """
     trained = {(subject.seed, subject.norm) for subject in subjects if subject.source != INITIALISATION}
     seeds: dict[int, dict[float, float]] = defaultdict(dict)
     for subject in subjects:
@@ -76,11 +82,9 @@ def follow(network: str, subjects: list[Subject], factor: Callable[[Subject], fl
         if (subject.seed, subject.norm) in trained and 0 < value < math.inf:
             seeds[subject.seed][subject.iteration] = value
     times = sorted({at for found in seeds.values() for at in found})
-    mean: Points = [
-        (at, geometric_mean([found[at] for found in seeds.values()]))
-        for at in times
-        if all(at in found for found in seeds.values())
-    ]
+    mean: Points = [(at, geometric_mean([found.get(at, math.nan) for found in seeds.values()])) for at in times]
+    while mean and math.isnan(mean[-1][1]):
+        mean.pop()
     thin: list[Points] = [sorted(found.items()) for _, found in sorted(seeds.items())]
     end = mean[-1][1] if mean else math.nan
     return Curve(network, "", short(network), False, thin if len(seeds) > 1 else [], mean, end)

@@ -118,6 +118,26 @@ def test_gradients_are_followed_through_training_from_the_same_seeds_initial_wei
     assert "during training, where the first block alone is drawn, drops of the rate" in finding.plate.caption
 
 
+def test_no_mean_bridges_iterations_at_which_only_some_seeds_kept_their_weights(group: Group) -> None:
+    measured = {
+        subject(group, "plain20", seed, source): falling(2 ** (1 / 8))
+        for seed in (0, 1)
+        for source in (INITIALISATION, CHECKPOINT)
+    }
+    for seed, at in ((0, 500), (0, 1000), (1, 1000)):
+        measured[replace(subject(group, "plain20", seed), source=SNAPSHOT, iteration=at)] = falling(4 ** (1 / 8))
+    finding = find("gradients", group, measured)
+    (curve,) = finding.plate.panels[-1].curves
+    assert [[at for at, _ in seed] for seed in curve.seeds] == [[0, 500, 1000, 2000], [0, 1000, 2000]]
+    assert [at for at, _ in curve.mean] == [0, 500, 1000, 2000]
+    assert [value for _, value in curve.mean] == pytest.approx([2, float("nan"), 4, 2], nan_ok=True)
+    assert "At evaluation points during training it is multiplied by 4 in plain-20 (stable)." in finding.sentence
+    gap = "A mean has a gap where not every seed was measured."
+    assert gap in finding.plate.caption
+    whole = {one: found for one, found in measured.items() if one.iteration != 500}
+    assert gap not in find("gradients", group, whole).plate.caption
+
+
 def test_gradients_that_grow_and_shrink_again_are_not_called_stable_without_more(group: Group) -> None:
     measured = {subject(group, "plain20"): readings("output_gradient", [0.2, 4.0, 0.5, 0.1])}
     assert "(stable from end to end, 40 in between)" in find("gradients", group, measured).sentence
