@@ -79,6 +79,30 @@ def test_the_python_example_works(tmp_path: Path) -> None:
     assert done.stdout.startswith("runs/shapes/quick/resnet20+")
 
 
+def test_the_first_screen_says_what_results_say() -> None:
+    """Its figure's folder has the same table in table.md, results/README.md the same verdict."""
+    screen, _, _ = README.partition("```")
+    (figures,) = re.findall(r"\]\((results/figures/\S+)/figure6\.png\)", screen)
+    measured = table((ROOT / figures / "table.md").read_text(encoding="utf-8"))
+    shown = table(screen)
+    assert shown.keys() == measured.keys()
+    for network, cells in shown.items():
+        assert {name: measured[network].get(name) for name in cells if not name.startswith("paper")} == {
+            name: cell for name, cell in cells.items() if not name.startswith("paper")
+        }
+    _, claims, *_ = (ROOT / "results" / "README.md").read_text(encoding="utf-8").split("\n## ")
+    data, recipe = Path(figures).parts[-2:]
+    (verdict,) = [part.splitlines()[2] for part in claims.split("\n### ") if f"data={data} recipe={recipe}" in part]
+    assert " ".join(verdict.split()) in " ".join(screen.split())
+
+
+def table(text: str) -> dict[str, dict[str, str]]:
+    """The rows of the only table of a Markdown text by their first cell: the cells by column."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    columns, _, *rows = rows
+    return {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
+
+
 def test_what_readme_links_to_is_there() -> None:
     links = re.findall(r"\]\((?!http)([^)#]+)\)", README) + re.findall(r'src="(?!http)([^"]+)"', README)
     assert links
