@@ -59,6 +59,16 @@ class StudyRun:
         """The last iteration of its history."""
         return self.rows[-1].iteration if self.rows else 0
 
+    @property
+    def at(self) -> int:
+        """The iteration that it got to, which may lie between two rows of its history."""
+        return max(self.reached, self.record.iteration)
+
+    @property
+    def progress(self) -> str:
+        """failed at iteration 1,234 of 64,000."""
+        return f"{self.state} at iteration {self.at:,} of {self.iterations:,}" if self.at else self.state
+
     @cached_property
     def final(self) -> Final:
         """The figures of a finished run."""

@@ -1,6 +1,6 @@
 """The words of a verdict: plain for a person, each true of the data. Percent and points from here on."""
 
-from resexp.study import Group, Network, StudyRun, title
+from resexp.study import Group, Network, title
 from resexp.text import ABSENT, listed, plural
 from resexp.verdict import (
     NOT_OBSERVED,
@@ -136,18 +136,13 @@ def _absent(group: Group) -> list[str]:
 
 def _not_counted(group: Group) -> list[str]:
     """Runs that are not finished, counted and named."""
-    told = [f"{network.title} seed {run.seed} ({progress(run)})" for network, run in group.not_counted]
+    told = [f"{network.title} seed {run.seed} ({run.progress})" for network, run in group.not_counted]
     return [f"Not counted, as not finished: {_some(told)}."] if told else []
 
 
 def _some(names: list[str]) -> str:
     more = len(names) - NAMED
     return listed([*names[:NAMED], *([f"{more} more"] if more > 0 else [])])
-
-
-def progress(run: StudyRun) -> str:
-    """failed at iteration 1,200 of 64,000."""
-    return f"{run.state} at iteration {run.reached:,} of {run.iterations:,}" if run.reached else run.state
 
 
 def mean_and_spread(network: Network, figure: str, places: int = 2) -> str:

@@ -115,6 +115,13 @@ def test_runs_that_are_not_finished_count_in_nothing_but_are_known(short: Synthe
     assert (network.name, run.seed, run.state, run.reached) == ("plain20", 1, shown, 1000)
 
 
+def test_how_far_a_run_got_counts_its_checkpoint_behind_the_last_row(short: Synthetic) -> None:
+    short.add("plain20", 0, state=INTERRUPTED, iteration=1035)
+    ((_, run),) = only_group(short.runs).not_counted
+    assert (run.reached, run.at) == (1000, 1035)
+    assert run.progress == "interrupted at iteration 1,035 of 2,000"
+
+
 def test_a_run_being_trained_is_running(short: Synthetic) -> None:
     run = short.add("plain20", state=RUNNING)
     with run.claimed():

@@ -157,8 +157,7 @@ def why_not(run: StudyRun | None, must_have_trained: bool) -> str | None:
     if run is None:
         return "not run"
     if run.state != FINISHED:
-        at = f" at iteration {run.reached:,} of {run.iterations:,}" if run.reached else ""
-        return f"{run.state}{at}"
+        return run.progress
     if must_have_trained and not run.trained:
         return f"did not train, running training error {100 * run.final.running_error:.1f}%"
     return None

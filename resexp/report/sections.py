@@ -234,7 +234,7 @@ def unfinished(page: GroupPage) -> str:
 
     def row(run: StudyRun) -> list[str]:
         why = tables.without_paths(run.record.error or "", page.runs)
-        return [run.path, run.state, f"{run.reached:,} of {run.iterations:,}", why]
+        return [run.path, run.state, f"{run.at:,} of {run.iterations:,}", why]
 
     rows = [row(run) for _, run in page.group.not_counted]
     if not rows:

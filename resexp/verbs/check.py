@@ -11,7 +11,6 @@ from resexp.compose import settings_of
 from resexp.errors import UserError
 from resexp.presets import conf_dir
 from resexp.study import Study, load_study
-from resexp.wording import progress
 
 log = logging.getLogger("resexp")
 
@@ -74,7 +73,7 @@ def lines(finding: Finding, runs: Path) -> list[str]:
     if finding.differences:
         said.append(f"  not the same: {', '.join(finding.differences)}")
     if run.state != "finished":
-        said.append(f"  {progress(run)}")
+        said.append(f"  {run.progress}")
     return said
 
 
