@@ -90,6 +90,7 @@ def test_the_benchmark_writes_its_table_and_its_ratios(tmp_path: Path) -> None:
         (("--engines", "eager,graph"), "engine=graph: for CUDA devices only"),
         (("--precisions", "int8"), "precision=int8: choose"),
         (("--measures", "usual,fast"), "--measures fast: choose from usual, resexp, bare"),
+        (("--images", "100"), "--images 100: not one mini-batch; use 128 or more"),
         (("--turns", "0"), "argument --turns: '0' is not a whole number above 0"),
         (("--depths", "20,abc"), "argument --depths: 'abc' is not a whole number above 0"),
     ],

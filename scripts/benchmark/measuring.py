@@ -59,6 +59,8 @@ def check(groups: list[Group]) -> None:
     for spec in chain.from_iterable(groups):
         if spec["measure"] not in (*LOOPS, "together"):
             raise UserError(f"--measures {spec['measure']}: choose from {', '.join(LOOPS)}")
+        if spec["images"] < spec["batch_size"]:
+            raise UserError(f"--images {spec['images']}: not one mini-batch; use {spec['batch_size']} or more")
         config = settings(spec)
         choose(config.engine, prepare(config))
 
