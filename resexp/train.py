@@ -24,9 +24,9 @@ log = logging.getLogger("resexp")
 def train(config: Config, position: Position | None = None) -> Record:
     """Train a run to its end, from wherever it stands; a finished one is left as it is.
 
-    Raises UserError for what a person can mend: where the device or the images are missing, nothing is changed; later
-    the run is `failed` and can be gone on with. Raises Busy where another process is training it, and Interrupted when
-    a signal stopped it; all is saved then.
+    Raises UserError for what a person can mend: where the device, its engine or the images are missing, nothing is
+    changed; later the run is `failed` and can be gone on with. Raises Busy where another process is training it, and
+    Interrupted when a signal stopped it; all is saved then.
     """
     began = time.monotonic()
     run = Run(config.directory)
@@ -38,6 +38,7 @@ def train(config: Config, position: Position | None = None) -> Record:
             if run.is_complete(record):
                 return record
         execution = prepare(config)
+        engine = choose(config.engine, execution)
         data = load(config.data)  # a signal ends the process here, where nothing can be lost
         if config.fresh:
             run.put_aside()
@@ -45,7 +46,7 @@ def train(config: Config, position: Position | None = None) -> Record:
         with logging_to(run.log_file), recording_failure(run, record):
             trainer = Trainer(config, data, execution)
             resume(trainer, run, record, data)
-            engine = trainer.start_engine(choose(config.engine, execution))
+            engine = trainer.start_engine(engine)
             recorder = Recorder(config, run, record, trainer, position or Position(), began)
             with Stop() as stop:
                 recorder.begin(execution, data, engine)

@@ -184,8 +184,12 @@ def test_what_cannot_start_leaves_no_run(here: Here, tmp_path: Path) -> None:
         here("train", "model=plain20", f"data.dir={tmp_path}", "data.download=false")
     with pytest.raises(UserError, match="must hold train/CLASS/"):
         here("train", "model=plain20", "data=folder", "data.dir=nowhere")
+    with pytest.raises(UserError, match="engine=graph: for CUDA devices only"):
+        here("train", *TINY, "engine=graph", "device=cpu")
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"]
     here("train", *TINY)
+    with pytest.raises(UserError, match="engine=graph: for CUDA devices only"):
+        here("train", *TINY, "fresh=true", "engine=graph", "device=cpu")
     with pytest.raises(UserError, match="device=cuda:99"):
         here("train", *TINY, "fresh=true", "device=cuda:99")
     assert list(tmp_path.glob("runs/**/history.csv"))
