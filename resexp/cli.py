@@ -36,7 +36,7 @@ VERBS = {
     "export": "trained weights as small files:  resexp export runs=runs out=results/weights",
     "models": "the networks: layers, parameters, multiply-adds, published error",
 }
-"""Each verb is a room of `resexp.verbs`, and but for `models` a root configuration in conf/."""
+"""Each verb is a room of `resexp.commands`, and but for `models` a root configuration in conf/."""
 
 HELP = """resexp: train plain and residual networks on CIFAR-10 and see whether depth hurts them.
 
@@ -61,19 +61,20 @@ def with_hydra(verb: str) -> None:
     from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
 
-    from resexp import compose, sweep
-    from resexp.presets import conf_dir
+    from resexp.config import compose
+    from resexp.config.presets import conf_dir
+    from resexp.sweep import sweeper
 
     compose.register()
-    sweep.register()
-    alone: list[sweep.Outcome] = []
+    sweeper.register()
+    alone: list[sweeper.Outcome] = []
 
-    def task(cfg: "DictConfig") -> sweep.Outcome:
+    def task(cfg: "DictConfig") -> sweeper.Outcome:
         """What a person can mend is told, not raised: a traceback of Hydra's would come with it."""
         try:
-            outcome = import_module(f"resexp.verbs.{verb}").task(cfg) or sweep.Outcome(verb, "done")
+            outcome = import_module(f"resexp.commands.{verb}").task(cfg) or sweeper.Outcome(verb, "done")
         except UserError as error:
-            outcome = sweep.Outcome(verb, "failed", error)
+            outcome = sweeper.Outcome(verb, "failed", error)
         alone[:] = [outcome] if HydraConfig.get().mode == RunMode.RUN else []
         return outcome
 
@@ -134,9 +135,9 @@ def dispatch(arguments: list[str]) -> int:
     elif verb == "models":
         if arguments[1:] not in ([], ["--help"], ["-h"]):
             raise UserError(f"{arguments[1]}: resexp models has no settings")
-        import_module("resexp.verbs.models").task()
+        import_module("resexp.commands.models").task()
     elif verb in VERBS and {"--help", "-h"} & {*arguments[1:]}:
-        print(import_module("resexp.presets").help_text(verb))
+        print(import_module("resexp.config.presets").help_text(verb))
     elif verb in VERBS:
         if verb == "diagnose" and arguments[1:] and re.fullmatch(r"\w+", arguments[1]):
             arguments[1] = f"what={arguments[1]}"

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from resexp.data.batches import Images
-from resexp.models import Block, Network
+from resexp.model.network import Block, Network
 
 
 def chain(depth: int, residual: bool, gain: float, norm: str = "none") -> Network:

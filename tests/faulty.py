@@ -17,15 +17,16 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tqdm import tqdm
 
-from resexp import checkpoint, cli
-from resexp.config import Config
+from resexp import cli
+from resexp.config.settings import Config
 from resexp.errors import Interrupted, UserError
-from resexp.run import FINISHED, Run
-from resexp.train import train
-from resexp.trainer import Trainer
+from resexp.storage import checkpoint
+from resexp.storage.run import FINISHED, Run
+from resexp.training.train import train
+from resexp.training.trainer import Trainer
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["__main__", "resexp.train", "resexp.sweep", "resexp.verbs.train"])
+FORKS.set_forkserver_preload(["__main__", "resexp.training.train", "resexp.sweep.sweeper", "resexp.commands.train"])
 
 Outcome = tuple[bytes, str]
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from resexp.compose import compose
-from resexp.data import load
-from resexp.device import prepare
-from resexp.trainer import Trainer
+from resexp.config.compose import compose
+from resexp.data.dataset import load
+from resexp.training.device import prepare
+from resexp.training.trainer import Trainer
 
 GOLDEN = Path(__file__).parent / "golden"
 # Shallow and slow, so that the rounding of another processor does not grow beyond the bound that a change may not pass.

@@ -7,11 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from resexp import history
-from resexp.compose import compose
-from resexp.config import Config
-from resexp.files import digest
-from resexp.run import FINISHED, Record, Run
+from resexp.config.compose import compose
+from resexp.config.settings import Config
+from resexp.storage import history
+from resexp.storage.run import FINISHED, Record, Run
+from resexp.system.files import digest
 
 PAPER_LIKE = {
     "plain20": (0.099, 0.013, 0.0965),

@@ -217,7 +217,7 @@ def test_a_finished_run_in_another_precision_is_called_that(here: Here, caplog: 
 
 
 def test_judging_and_collecting_need_no_torch() -> None:
-    rooms = ", ".join(f"resexp.{room}" for room in ("verbs.check", "verbs.collect"))
+    rooms = ", ".join(f"resexp.{room}" for room in ("commands.check", "commands.collect"))
     code = f"import sys, {rooms}; sys.exit(bool({{'torch', 'matplotlib'}} & sys.modules.keys()))"
     subprocess.run([sys.executable, "-c", code], check=True)
 

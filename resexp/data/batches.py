@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from resexp.data import Split
+from resexp.data.dataset import Split
 from resexp.seeds import stream
 
 

@@ -16,12 +16,12 @@ from torch import Tensor
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import calculate_md5
 
-from resexp.config import Cifar10Config
-from resexp.data import Dataset, Split
+from resexp.config.settings import Cifar10Config
+from resexp.data.dataset import Dataset, Split
 from resexp.data.download import UnreachableError, download
 from resexp.errors import UserError
-from resexp.files import TEMPORARY, user_cache
 from resexp.seeds import stream
+from resexp.system.files import TEMPORARY, user_cache
 
 log = logging.getLogger("resexp")
 

@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
-from resexp.progress import SECONDS_BETWEEN_LINES
+from resexp.training.progress import SECONDS_BETWEEN_LINES
 
 log = logging.getLogger("resexp")
 

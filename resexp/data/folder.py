@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from resexp.config import FolderConfig
-from resexp.data import Dataset, Split
+from resexp.config.settings import FolderConfig
+from resexp.data.dataset import Dataset, Split
 from resexp.errors import UserError
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from resexp.config import ShapesConfig
-from resexp.data import Dataset, Split
+from resexp.config.settings import ShapesConfig
+from resexp.data.dataset import Dataset, Split
 from resexp.seeds import stream
 
 Distance = Callable[[Tensor, Tensor], Tensor]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from resexp.diagnose.table import Reading
-from resexp.models import Block
+from resexp.model.network import Block
 
 
 def measure(network: nn.Module, images: Tensor, labels: Tensor) -> list[Reading]:

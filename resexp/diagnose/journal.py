@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from resexp.errors import UserError
-from resexp.files import write_text
+from resexp.system.files import write_text
 
 Entry = dict[str, Any]
 """One spell of measuring: networks (how many), images (in words), seconds, started, device, versions, commit."""

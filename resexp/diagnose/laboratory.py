@@ -8,19 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resexp import checkpoint, history
-from resexp.config import Config, DataPlace, moved, recorded
-from resexp.data import Dataset, Split, load
+from resexp.analysis.study import Group
+from resexp.config.settings import Config, DataPlace, moved, recorded
 from resexp.data.batches import Images, Stream, mean_image
-from resexp.device import Execution, prepare
+from resexp.data.dataset import Dataset, Split, load
 from resexp.diagnose import gradients, lesions, responses
 from resexp.diagnose.plan import Job
 from resexp.diagnose.table import CHECKPOINT, Reading
 from resexp.errors import UserError
-from resexp.models import Network, build
-from resexp.run import Run, start_over
+from resexp.model.network import Network, build
 from resexp.seeds import stream
-from resexp.study import Group
+from resexp.storage import checkpoint, history
+from resexp.storage.run import Run, start_over
+from resexp.training.device import Execution, prepare
 
 
 @dataclass(frozen=True)

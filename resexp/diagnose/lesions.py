@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from resexp.data.batches import Images
-from resexp.device import Execution
 from resexp.diagnose.table import Reading
-from resexp.evaluate import evaluate
-from resexp.models import Block, Network, make_shortcut
+from resexp.model.network import Block, Network, make_shortcut
 from resexp.seeds import stream
+from resexp.training.device import Execution
+from resexp.training.evaluate import evaluate
 
 
 def bypass(block: Block) -> nn.Module:

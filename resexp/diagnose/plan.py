@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from resexp.compose import compose
-from resexp.config import ModelConfig
+from resexp.analysis.study import Group, StudyRun, title
+from resexp.config.compose import compose
+from resexp.config.presets import conf_dir
+from resexp.config.settings import ModelConfig
 from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, SNAPSHOT, Subject, why_not
 from resexp.errors import UserError
-from resexp.presets import conf_dir
-from resexp.run import Run
-from resexp.study import Group, StudyRun, title
+from resexp.storage.run import Run
 
 INITIAL_NETWORKS = ("plain20", "plain56", "plain110", "resnet20", "resnet56", "resnet110")
 """Whose gradients at initialisation are looked at: the paper's question, whether or not they were trained."""

@@ -6,10 +6,10 @@ from functools import partial
 from torch import Tensor, nn
 
 from resexp.data.batches import Images
-from resexp.device import Execution
 from resexp.diagnose.table import Reading
-from resexp.evaluate import evaluate
-from resexp.models import Block, Network
+from resexp.model.network import Block, Network
+from resexp.training.device import Execution
+from resexp.training.evaluate import evaluate
 
 
 class Spread:

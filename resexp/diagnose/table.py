@@ -5,10 +5,10 @@ import io
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from resexp.analysis.study import Group, StudyRun, title
 from resexp.errors import UserError
-from resexp.files import write_text
-from resexp.run import FINISHED
-from resexp.study import Group, StudyRun, title
+from resexp.storage.run import FINISHED
+from resexp.system.files import write_text
 
 DIAGNOSES = ("gradients", "responses", "lesions")
 INITIALISATION, SNAPSHOT, CHECKPOINT = "initialisation", "snapshot", "checkpoint"

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from resexp.claims import Claim, claims
-from resexp.report.findings import Finding
-from resexp.report.why import findings
-from resexp.study import Group
-from resexp.verdict import Verdict, judge
-from resexp.wording import sentence
+from resexp.analysis.claims import Claim, claims
+from resexp.analysis.study import Group
+from resexp.analysis.verdict import Verdict, judge
+from resexp.analysis.wording import sentence
+from resexp.report.why.findings import findings
+from resexp.report.why.profiles import Finding
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from resexp import paper
-from resexp.study import Group, StudyRun, title
-from resexp.text import listed, plural
+from resexp.analysis import paper
+from resexp.analysis.study import Group, StudyRun, title
+from resexp.formatting import listed, plural
 
 DATA_NAMES: dict[str, str] = {"cifar10": "CIFAR-10", "shapes": "embedded shapes", "folder": "own images"}
 

@@ -7,15 +7,15 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from resexp.provenance import commit, hardware, versions
+from resexp.analysis.study import Group, StudyRun
+from resexp.analysis.verdict import Contrast
+from resexp.analysis.wording import interval_text, points, range_text
+from resexp.formatting import ABSENT, listed, plural
 from resexp.report import captions, tables
 from resexp.report.answers import Answers
-from resexp.report.plates import Plate
+from resexp.report.spec import Plate
 from resexp.report.style import VARIABLES
-from resexp.study import Group, StudyRun
-from resexp.text import ABSENT, listed, plural
-from resexp.verdict import Contrast
-from resexp.wording import interval_text, points, range_text
+from resexp.storage.provenance import commit, hardware, versions
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from resexp import paper
-from resexp.claims import Claim
-from resexp.config import ModelConfig
-from resexp.count import CLASSES, parameters
+from resexp.analysis import paper
+from resexp.analysis.claims import Claim
+from resexp.analysis.study import FIGURES, Group, Network, StudyRun
+from resexp.analysis.verdict import Verdict
+from resexp.analysis.wording import mean_and_spread
+from resexp.config.settings import ModelConfig
 from resexp.errors import UserError
+from resexp.formatting import ABSENT, aligned
+from resexp.model.cost import CLASSES, parameters
 from resexp.report.captions import comparison_words, setting_words
-from resexp.study import FIGURES, Group, Network, StudyRun
-from resexp.text import ABSENT, aligned
-from resexp.verdict import Verdict
-from resexp.wording import mean_and_spread
 
 FINAL_COLUMNS = ("network", "seed", *FIGURES, "parameters", "seconds", "device")
 CONTRAST_COLUMNS = (

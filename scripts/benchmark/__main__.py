@@ -112,8 +112,8 @@ def hardware_name(gpu: bool) -> str:
     """A folder's name for this machine: the GPU, or the CPU and its cores."""
     import torch
 
-    from resexp.device import processor_name
-    from resexp.machine import cores
+    from resexp.system.machine import cores
+    from resexp.training.device import processor_name
 
     name = torch.cuda.get_device_name() if gpu else f"{processor_name()} {cores()} cores"
     return re.sub(r"[^a-z0-9]+", "-", re.sub(r"\(\w+\)", "", name).lower()).strip("-")

@@ -10,8 +10,8 @@ def step_bytes(network: str, batch_size: int, precision: str) -> int:
     Forward: read the input, write the output. Backward: read the output's gradient twice (for the input and for the
     weights) and the input once, write the input's gradient.
     """
-    from resexp.compose import compose
-    from resexp.count import layers
+    from resexp.config.compose import compose
+    from resexp.model.cost import layers
 
     width = 4 if precision in ("fp32", "tf32") else 2
     model = compose(f"model={network}").model

@@ -25,7 +25,7 @@ Tell = Callable[[float, float, str, str], None]
 
 def settings(spec: Spec, runs: str = "unused") -> Any:
     """The settings of the run that all measures share."""
-    from resexp.compose import compose
+    from resexp.config.compose import compose
 
     return compose(
         f"model={spec['network']}",
@@ -47,8 +47,8 @@ def settings(spec: Spec, runs: str = "unused") -> Any:
 
 def resexp(spec: Spec, tell: Tell) -> None:
     """Train as a user does; the speeds are those of timing.csv, where a row is a window."""
-    from resexp import train
-    from resexp.recorder import Recorder
+    from resexp.training import train
+    from resexp.training.recorder import Recorder
 
     class Telling(Recorder):
         def row(self) -> None:
@@ -64,10 +64,10 @@ def resexp(spec: Spec, tell: Tell) -> None:
 
 def ready(spec: Spec) -> tuple[Any, str]:
     """A trainer whose engine has started, and that engine's name."""
-    from resexp.data import load
-    from resexp.device import prepare
-    from resexp.engine import choose
-    from resexp.trainer import Trainer
+    from resexp.data.dataset import load
+    from resexp.training.device import prepare
+    from resexp.training.engine import choose
+    from resexp.training.trainer import Trainer
 
     config = settings(spec)
     execution = prepare(config)
@@ -156,10 +156,10 @@ def usual(spec: Spec, tell: Tell) -> None:
     from torch.utils.data import DataLoader, Dataset
     from torchvision import transforms
 
-    from resexp.data import load
-    from resexp.device import prepare
-    from resexp.machine import cores
-    from resexp.models import Network
+    from resexp.data.dataset import load
+    from resexp.model.network import Network
+    from resexp.system.machine import cores
+    from resexp.training.device import prepare
 
     config = settings({**spec, "engine": "eager", "precision": "fp32"})
     device = prepare(config).device

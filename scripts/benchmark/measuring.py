@@ -46,15 +46,15 @@ def plan(arguments: argparse.Namespace) -> list[Group]:
 @cache
 def window(network: str, iterations: int) -> int:
     """Iterations that take about as long as those asked for take 20 layers. Raises UserError for no such network."""
-    from resexp.compose import compose
+    from resexp.config.compose import compose
 
     return max(1, round(iterations * 20 / compose(f"model={network}").model.depth))
 
 
 def check(groups: list[Group]) -> None:
     """Raise UserError, before anything is measured, for what no loop could do here."""
-    from resexp.device import prepare
-    from resexp.engine import choose
+    from resexp.training.device import prepare
+    from resexp.training.engine import choose
 
     for spec in chain.from_iterable(groups):
         if spec["measure"] not in (*LOOPS, "together"):

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from resexp.data import Split, batches
+from resexp.data import batches
 from resexp.data.batches import Images, Stream, mean_image, plan
+from resexp.data.dataset import Split
 
 CPU = torch.device("cpu")
 SEEDS = st.integers(0, 2**31 - 1)

@@ -22,8 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torchvision.datasets import CIFAR10
 
-from resexp.config import Cifar10Config
-from resexp.data import cifar10, download, load
+from resexp.config.settings import Cifar10Config
+from resexp.data import cifar10, download
+from resexp.data.dataset import load
 from resexp.errors import UserError
 
 OFFICIAL = cifar10.data_folder(None)
@@ -407,7 +408,7 @@ def test_a_slow_server_is_not_a_stalled_one(
 IN_ANOTHER_PROCESS = """
 import json, sys
 from torchvision.datasets import CIFAR10
-from resexp.config import Cifar10Config
+from resexp.config.settings import Cifar10Config
 from resexp.data import cifar10
 folder, url, patches = sys.argv[1:]
 for name, value in json.loads(patches).items():

@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from resexp.config import FolderConfig
-from resexp.data import Dataset, folder
+from resexp.config.settings import FolderConfig
+from resexp.data import folder
+from resexp.data.dataset import Dataset
 from resexp.errors import UserError
 
 RED, BLUE, GREY = (255, 0, 0), (0, 0, 255), (90, 90, 90)

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resexp.config import ShapesConfig
-from resexp.data import Dataset, load
+from resexp.config.settings import ShapesConfig
+from resexp.data.dataset import Dataset, load
 
 DEFAULTS: dict[str, Any] = {
     "seed": 0,

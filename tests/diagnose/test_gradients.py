@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from resexp.diagnose.gradients import measure
 from resexp.diagnose.table import Reading
-from resexp.models import Network, initialise
+from resexp.model.network import Network, initialise
 
 WITHIN_STAGES = [(0, 1), (1, 2), (3, 4), (4, 5), (6, 7), (7, 8)]
 """Neighbours, in a network of 20 layers, between which the shape does not change."""

@@ -5,10 +5,10 @@ import torch
 from chains import chain, grey_images
 from torch import Tensor, nn
 
-from resexp.device import Execution
 from resexp.diagnose.lesions import blocks_of, measure, residual_ratio, without
 from resexp.diagnose.table import Reading
-from resexp.models import Network, initialise
+from resexp.model.network import Network, initialise
+from resexp.training.device import Execution
 
 CPU = Execution(torch.device("cpu"), "fp32", 1)
 KEEPS_ITS_SHAPE = [0, 1, 2, 4, 5, 7, 8]

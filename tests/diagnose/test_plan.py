@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from synthetic import Synthetic
 
+from resexp.analysis.study import load_study
 from resexp.diagnose.plan import Job, Plan
 from resexp.errors import UserError
-from resexp.run import FAILED, INTERRUPTED
-from resexp.study import load_study
+from resexp.storage.run import FAILED, INTERRUPTED
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import pytest
 import torch
 from chains import chain, grey_images
 
-from resexp.device import Execution
 from resexp.diagnose.responses import Spread, measure
-from resexp.evaluate import BATCH_SIZE
-from resexp.models import Network, initialise
+from resexp.model.network import Network, initialise
+from resexp.training.device import Execution
+from resexp.training.evaluate import BATCH_SIZE
 
 CPU = Execution(torch.device("cpu"), "fp32", 1)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from synthetic import Synthetic
 
+from resexp.analysis.study import Group, load_study
 from resexp.diagnose import table
 from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, Measured, Reading, Subject
 from resexp.errors import UserError
-from resexp.study import Group, load_study
 
 
 @pytest.fixture

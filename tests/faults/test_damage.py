@@ -11,12 +11,12 @@ import pytest
 from conftest import TINY, Here
 from faulty import Outcome, at_runs, caught, copied, finishes_as, interrupt, outcome
 
-from resexp.compose import compose
-from resexp.config import Config
+from resexp.analysis.study import load_study
+from resexp.config.compose import compose
+from resexp.config.settings import Config
 from resexp.errors import UserError
-from resexp.run import Run
-from resexp.study import load_study
-from resexp.train import train
+from resexp.storage.run import Run
+from resexp.training.train import train
 
 FILES = [
     "config.yaml",

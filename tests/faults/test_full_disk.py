@@ -13,13 +13,13 @@ import pytest
 from conftest import TINY
 from faulty import Outcome, at_runs, caught, finishes_as, outcome
 
-from resexp import checkpoint
-from resexp.compose import compose
-from resexp.config import Config
+from resexp.config.compose import compose
+from resexp.config.settings import Config
 from resexp.errors import UserError
-from resexp.run import Run
-from resexp.train import train
-from resexp.trainer import Trainer
+from resexp.storage import checkpoint
+from resexp.storage.run import Run
+from resexp.training.train import train
+from resexp.training.trainer import Trainer
 
 FULL = Path("/dev/full")
 KINDS = ["config.yaml", "run.json", "history.csv", "timing.csv", "checkpoint.pt", "events.out", "train.log"]

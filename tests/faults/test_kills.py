@@ -11,9 +11,9 @@ import pytest
 from conftest import TINY
 from faulty import Outcome, at_runs, command, finishes_as, outcome, stuck, training, wait_for
 
-from resexp.compose import compose
-from resexp.config import Config
-from resexp.run import FINISHED, INTERRUPTED, Run
+from resexp.config.compose import compose
+from resexp.config.settings import Config
+from resexp.storage.run import FINISHED, INTERRUPTED, Run
 
 SHORT = (*TINY, "checkpoint_seconds=0", "recipe.evaluate_every=2")
 """Checkpoints after every iteration, evaluations after every second: most of the time something is being written."""

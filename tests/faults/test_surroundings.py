@@ -14,10 +14,10 @@ from conftest import TINY, Here
 from faulty import Outcome, at_runs, caught, command, finishes_as, interrupt, outcome, points
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from resexp.compose import compose
-from resexp.config import Config
-from resexp.run import Run, find_runs
-from resexp.train import train
+from resexp.config.compose import compose
+from resexp.config.settings import Config
+from resexp.storage.run import Run, find_runs
+from resexp.training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_a_clock_that_is_set_back_again_and_again(
             return (start - timedelta(hours=next(ticks))).astimezone(tz)
 
     monkeypatch.setattr("time.time", lambda: start.timestamp() - 3600 * next(ticks))
-    for room in ("resexp.provenance", "resexp.run"):
+    for room in ("resexp.storage.provenance", "resexp.storage.run"):
         monkeypatch.setattr(f"{room}.datetime", Backwards)
     interrupt(config, 3)
     watching = EventAccumulator(str(config.directory), size_guidance={"scalars": 0})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from synthetic import Synthetic
 
-from resexp.report import write_report
+from resexp.report.report import write_report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 QUIET = (

@@ -1,83 +1,149 @@
-"""The drawn files: same bytes for the same study, and labels that do not run into each other."""
+"""Which curves stand in which panel, and what the words below a figure say."""
 
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from synthetic import Synthetic
 
-from resexp.report.curves import Plate, figure6
-from resexp.report.figures import draw, draw_panels, spread
-from resexp.report.style import OTHERS, STYLES, VARIABLES, styles_of
-from resexp.study import load_study
+from resexp.analysis.study import Group, load_study
+from resexp.report.figures import TEST, TRAIN, figure1, figure6, top
+from resexp.storage.run import FAILED
+
+SPARSE = {"recipe.row_every": 2000, "recipe.evaluate_every": 4000}
+"""Of the paper's recipe, in few rows."""
+
+
+def only_group(folder: Path) -> Group:
+    (group,) = load_study(folder).groups
+    return group
 
 
 @pytest.fixture
-def plate(runs: Path) -> Plate:
-    synthetic = Synthetic(runs, "cifar10", "short32")
-    synthetic.add_all(["plain20", "plain56", "resnet20"], seeds=2)
-    (group,) = load_study(runs).groups
-    found = figure6(group)
-    assert found is not None
-    return found
+def papers(runs: Path) -> Synthetic:
+    return Synthetic(runs, "cifar10", "paper", dict(SPARSE))
 
 
-def test_drawing_twice_gives_the_same_bytes(plate: Plate) -> None:
-    png, svg = draw(plate)
-    assert (png, svg) == draw(plate)
-    assert png.startswith(b"\x89PNG")
-    assert b"<svg" in svg
-    assert b"Software" not in png
-    assert b"dc:date" not in svg
+@pytest.fixture
+def short(runs: Path) -> Synthetic:
+    return Synthetic(runs, "cifar10", "short32")
 
 
-def test_each_panel_by_itself(plate: Plate) -> None:
-    assert len(draw_panels(plate, "page")) == 2
+def test_figure1_is_plain20_against_plain56_in_training_and_test_error(papers: Synthetic) -> None:
+    papers.add_all(["plain20", "plain56", "resnet20"], seeds=2)
+    plate = figure1(only_group(papers.runs))
+    assert plate is not None
+    assert [panel.title for panel in plate.panels] == ["Training error (%)", "Test error (%)"]
+    assert [[curve.network for curve in panel.curves] for panel in plate.panels] == [["plain20", "plain56"]] * 2
+    assert plate.panels[0].y.high == 0.2
+    assert plate.caption == (
+        "CIFAR-10; the paper's recipe (64,000 iterations) on NVIDIA H200; 2 seeds (0, 1): bold their mean, "
+        "thin each seed. Training "
+        "error: the running one, over augmented mini-batches in training mode, each point the mean over 2,000 "
+        "iterations. Vertical lines: drops of the learning rate."
+    )
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=24))
-def test_labels_never_overlap_and_keep_their_order(wanted: list[float]) -> None:
-    gap = 0.04
-    placed = spread(wanted, gap)
-    order = sorted(range(len(wanted)), key=lambda index: (wanted[index], placed[index]))
-    heights = [placed[index] for index in order]
-    assert all(after - before > gap - 1e-9 for before, after in pairwise(heights))
-    assert min(heights) > -1e-9
-    assert max(heights) < 1 + 1e-9
+def test_figure1_draws_what_is_there_and_says_what_is_missing(short: Synthetic) -> None:
+    short.add("plain20")
+    short.add("plain56", state=FAILED)
+    plate = figure1(only_group(short.runs))
+    assert plate is not None
+    assert [len(panel.curves) for panel in plate.panels] == [1, 1]
+    assert plate.title == "Plain networks of 20 layers, CIFAR-10"
+    assert "Not drawn, no finished run: plain-56." in plate.caption
 
 
-def test_labels_with_room_stay_where_they_belong() -> None:
-    assert spread([0.9, 0.1, 0.5], 0.05) == pytest.approx([0.9, 0.1, 0.5])
-    assert spread([0.5, 0.5], 0.1) == pytest.approx([0.45, 0.55])
+def test_no_figure_without_a_finished_run(short: Synthetic) -> None:
+    short.add("plain20", state=FAILED)
+    group = only_group(short.runs)
+    assert figure1(group) is None
+    assert figure6(group) is None
 
 
-def luminance(color: str) -> float:
-    channels = (int(color[at : at + 2], 16) / 255 for at in (1, 3, 5))
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+def test_figure6_is_plain_beside_residual(short: Synthetic) -> None:
+    short.add_all(["plain20", "plain56", "resnet20"])
+    plate = figure6(only_group(short.runs))
+    assert plate is not None
+    labels = [[(curve.label, curve.dashed) for curve in panel.curves] for panel in plate.panels]
+    plain = [("20 train", True), ("20 test", False), ("56 train", True), ("56 test", False)]
+    assert labels == [plain, [("20 train", True), ("20 test", False)]]
+    assert "single seed (0)" in plate.caption
+    assert plate.caption.startswith("Dashed: training error; solid: test error.")
 
 
-@pytest.mark.parametrize("kind", ["plain", "resnet"])
-def test_deeper_is_darker_and_wider_so_that_depth_is_read_without_colour(kind: str) -> None:
-    styles = [style for name, style in STYLES.items() if name.startswith(kind)]
-    lights = [luminance(style.color) for style in styles]
-    darks = [luminance(style.dark) for style in styles]
-    assert all(after < before / 1.25 for before, after in pairwise(lights))
-    assert all(after > before * 1.15 for before, after in pairwise(darks))
-    assert [style.width for style in styles] == sorted({style.width for style in styles})
-    assert len({style.marker for style in styles}) == len(styles)
+def test_a_curve_is_the_mean_over_seeds_and_ends_at_the_tables_figure(short: Synthetic) -> None:
+    short.add("plain20", 0, 0.10, 0.20, noise=0)
+    short.add("plain20", 1, 0.14, 0.30, noise=0)
+    plate = figure6(only_group(short.runs))
+    assert plate is not None
+    train, test = plate.panels[0].curves
+    assert (train.kind, test.kind) == (TRAIN, TEST)
+    assert train.mean[-1] == (2000, pytest.approx(0.12))
+    assert test.mean[-1] == (2000, pytest.approx(0.25))
+    assert (train.end, test.end) == (pytest.approx(0.12), pytest.approx(0.25))
+    assert len(train.seeds) == 2
+    assert [at for at, _ in test.mean] == [1000, 2000]
 
 
-@pytest.mark.parametrize("style", [*STYLES.values(), *OTHERS])
-def test_lines_stand_out_from_a_light_and_from_a_dark_page(style: object) -> None:
-    assert hasattr(style, "color")
-    light, dark = luminance(getattr(style, "color", "")), luminance(getattr(style, "dark", ""))
-    assert 1.05 / (light + 0.05) >= 3
-    assert (dark + 0.05) / (luminance("#151518") + 0.05) >= 3
+def test_a_long_training_curve_is_drawn_as_means_over_its_rows(runs: Path) -> None:
+    Synthetic(runs, "cifar10", "short32", {"recipe.row_every": 10}).add("plain20", 0, 0.1, noise=0)
+    group = only_group(runs)
+    plate = figure1(group)
+    assert plate is not None
+    (curve,) = plate.panels[0].curves
+    rows = group.networks[0].runs[0].rows
+    assert curve.mean[0] == (30, pytest.approx(sum(row.train_error for row in rows[:3]) / 3))
+    assert curve.mean[-1][0] == 2000
+    assert "each point the mean over 30 iterations" in plate.caption
 
 
-def test_every_network_has_a_style_and_no_two_colours_are_one() -> None:
-    assert set(styles_of(["plain20", "mine", "plain20+lr2"])) == {"plain20", "mine", "plain20+lr2"}
-    assert len(VARIABLES) == len(set(VARIABLES.values())) == 4 + len(STYLES) + len(OTHERS)
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ({"plain20": 0.02, "plain56": 0.06}, 0.1),
+        ({"plain20": 0.10, "plain56": 0.15}, 0.3),
+        ({"plain20": 0.05, "plain56": 0.89}, 1.0),
+        ({"plain20": 0.05, "plain110": 0.89}, 0.1),
+    ],
+)
+def test_the_axis_has_room_for_what_the_study_is_about(
+    short: Synthetic, ends: dict[str, float], expected: float
+) -> None:
+    for name, end in ends.items():
+        short.add(name, 0, end, end, noise=0)
+    assert top(only_group(short.runs)) == expected
+
+
+def test_what_is_off_the_scale_is_said(papers: Synthetic) -> None:
+    papers.add_all(["plain20"])
+    papers.add("plain110", 0, 0.777, 0.784, noise=0)
+    plate = figure6(only_group(papers.runs))
+    assert plate is not None
+    assert "Off the scale: plain-110 train 77.7% and plain-110 test 78.4%." in plate.caption
+
+
+def test_the_papers_points_only_on_request_and_only_beside_its_own_recipe(papers: Synthetic) -> None:
+    papers.add_all(["plain56", "resnet110"])
+    group = only_group(papers.runs)
+    asked, not_asked = figure6(group, paper_points=True), figure6(group)
+    assert asked is not None
+    assert not_asked is not None
+    assert ("plain56", "test", 62_000, 0.133) in asked.panels[0].points
+    assert "Hollow markers: the paper's figure, digitised." in asked.caption
+    assert not any(panel.points for panel in not_asked.panels)
+
+
+def test_no_points_beside_another_recipe(short: Synthetic) -> None:
+    short.add_all(["plain56"])
+    plate = figure6(only_group(short.runs), paper_points=True)
+    assert plate is not None
+    assert not any(panel.points for panel in plate.panels)
+    assert "Hollow" not in plate.caption
+
+
+def test_other_data_and_a_shortened_schedule_are_called_that(runs: Path) -> None:
+    Synthetic(runs, "shapes", "quick").add("plain20")
+    plate = figure1(only_group(runs))
+    assert plate is not None
+    about = "Embedded data set shapes, not CIFAR-10; recipe quick, a shortened schedule with another batch_size, lr, "
+    assert plate.caption.startswith(f"{about}drops and pad (640 iterations) on NVIDIA H200; single seed (0).")

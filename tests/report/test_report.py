@@ -12,10 +12,10 @@ import pytest
 from omegaconf import OmegaConf
 from synthetic import Synthetic
 
+from resexp.commands.report import task
 from resexp.errors import UserError
-from resexp.report import Report, write_report
-from resexp.run import FAILED, Run
-from resexp.verbs.report import task
+from resexp.report.report import Report, write_report
+from resexp.storage.run import FAILED, Run
 
 DRAWN = ["figure1.png", "figure1.svg", "figure6.png", "figure6.svg"]
 FILES = ["claims.md", "contrasts.csv", "curves.csv", *DRAWN, "final.csv", "table.md"]
@@ -154,7 +154,7 @@ def test_runs_are_only_read(folder: Path, report: Report) -> None:
 
 def test_another_process_writes_the_same_bytes_and_never_imports_torch(folder: Path, report: Report) -> None:
     program = (
-        "import sys, pathlib, resexp.report as r\n"
+        "import sys, pathlib, resexp.report.report as r\n"
         "assert 'matplotlib' not in sys.modules\n"
         "r.write_report(pathlib.Path('runs'), pathlib.Path('again'))\n"
         "assert 'torch' not in sys.modules\n"

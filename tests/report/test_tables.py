@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from synthetic import Synthetic
 
+from resexp.analysis.study import Group, load_study
 from resexp.report import tables
-from resexp.run import FAILED
-from resexp.study import Group, load_study
+from resexp.storage.run import FAILED
 
 
 @pytest.fixture

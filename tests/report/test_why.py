@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from synthetic import Synthetic
 
-from resexp.claims import FALL_BACK, HEALTHY, NOT_REPRODUCED, REPRODUCED, SMALLER, SMALLER_STILL, VANISH
+from resexp.analysis.claims import FALL_BACK, HEALTHY, NOT_REPRODUCED, REPRODUCED, SMALLER, SMALLER_STILL, VANISH
+from resexp.analysis.study import Group, load_study
+from resexp.analysis.verdict import UNDECIDED
 from resexp.diagnose import table
 from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, SNAPSHOT, Measured, Reading, Subject
-from resexp.report import Report, write_report
-from resexp.report.findings import Finding, number
-from resexp.report.why import FIND, findings
-from resexp.study import Group, load_study
-from resexp.verdict import UNDECIDED
+from resexp.report.report import Report, write_report
+from resexp.report.why.findings import FIND, findings
+from resexp.report.why.profiles import Finding, number
 
 
 @pytest.fixture

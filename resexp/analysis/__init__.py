@@ -1,0 +1,1 @@
+"""Runs become networks and seeds, intervals, a verdict, claims."""

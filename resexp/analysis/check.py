@@ -1,0 +1,206 @@
+"""Is a run normal? Its curve at fixed iterations, beside those of reference seeds or the paper's. No torch here.
+
+With three reference seeds or more, each value has a prediction interval; the level of each is such that a normal run
+lies inside all of them with 95%, whatever they have to do with each other (Bonferroni). With fewer, a run of the
+paper's recipe is held against the paper.
+"""
+
+import math
+import statistics
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from resexp.analysis import paper
+from resexp.analysis.study import Network, Study, StudyRun
+from resexp.analysis.verdict import Interval, t_quantile
+from resexp.config.settings import differing, flatten
+from resexp.formatting import listed
+from resexp.storage import history
+
+FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
+"""Of a recipe's iterations: where curves are compared."""
+ENOUGH = 3
+"""Reference seeds from which an interval is computed."""
+LEVEL = 0.95
+TRAINING, TEST = "training", "test"
+
+Value = tuple[str, int]
+"""Which error, after which iteration."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One error of a run and where it was expected; fractions."""
+
+    kind: str
+    iteration: int
+    error: float
+    expected: Interval
+
+    @property
+    def inside(self) -> bool:
+        """Whether it lies where it was expected."""
+        return self.expected[0] <= self.error <= self.expected[1]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is said of one run."""
+
+    run: StudyRun
+    basis: str
+    """What it was compared with; or why it cannot be judged."""
+    comparisons: list[Comparison] = field(default_factory=list[Comparison])
+    differences: list[str] = field(default_factory=list[str])
+    """Settings in which it differs from what it was compared with."""
+    copy: bool = False
+    """Whether its curve is, bit for bit, that of a reference run as far as it goes."""
+
+    @property
+    def judged(self) -> bool:
+        """Whether anything could be compared."""
+        return self.copy or bool(self.comparisons)
+
+    @property
+    def outside(self) -> list[Comparison]:
+        """The values that lie outside."""
+        return [one for one in self.comparisons if not one.inside]
+
+
+def check(run: StudyRun, references: Study, itself: str | None = None) -> Finding:
+    """Judge one run. `itself` is its path within the references, where it is one of them: it is left out then."""
+    network = _closest(run, references)
+    seeds = [one for one in network.finished if one.path != itself] if network else []
+    if seeds:
+        same = next((one for one in seeds if run.rows and run.rows == one.rows[: len(run.rows)]), None)
+        if same:
+            basis = f"bit for bit the curve of the reference {same.path}, up to iteration {run.reached:,}"
+            return Finding(run, basis, differences=_differences(run, same), copy=True)
+    if len(seeds) >= ENOUGH:
+        return _against_seeds(run, seeds)
+    other = "no other" if itself and not seeds else len(seeds) or "no"
+    found = f"{other} finished reference seed{'s' * (len(seeds) > 1)} of {' '.join(_names(run.result))}"
+    return _against_paper(run, f"{found}; {ENOUGH} are needed", seeds)
+
+
+def _names(result: dict[str, Any]) -> tuple[str, ...]:
+    """What a person calls a run: its network, data set and recipe, whatever single settings were changed."""
+    return tuple(result[part]["name"] for part in ("model", "data", "recipe"))
+
+
+def _closest(run: StudyRun, references: Study) -> Network | None:
+    """The reference network of the same names whose settings differ in the fewest places."""
+    networks = [network for group in references.groups for network in group.networks if network.finished]
+    named = [network for network in networks if _names(network.finished[0].result) == _names(run.result)]
+    return min(named, key=lambda network: len(_differing(run, network.finished[0])), default=None)
+
+
+def _differing(run: StudyRun, reference: StudyRun) -> list[str]:
+    return [key for key in differing(run.result, reference.result) if key != "seed"]
+
+
+def _differences(run: StudyRun, reference: StudyRun) -> list[str]:
+    """recipe.lr 0.05 instead of 0.1."""
+    ours, theirs = flatten(run.result), flatten(reference.result)
+    told = [f"{key} {ours.get(key)} instead of {theirs.get(key)}" for key in _differing(run, reference)]
+    digests = [one.record.data.get("digest") for one in (run, reference)]
+    return told + (["other images"] if all(digests) and digests[0] != digests[1] else [])
+
+
+def values(run: StudyRun, iterations: int) -> dict[Value, float]:
+    """The errors of a run at the fixed iterations that it reached.
+
+    The training error is the mean over the sixteenth of all iterations that ends there, the test error what was
+    measured there.
+    """
+    tests = {row.iteration: row.test_error for row in run.rows}
+    found: dict[Value, float] = {}
+    for at in (round(fraction * iterations) for fraction in FRACTIONS):
+        if at <= run.reached:
+            found[TRAINING, at] = history.mean_error(run.rows, at - iterations / 16, at)
+        test = tests.get(at)
+        if test is not None:
+            found[TEST, at] = test
+    return {value: error for value, error in found.items() if not math.isnan(error)}
+
+
+def prediction_interval(errors: list[float], level: float, images: float) -> Interval:
+    """Where the error of another seed lies with probability `level`, given those of two or more seeds.
+
+    The spread is at least the noise of counting wrong answers among `images`.
+    """
+    mean, n = statistics.fmean(errors), len(errors)
+    rate = min(max(mean, 1 / images), 1 - 1 / images)
+    spread = max(statistics.stdev(errors), math.sqrt(rate * (1 - rate) / images))
+    half = _quantile(level, n - 1) * spread * math.sqrt(1 + 1 / n)
+    return max(0.0, mean - half), min(1.0, mean + half)
+
+
+_quantile = cache(t_quantile)
+
+
+def level_of_each(count: int) -> float:
+    """The level of each of `count` intervals at which a normal run lies inside all of them with 95%."""
+    return 1 - (1 - LEVEL) / count
+
+
+def _against_seeds(run: StudyRun, seeds: list[StudyRun]) -> Finding:
+    """Compare with prediction intervals. Their level is that of a whole run, however far this one has come."""
+    iterations = seeds[0].iterations
+    known = [values(one, iterations) for one in seeds]
+    errors = {value: [one[value] for one in known if value in one] for one in known for value in one}
+    errors = {value: found for value, found in errors.items() if len(found) >= ENOUGH}
+    level = level_of_each(len(errors))
+    recipe, data = seeds[0].result["recipe"], seeds[0].record.data
+    images = {TRAINING: iterations / 16 * recipe["batch_size"], TEST: data.get("test_images") or math.inf}
+    comparisons = [
+        Comparison(*value, error, prediction_interval(errors[value], level, images[value[0]]))
+        for value, error in values(run, iterations).items()
+        if value in errors
+    ]
+    numbers = listed([str(one.seed) for one in seeds])
+    basis = (
+        f"{len(seeds)} reference seeds ({numbers}), intervals of {100 * level:.1f} % for each of {len(errors)} values: "
+        "a normal run lies inside all of them in 95 % of cases"
+    )
+    return Finding(run, _reached(run, comparisons) or basis, comparisons, _differences(run, seeds[0]))
+
+
+def _against_paper(run: StudyRun, why: str, seeds: list[StudyRun]) -> Finding:
+    """Compare with the paper, where the run's names are those of its networks, data and recipe."""
+    name, data, recipe = _names(run.result)
+    if (data, recipe) != ("cifar10", "paper") or name not in paper.TRAIN_ERROR:
+        differences = _differences(run, seeds[0]) if seeds else []
+        return Finding(run, f"{why}, and the paper shows nothing of the kind", differences=differences)
+    end = paper.RECIPE["iterations"]
+    found = values(run, end)
+    # The mean over 28,001 to 32,000 has its centre where the figure was read. A single test error at that rate jumps
+    # by points from one measurement to the next, and stands for nothing.
+    published = {
+        (TRAINING, end // 2): (paper.TRAIN_ERROR_30K.get(name), None),
+        (TRAINING, end): (paper.TRAIN_ERROR.get(name), paper.REPRODUCED_TRAIN.get(name)),
+        (TEST, end): (paper.TEST_ERROR.get(name), paper.REPRODUCED.get(name)),
+    }
+    comparisons = [
+        Comparison(*value, found[value], paper.band(value[0], number, reproduced))
+        for value, (number, reproduced) in published.items()
+        if value in found and number
+    ]
+    basis = f"the paper and its public reproductions, with room for reading and two standard deviations ({why})"
+    differences = [
+        run.labels[part] for part in ("model", "data", "recipe") if run.labels[part] != run.result[part]["name"]
+    ]
+    return Finding(run, _reached(run, comparisons) or basis, comparisons, differences)
+
+
+def _reached(run: StudyRun, comparisons: list[Comparison]) -> str:
+    """Why nothing could be compared; empty where something was."""
+    return "" if comparisons else f"it has not reached an iteration to be compared at ({run.reached:,} so far)"
+
+
+def own_path(run: StudyRun, runs: Path, reference: Path) -> str | None:
+    """The path of a run within the reference folder, if it lies there."""
+    directory, folder = (runs / run.path).resolve(), reference.resolve()
+    return directory.relative_to(folder).as_posix() if directory.is_relative_to(folder) else None

@@ -1,0 +1,271 @@
+"""Runs on disk -> groups of one data set and one recipe -> networks x seeds. Errors are fractions. No torch here."""
+
+import hashlib
+import json
+import re
+import statistics
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from resexp.analysis import paper
+from resexp.errors import UserError
+from resexp.storage import history
+from resexp.storage.run import FINISHED, INTERRUPTED, NEW, RUNNING, Record, Run, find_runs
+
+PARTS = ("data", "recipe", "model")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,159}")
+NOT_TRAINED = 0.05
+"""A network whose final running error is less than this below chance did not train."""
+
+
+@dataclass(frozen=True)
+class Final:
+    """What stands for a finished run: the mean of its last sixteenth, and what was measured at its end."""
+
+    running_error: float
+    clean_train_error: float | None
+    test_error: float | None
+
+
+FIGURES = ("running_error", "clean_train_error", "test_error")
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """One run as the study sees it. `path` is relative to the folder of runs."""
+
+    path: str
+    labels: dict[str, str]
+    result: dict[str, Any]
+    record: Record
+    rows: list[history.Row]
+    state: str
+    """finished, failed, running, interrupted or not started."""
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        return self.result["seed"]
+
+    @property
+    def iterations(self) -> int:
+        """Iterations that its recipe asks for."""
+        return self.result["recipe"]["iterations"]
+
+    @property
+    def reached(self) -> int:
+        """The last iteration of its history."""
+        return self.rows[-1].iteration if self.rows else 0
+
+    @property
+    def at(self) -> int:
+        """The iteration that it got to, which may lie between two rows of its history."""
+        return max(self.reached, self.record.iteration)
+
+    @property
+    def progress(self) -> str:
+        """failed at iteration 1,234 of 64,000."""
+        return f"{self.state} at iteration {self.at:,} of {self.iterations:,}" if self.at else self.state
+
+    @cached_property
+    def final(self) -> Final:
+        """The figures of a finished run."""
+        last = self.rows[-1] if self.reached == self.iterations else None
+        running = history.running_error(self.rows, self.iterations)
+        return Final(running, last and last.clean_train_error, last and last.test_error)
+
+    @property
+    def chance(self) -> float | None:
+        """The error of guessing; None where the number of classes was not recorded."""
+        classes = self.record.data.get("classes")
+        return 1 - 1 / classes if isinstance(classes, int) and classes > 0 else None
+
+    @property
+    def trained(self) -> bool:
+        """Whether a finished run ended clearly better than guessing."""
+        return self.chance is None or self.final.running_error <= self.chance - NOT_TRAINED
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network of a group, with a run for each seed."""
+
+    name: str
+    model: dict[str, Any]
+    runs: list[StudyRun]
+
+    @property
+    def title(self) -> str:
+        """The name as the paper writes it: plain-56."""
+        return title(self.name)
+
+    @property
+    def finished(self) -> list[StudyRun]:
+        """The runs that count, by seed."""
+        return [run for run in self.runs if run.state == FINISHED]
+
+    def values(self, figure: str) -> list[float]:
+        """One of `FIGURES` for every finished seed that has it."""
+        found = [getattr(run.final, figure) for run in self.finished]
+        return [value for value in found if value is not None]
+
+    def mean(self, figure: str) -> float | None:
+        """Mean over seeds."""
+        values = self.values(figure)
+        return statistics.fmean(values) if values else None
+
+    def spread(self, figure: str) -> float | None:
+        """Sample standard deviation over seeds; None for fewer than two."""
+        values = self.values(figure)
+        return statistics.stdev(values) if len(values) > 1 else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """All runs of one data set and one recipe; `data` and `recipe` are its labels."""
+
+    data: str
+    recipe: str
+    data_settings: dict[str, Any]
+    recipe_settings: dict[str, Any]
+    networks: list[Network]
+
+    def network(self, name: str) -> Network | None:
+        """The network of that label."""
+        return next((network for network in self.networks if network.name == name), None)
+
+    @property
+    def iterations(self) -> int:
+        """Iterations of the recipe."""
+        return self.recipe_settings["iterations"]
+
+    @property
+    def is_papers(self) -> bool:
+        """Whether its numbers may stand beside the paper's."""
+        return paper.is_papers_data(self.data_settings) and paper.is_papers_recipe(self.recipe_settings)
+
+    @property
+    def not_counted(self) -> list[tuple[Network, StudyRun]]:
+        """The runs that are not finished."""
+        return [(network, run) for network in self.networks for run in network.runs if run.state != FINISHED]
+
+
+@dataclass
+class Study:
+    """What a folder of runs holds, and a line for everything in it that could not be used."""
+
+    groups: list[Group] = field(default_factory=list[Group])
+    problems: list[str] = field(default_factory=list[str])
+
+    @property
+    def runs(self) -> list[StudyRun]:
+        """All its runs, group by group."""
+        return [run for group in self.groups for network in group.networks for run in network.runs]
+
+
+def title(name: str) -> str:
+    """plain56+lr0.05 -> plain-56+lr0.05."""
+    return re.sub(r"^(plain|resnet)(?=\d)", r"\1-", name)
+
+
+def load_study(folder: Path) -> Study:
+    """Every run below a folder, grouped by the content of its configuration. Damaged things are named and left out."""
+    study = Study()
+    kept: dict[tuple[str, str, str, int], StudyRun] = {}
+    for run in find_runs(folder):
+        try:
+            found = _load_run(run, folder)
+        except (UserError, OSError) as error:
+            told = str(error) if str(run) in str(error) else f"{run}: {error}"
+            study.problems.append(f"{_one_line(told)}; the run is left out")
+            continue
+        parts = [content_key(found.result[part]) for part in PARTS]
+        before = kept.setdefault((parts[0], parts[1], parts[2], found.seed), found)
+        if before is not found:
+            study.problems.append(f"{run}: the same settings and seed as {folder / before.path}; the run is left out")
+    study.groups = _group(list(kept.values()))
+    for group in study.groups:
+        counted = (run for network in group.networks for run in network.finished)
+        if len({str(run.record.data.get("digest")) for run in counted}) > 1:
+            study.problems.append(f"{group.data}/{group.recipe}: its runs were trained on different images")
+    return study
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _load_run(run: Run, folder: Path) -> StudyRun:
+    """One run. Raises UserError or OSError where it cannot be used."""
+    config = run.config()
+    result, labels = config["result"], config.get("labels")
+    record = run.record()
+    if not isinstance(labels, dict) or not all(
+        isinstance(labels.get(part), str) and NAME.fullmatch(labels[part]) for part in PARTS
+    ):
+        raise UserError("config.yaml is damaged (labels)")
+    if not _is_sound(result, record):
+        raise UserError("config.yaml or run.json is damaged")
+    state = record.state
+    if state in (RUNNING, INTERRUPTED):
+        state = RUNNING if run.in_use() else INTERRUPTED
+    if state == NEW and any(path.exists() for path in run.checkpoint_files):
+        raise UserError(f"{run.record_file}: no such file; the command that trained the run writes it anew")
+    path = run.directory.relative_to(folder).as_posix()
+    return StudyRun(path, labels, result, record, run.rows(record), "not started" if state == NEW else state)
+
+
+def _is_sound(result: dict[str, Any], record: Record) -> bool:
+    """Whether everything that the study relies on has its type."""
+    model, data, recipe = (result[part] for part in ("model", "data", "recipe"))
+    parts = (model, data, recipe)
+    names = [part.get("name") if isinstance(part, dict) else None for part in parts]
+    if not all(isinstance(name, str) and NAME.fullmatch(name) for name in names):
+        return False
+    found: dict[str, Any] = vars(record)
+    drops, stretches = recipe.get("drops"), found["stretches"]
+    if not (isinstance(drops, list) and isinstance(stretches, list) and isinstance(found["data"], dict)):
+        return False
+    whole = [result["seed"], model.get("depth"), recipe.get("iterations"), record.iteration, record.rows, *drops]
+    return (
+        all(type(number) is int for number in whole)
+        and recipe["iterations"] >= 1
+        and type(model.get("residual")) is bool
+        and isinstance(found["history_sha256"], str)
+        and all(isinstance(stretch, dict) for stretch in stretches)
+        and all(type(stretch.get("seconds", 0.0)) in (int, float) for stretch in stretches)
+    )
+
+
+def content_key(content: Any) -> str:
+    """A text that is equal for equal contents."""
+    return json.dumps(content, sort_keys=True, default=str)
+
+
+def _distinct_labels(part: str, runs: list[StudyRun]) -> dict[str, str]:
+    """A label for each content of a part by its `content_key`; equal labels get a digest behind them."""
+    labels = {content_key(run.result[part]): run.labels[part] for run in runs}
+    counts = Counter(labels.values())
+    return {
+        key: name if counts[name] == 1 else f"{name}+{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+        for key, name in labels.items()
+    }
+
+
+def _group(runs: list[StudyRun]) -> list[Group]:
+    """Runs of one data set and one recipe together, networks by kind and depth, runs by seed."""
+    labels = {part: _distinct_labels(part, runs) for part in PARTS}
+    groups: dict[tuple[str, str], dict[str, list[StudyRun]]] = {}
+    for run in sorted(runs, key=lambda run: run.seed):
+        data, recipe, model = (labels[part][content_key(run.result[part])] for part in PARTS)
+        groups.setdefault((data, recipe), {}).setdefault(model, []).append(run)
+    found: list[Group] = []
+    for (data, recipe), members in sorted(groups.items()):
+        networks = [Network(name, seeds[0].result["model"], seeds) for name, seeds in members.items()]
+        networks.sort(key=lambda network: (network.model["residual"], network.model["depth"], network.name))
+        settings = networks[0].runs[0].result
+        found.append(Group(data, recipe, settings["data"], settings["recipe"], networks))
+    return found

@@ -1,0 +1,218 @@
+"""Was degradation observed? Contrasts between networks, their intervals, and a word for each. Errors are fractions."""
+
+import math
+import statistics
+from dataclasses import dataclass
+from functools import cached_property
+
+from resexp.analysis.study import FIGURES, Group, title
+
+PLAIN = ("plain20", "plain56")
+RESIDUAL = ("resnet20", "resnet56")
+OTHER_DEPTHS = (32, 44, 110)
+LEVEL = 0.95
+MOST_SEEDS = 30
+
+OBSERVED = "observed"
+NOT_OBSERVED = "not observed"
+UNDECIDED = "undecided"
+ONE_SEED = "one seed: a difference without an interval"
+NOTHING = "nothing to compare"
+NOT_TRAINED = "nothing to compare: the shallow network did not train"
+
+PAIRED, WELCH = "paired t", "Welch"
+
+Interval = tuple[float, float]
+Term = tuple[int, dict[int, float]]
+"""+1 or -1, and a network's errors by seed."""
+
+
+def t_quantile(level: float, freedom: float) -> float:
+    """The t that a Student variable of `freedom` >= 1 degrees stays within, on both sides, with probability `level`."""
+    whole = math.sqrt(math.pi) / 2 * math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom + 1) / 2))
+
+    def within(angle: float) -> float:
+        """P(|T| < sqrt(freedom) tan(angle)), by Simpson's rule."""
+        step = angle / 400
+        terms = (math.cos(i * step) ** (freedom - 1) * (1 if i in (0, 400) else 2 + 2 * (i % 2)) for i in range(401))
+        return sum(terms) * step / 3 / whole
+
+    low, high = 0.0, math.pi / 2
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if within(middle) < level else (low, middle)
+    return math.sqrt(freedom) * math.tan((low + high) / 2)
+
+
+def paired_interval(differences: list[float]) -> Interval:
+    """Two-sided 95% interval of the mean of two or more differences within a seed."""
+    mean, n = statistics.fmean(differences), len(differences)
+    half = t_quantile(LEVEL, n - 1) * statistics.stdev(differences) / math.sqrt(n)
+    return mean - half, mean + half
+
+
+def welch_interval(terms: list[Term]) -> Interval | None:
+    """The same for a sum of means over seeds that need not match; None where a network has fewer than two."""
+    if any(len(errors) < 2 for _, errors in terms):
+        return None
+    mean = sum(sign * statistics.fmean(errors.values()) for sign, errors in terms)
+    shares = [(statistics.variance(errors.values()) / len(errors), len(errors) - 1) for _, errors in terms]
+    variance = sum(share for share, _ in shares)
+    if not variance:
+        return mean, mean
+    freedom = variance**2 / sum(share**2 / free for share, free in shares)
+    half = t_quantile(LEVEL, freedom) * math.sqrt(variance)
+    return mean - half, mean + half
+
+
+def correlation(terms: list[Term], seeds: list[int]) -> float | None:
+    """Pearson's, over shared seeds, between the two sides of a contrast: what pairing gains; None where undefined."""
+    middle = len(terms) // 2
+    halves = terms[:middle], terms[middle:]
+    sides = [[sum(sign * errors[seed] for sign, errors in half) for seed in seeds] for half in halves]
+    if len(seeds) < 3 or any(len(set(side)) < 2 for side in sides):
+        return None
+    return -statistics.correlation(*sides)  # the second side is subtracted
+
+
+def word(interval: Interval, margin: float) -> str:
+    """The word for an interval: observed above 0, not observed below the margin, else undecided."""
+    low, high = interval
+    return OBSERVED if low > 0 else NOT_OBSERVED if high < margin else UNDECIDED
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A difference between networks in one of `FIGURES`: paired over shared seeds, Welch where fewer than two are."""
+
+    name: str
+    figure: str
+    terms: list[Term]
+    margin: float
+    trained: bool = True
+    """False where a shallow network that it rests on did not train."""
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """Seeds that all its networks have."""
+        return sorted(set[int].intersection(*(set(errors) for _, errors in self.terms)))
+
+    @property
+    def used(self) -> list[list[int]]:
+        """The seeds that the difference rests on: the shared ones, or by Welch those of each network, deep first."""
+        return [sorted(errors) for _, errors in self.terms] if self.method == WELCH else [self.seeds]
+
+    @cached_property
+    def differences(self) -> dict[int, float]:
+        """The difference within each of them."""
+        return {seed: sum(sign * errors[seed] for sign, errors in self.terms) for seed in self.seeds}
+
+    @cached_property
+    def welch(self) -> Interval | None:
+        """The interval that does not pair seeds."""
+        return welch_interval(self.terms)
+
+    @property
+    def method(self) -> str:
+        """How the interval was made; empty where there is none."""
+        return PAIRED if len(self.seeds) > 1 else WELCH if self.welch else ""
+
+    @property
+    def compared(self) -> bool:
+        """Whether there is a difference at all."""
+        return bool(self.seeds or self.welch)
+
+    @property
+    def difference(self) -> float:
+        """Mean over the shared seeds, or the difference of the means."""
+        if self.method == WELCH:
+            return sum(sign * statistics.fmean(errors.values()) for sign, errors in self.terms)
+        return statistics.fmean(self.differences.values())
+
+    @property
+    def interval(self) -> Interval | None:
+        """Two-sided 95% interval of the difference."""
+        return paired_interval(list(self.differences.values())) if self.method == PAIRED else self.welch
+
+    @property
+    def correlation(self) -> float | None:
+        """Between the two sides, over shared seeds."""
+        return correlation(self.terms, self.seeds)
+
+    @property
+    def word(self) -> str:
+        """What was found."""
+        if not self.trained:
+            return NOT_TRAINED
+        if self.interval is None:
+            return ONE_SEED if self.seeds else NOTHING
+        return word(self.interval, self.margin)
+
+    @property
+    def more(self) -> str:
+        """When undecided: how many seeds would decide, at even odds, if mean and spread are what they seem to be."""
+        if self.word != UNDECIDED:
+            return ""
+        values, paired = list(self.differences.values()), self.method == PAIRED
+        samples = [values] if paired else [list(errors.values()) for _, errors in self.terms]
+        variances = [statistics.variance(sample) for sample in samples]
+        have = min(map(len, samples))
+        for n in range(have + 1, MOST_SEEDS + 1):
+            half = t_quantile(LEVEL, (n - 1) * len(variances)) * math.sqrt(sum(variances) / n)
+            if word((self.difference - half, self.difference + half), self.margin) != UNDECIDED:
+                return f"about {n} seeds would decide at this spread"
+        return f"more than {MOST_SEEDS} seeds would be needed"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What depth does to plain networks, to residual ones, and the difference of the two: the paper's claim."""
+
+    plain: Contrast
+    residual: Contrast
+    interaction: Contrast
+    secondary: list[Contrast]
+    """The same three in clean training error and in test error."""
+    exploratory: list[Contrast]
+    """Running training error at other depths, as far as there are runs."""
+
+    @property
+    def contrasts(self) -> tuple[Contrast, Contrast, Contrast]:
+        """The three that were declared before any run."""
+        return self.plain, self.residual, self.interaction
+
+
+def judge(group: Group, margin: float) -> Verdict:
+    """The verdict on one group; `margin` is a fraction."""
+    primary, *others = FIGURES
+    secondary = [contrast for figure in others for contrast in _three(group, figure, margin)]
+    pairs = [(f"{family}20", f"{family}{depth}") for family in ("plain", "resnet") for depth in OTHER_DEPTHS]
+    exploratory = [depth_contrast(group, pair, primary, margin) for pair in pairs]
+    return Verdict(
+        *_three(group, primary, margin),
+        [contrast for contrast in secondary if contrast.compared],
+        [contrast for contrast in exploratory if contrast.compared],
+    )
+
+
+def _three(group: Group, figure: str, margin: float) -> tuple[Contrast, Contrast, Contrast]:
+    plain, residual = (depth_contrast(group, pair, figure, margin) for pair in (PLAIN, RESIDUAL))
+    terms = plain.terms + [(-sign, errors) for sign, errors in residual.terms]
+    interaction = Contrast("difference of the two", figure, terms, margin, plain.trained and residual.trained)
+    return plain, residual, interaction
+
+
+def depth_contrast(group: Group, pair: tuple[str, str], figure: str, margin: float) -> Contrast:
+    """The deep network of a pair minus the shallow one."""
+    shallow, deep = pair
+    network = group.network(shallow)
+    trained = network is None or all(run.trained for run in network.finished)
+    terms = [(1, _errors(group, deep, figure)), (-1, _errors(group, shallow, figure))]
+    return Contrast(f"{title(deep)} minus {title(shallow)}", figure, terms, margin, trained)
+
+
+def _errors(group: Group, name: str, figure: str) -> dict[int, float]:
+    """One of `FIGURES` by seed, of the finished runs that have it."""
+    network = group.network(name)
+    found = {run.seed: getattr(run.final, figure) for run in network.finished} if network else {}
+    return {seed: error for seed, error in found.items() if error is not None}

@@ -1,0 +1,57 @@
+"""`resexp evaluate`: the error of a trained run, measured anew from its checkpoint or from exported weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from resexp.config.compose import settings_of
+from resexp.config.settings import DataPlace, check_device, moved, require
+from resexp.data.dataset import load
+from resexp.errors import UserError
+from resexp.publish import weights
+from resexp.storage.run import Run
+
+
+@dataclass
+class EvaluateSettings:
+    """Root of `resexp evaluate`."""
+
+    run: str | None
+    weights: str | None
+    split: str
+    device: str
+    precision: str
+    threads: int
+    data: DataPlace
+
+    def __post_init__(self) -> None:
+        check_device(self.device, self.precision)
+        splits = ("test", "train", "validation")
+        require(self.split in splits, "split", self.split, "choose test, train or validation")
+        if (self.run is None) == (self.weights is None):
+            given = "not given" if self.run is None else "given beside weights"
+            raise UserError(f"run: {given}; name either run=DIRECTORY or weights=FILE")
+
+
+def task(cfg: DictConfig) -> None:
+    """`resexp evaluate`: print the error of a run's last checkpoint, or of exported weights, on one split.
+
+    Raises UserError where the run, its checkpoint, the weights or the images cannot be used.
+    """
+    settings = settings_of(cfg, EvaluateSettings)
+    trained = (
+        weights.load(Path(settings.weights)) if settings.weights else weights.of_run(Run(Path(settings.run or "")))
+    )
+    config = trained.config
+    moved(config, settings.data)
+    execution = trained.prepare(settings.device, settings.precision, settings.threads)
+    data = load(config.data)
+    trained.check_data(data, settings.weights or str(settings.run))
+    loss, error, images = weights.measure(trained, data, settings.split, execution)
+    print(
+        f"{config.model.name} after {trained.iteration} of {config.recipe.iterations} iterations: "
+        f"{settings.split} error {100 * error:.2f} % ({round(error * images)} of {images}), loss {loss:.4f}, "
+        f"{execution.precision} on {execution.device}"
+        + (f" (trained in {trained.precision})" if trained.precision != execution.precision else "")
+    )

@@ -1,0 +1,92 @@
+"""`resexp export`: trained weights as small files, measured once loaded back."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from resexp.analysis.study import PARTS, StudyRun, load_study
+from resexp.config.compose import settings_of
+from resexp.config.settings import DataPlace, check_device, moved, require
+from resexp.data.dataset import load
+from resexp.errors import UserError
+from resexp.publish import weights
+from resexp.storage.run import FINISHED, Run
+
+log = logging.getLogger("resexp")
+
+
+@dataclass
+class ExportSettings:
+    """Root of `resexp export`."""
+
+    runs: str
+    out: str
+    networks: list[str]
+    seeds: list[int]
+    dtype: str
+    device: str
+    precision: str
+    threads: int
+    data: DataPlace
+
+    def __post_init__(self) -> None:
+        check_device(self.device, self.precision)
+        require(self.dtype in weights.DTYPES, "dtype", self.dtype, "choose fp16 or fp32")
+
+
+def task(cfg: DictConfig) -> None:
+    """`resexp export`: write the chosen runs' weights and print the files. Raises UserError for what cannot be done."""
+    settings = settings_of(cfg, ExportSettings)
+    runs, out = Path(settings.runs), Path(settings.out)
+    chosen = [
+        run
+        for run in load_study(runs).runs
+        if run.state == FINISHED and run.result["model"]["name"] in settings.networks and run.seed in settings.seeds
+    ]
+    if not chosen:
+        networks, seeds = (",".join(map(str, names)) for names in (settings.networks, settings.seeds))
+        what = f"networks=[{networks}] with seeds=[{seeds}]"
+        raise UserError(f"runs={runs}: no finished run of {what} there; choose others, or another folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for run in chosen:
+            path = out / f"{'-'.join(run.labels[part] for part in PARTS)}-seed{run.seed}.pt"
+            if path.with_suffix(".json").exists():
+                log.info("%s is there already", path)
+            else:
+                print(export(run, Run(runs / run.path), path, settings))
+    except OSError as error:
+        raise UserError(
+            f"out: cannot write {error.filename} ({error.strerror}); choose another with out=PATH"
+        ) from error
+    log.info("%s bytes together", f"{weights.total_bytes(out):,}")
+
+
+def export(found: StudyRun, run: Run, path: Path, settings: ExportSettings) -> str:
+    """Write one run's weights, load them back and measure them; a line that says how they did."""
+    trained = weights.of_run(run)
+    moved(trained.config, settings.data)
+    execution = trained.prepare(settings.device, settings.precision, settings.threads)
+    data = load(trained.config.data)
+    trained.check_data(data, str(run))
+    weights.save(trained, run, data.classes, settings.dtype, path)
+    total = weights.total_bytes(path.parent)
+    if total > weights.MOST_BYTES:
+        path.unlink()
+        remedy = "choose fewer networks or seeds, or dtype=fp16"
+        raise UserError(f"out={path.parent}: {total:,} bytes with {path.name}, more than 10 MB together; {remedy}")
+    _, error, images = weights.measure(weights.load(path), data, "test", execution)
+    before = found.final.test_error
+    weights.write_note(
+        path,
+        dtype=settings.dtype,
+        iterations=trained.iteration,
+        test_error=error,
+        run_test_error=before,
+        test_images=images,
+        measured={"precision": execution.precision, "device": execution.device.type, "torch": torch.__version__},
+    )
+    return f"{path}  test error {100 * error:.2f} %, of the run {100 * (before or 0):.2f} %"

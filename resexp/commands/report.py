@@ -1,0 +1,37 @@
+"""`resexp report`: figures, tables and a page from a folder of runs, without torch."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from resexp.config.compose import settings_of
+from resexp.config.settings import require
+from resexp.report.report import write_report
+
+log = logging.getLogger("resexp")
+
+
+@dataclass
+class ReportSettings:
+    """Root of `resexp report`. `margin` is in percentage points."""
+
+    runs: str
+    out: str
+    margin: float
+    paper_points: bool
+
+    def __post_init__(self) -> None:
+        require(0 <= self.margin <= 100, "margin", self.margin, "percentage points from 0 to 100")
+
+
+def task(cfg: DictConfig) -> None:
+    """`resexp report`: write the report; print verdicts, tables and the files. Raises UserError for wrong settings."""
+    settings = settings_of(cfg, ReportSettings)
+    report = write_report(Path(settings.runs), Path(settings.out), settings.margin / 100, settings.paper_points)
+    for problem in report.problems:
+        log.warning("%s", problem)
+    print("\n".join(report.sections))
+    for path in report.files:
+        print(path)

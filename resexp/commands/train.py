@@ -1,0 +1,50 @@
+"""`resexp train`: one run, or one of a sweep. torch is imported only to train."""
+
+import logging
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from resexp.config.compose import to_config
+from resexp.errors import Busy, UserError, only_text
+from resexp.storage.run import Run
+from resexp.sweep import plan
+from resexp.sweep.sweeper import FINISHED_BEFORE, Outcome, position
+
+log = logging.getLogger("resexp")
+
+
+def task(cfg: DictConfig) -> Outcome:
+    """Train what a composed configuration says, and tell what became of it.
+
+    What a person can mend is told, not raised, so that a sweep goes on with the next run.
+    """
+    name, hydra = "run", HydraConfig.get()
+    try:
+        launcher = hydra.runtime.choices["hydra/launcher"]
+        if hydra.mode == RunMode.RUN and launcher != "basic":
+            raise UserError(f"hydra/launcher={launcher}: a launcher takes the runs of a sweep; add -m")
+        config = to_config(cfg)
+        run = Run(config.directory)
+        name = str(run)
+        if config.plan:
+            print(plan.table([config]))
+            return Outcome(name, "planned")
+        if run.is_done(config):
+            log.info("%s: finished already%s", run, run.precision_told(config))
+            return Outcome(name, FINISHED_BEFORE)
+        from resexp.training.train import train
+
+        place = position(hydra.job.num) if hydra.mode == RunMode.MULTIRUN else None
+        final = train(config, place).final
+    except Busy as busy:
+        return Outcome(name, "busy", Busy(str(busy)))
+    except Exception as error:
+        if hydra.mode == RunMode.RUN and not isinstance(error, UserError):
+            raise
+        kept = Run(Path(name)).log_file
+        return Outcome(name, "failed", only_text(error), str(kept) if kept.exists() else "")
+    errors = f"training error {final['running_error']:.1%}, test error {final['test_error']:.1%}"
+    return Outcome(name, f"finished, {errors}")

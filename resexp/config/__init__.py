@@ -1,0 +1,1 @@
+"""Settings: conf/ and a command line become checked values."""

@@ -1,0 +1,142 @@
+"""Plain and residual networks for small images (He et al., section 4.2): stem, three stages of blocks, head.
+
+Plain or residual is one switch in one `Block`: the residual network adds the shortcut, the plain one does not.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from resexp.config.settings import ModelConfig
+from resexp.seeds import stream
+
+STAGE_WIDTHS = (16, 32, 64)
+"""Filters of the three stages at width 1 (section 4.2)."""
+
+
+def conv3x3(inputs: int, outputs: int, stride: int, norm: str) -> nn.Conv2d:
+    """A padded 3x3 convolution; only without a norm, whose shift would replace it, does it have a bias."""
+    return nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=norm == "none")
+
+
+def normalisation(channels: int, norm: str) -> nn.Module:
+    """Batch norm, or nothing."""
+    return nn.BatchNorm2d(channels) if norm == "batch" else nn.Identity()
+
+
+class SubsampleAndPad(nn.Module):
+    """Option A: every second pixel, new channels zero, half of them in front and half behind. No parameters."""
+
+    def __init__(self, new_channels: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.front = new_channels // 2
+        self.behind = new_channels - self.front
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C + new_channels, H / stride, W / stride)."""
+        return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.front, self.behind))
+
+
+def make_shortcut(inputs: int, outputs: int, stride: int, option: str, norm: str) -> nn.Module:
+    """One block's shortcut: identity, option A, or a 1x1 projection (B: where the shape changes, C: everywhere)."""
+    changes = stride != 1 or inputs != outputs
+    if option == "C" or (option == "B" and changes):
+        projection = nn.Conv2d(inputs, outputs, 1, stride, bias=norm == "none")
+        return nn.Sequential(projection, normalisation(outputs, norm))
+    return SubsampleAndPad(outputs - inputs, stride) if changes else nn.Identity()
+
+
+class Block(nn.Module):
+    """Two convolutions; a residual block computes relu(branch(x) + shortcut(x)), a plain one relu(branch(x)).
+
+    ReLU and addition overwrite what the norm gave, which nothing needs any more: the same bits, less memory traffic.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, residual: bool, option: str, norm: str) -> None:
+        super().__init__()
+        self.conv1 = conv3x3(inputs, outputs, stride, norm)
+        self.norm1 = normalisation(outputs, norm)
+        self.conv2 = conv3x3(outputs, outputs, 1, norm)
+        self.norm2 = normalisation(outputs, norm)
+        self.shortcut = make_shortcut(inputs, outputs, stride, option, norm) if residual else None
+
+    def branch(self, x: Tensor) -> Tensor:
+        """The stacked layers, F(x) in the paper: (B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
+        x = functional.relu(self.norm1(self.conv1(x)), inplace=True)
+        return self.norm2(self.conv2(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
+        out = self.branch(x)
+        if self.shortcut is not None:
+            out += self.shortcut(x)
+        return functional.relu(out, inplace=True)
+
+
+class Network(nn.Module):
+    """A network of 6n + 2 weighted layers: stem, three stages of n blocks, average pooling, linear head."""
+
+    def __init__(
+        self,
+        depth: int,
+        residual: bool,
+        shortcut: str = "A",
+        width: int = 1,
+        norm: str = "batch",
+        classes: int = 10,
+    ) -> None:
+        super().__init__()
+        if depth < 8 or (depth - 2) % 6:
+            raise ValueError(f"depth must be 6n + 2, not {depth}")
+        self.depth = depth
+        stem, *_ = widths = [width * filters for filters in STAGE_WIDTHS]
+        self.stem = nn.Sequential(conv3x3(3, stem, 1, norm), normalisation(stem, norm), nn.ReLU(inplace=True))
+        stages: list[nn.Sequential] = []
+        inputs = stem
+        for stage, outputs in enumerate(widths):
+            blocks: list[Block] = []
+            for block in range((depth - 2) // 6):
+                stride = 2 if stage > 0 and block == 0 else 1
+                blocks.append(Block(inputs, outputs, stride, residual, shortcut, norm))
+                inputs = outputs
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.Sequential(*stages)
+        self.head = nn.Linear(inputs, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> scores (B, classes)."""
+        return self.head(self.stages(self.stem(images)).mean((2, 3)))
+
+
+def initialise(network: Network, seed: int, linear: str = "default") -> None:
+    """Draw all weights from the seed: He normal with fan-in for convolutions, PyTorch's default for the linear head.
+
+    With linear="he" the head is drawn like the convolutions, 2.4 times as large, and its bias is zero. Projections draw
+    from a generator of their own, so that a plain and a residual network of one depth and seed get equal weights
+    whatever the shortcut.
+    """
+    layers = stream("layers", seed)
+    projections = stream("projections", seed)
+    with torch.no_grad():
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Conv2d) or (isinstance(module, nn.Linear) and linear == "he"):
+                generator = projections if ".shortcut." in name else layers
+                nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu", generator=generator)
+                if module.bias is not None:
+                    module.bias.zero_()
+            elif isinstance(module, nn.Linear):
+                bound = module.in_features**-0.5
+                module.weight.uniform_(-bound, bound, generator=layers)
+                module.bias.uniform_(-bound, bound, generator=layers)
+
+
+def build(model: ModelConfig, seed: int, classes: int, device: torch.device) -> Network:
+    """The network of a configuration on its device, with the initial weights of its seed, in channels-last layout."""
+    network = Network(model.depth, model.residual, model.shortcut, model.width, model.norm, classes)
+    initialise(network, seed, model.linear)
+    network.to(device)
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network

@@ -1,0 +1,205 @@
+"""Plates -> PNG and SVG, the same bytes for the same study. matplotlib is imported here and nowhere else."""
+
+import io
+import math
+import textwrap
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from resexp.report.figures import TRAIN
+from resexp.report.spec import Axis, Curve, Panel, Plate
+from resexp.report.style import GRID, INK, MUTED, PAPER, Style, styles_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PANEL_WIDTH, PANEL_HEIGHT = 4.8, 3.7
+HEIGHT = 5.0
+"""Of a figure with one row of panels and four lines of caption."""
+ROW, LINE = 4.1, 0.156
+"""Inches that another row of panels adds, and another line of the caption."""
+COLUMNS = 2
+LEFT = 0.42
+"""Inches left of the axes, for their numbers."""
+DPI = 150
+LABEL_GAP = 0.047
+"""Smallest distance of two labels, as a part of the panel's height."""
+LABEL_START = 1.07
+"""Where labels begin, in widths of the axes."""
+LONGEST_LABEL = 24
+
+RC: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlecolor": INK,
+    "axes.facecolor": PAPER,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "svg.fonttype": "path",
+}
+
+
+@contextmanager
+def _settings(salt: str) -> Generator[None, None, None]:
+    """matplotlib's defaults, whatever the person's own file says, and ours on top."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        settings: Any = RC | {"svg.hashsalt": salt}
+        matplotlib.rcParams.update(settings)
+        yield
+
+
+def draw(plate: Plate) -> tuple[bytes, bytes]:
+    """A whole figure with title and caption, as PNG and SVG."""
+    from matplotlib.figure import Figure
+
+    columns = min(COLUMNS, len(plate.panels))
+    rows = -(-len(plate.panels) // columns)
+    caption = textwrap.fill(plate.caption, 75 * columns)
+    more = LINE * max(0, caption.count("\n") - 3)
+    width, height = PANEL_WIDTH * columns, HEIGHT + ROW * (rows - 1) + more
+    with _settings(plate.name):
+        figure = Figure(figsize=(width, height))
+        left = LEFT / width
+        figure.text(left, 1 - 0.225 / height, plate.title, fontsize=13, fontweight="bold")
+        below = (0.625 + more) / height
+        figure.text(left, below, caption, fontsize=8, color=MUTED, va="top", linespacing=1.4)
+        for number, panel in enumerate(plate.panels):
+            row, column = divmod(number, columns)
+            bottom = 1.175 + more + ROW * (rows - 1 - row)
+            place = (left + column / columns, bottom / height, _axes_width(plate) / width, 3.175 / height)
+            _draw_panel(figure.add_axes(place), panel, plate)
+        return _save(figure, "png"), _save(figure, "svg")
+
+
+def draw_panels(plate: Plate, salt: str) -> list[str]:
+    """Each panel by itself as SVG, to stand side by side or below each other in a page."""
+    from matplotlib.figure import Figure
+
+    drawn: list[str] = []
+    for number, panel in enumerate(plate.panels):
+        with _settings(f"{salt} {plate.name} {number}"):
+            figure = Figure(figsize=(PANEL_WIDTH, PANEL_HEIGHT))
+            place = (LEFT / PANEL_WIDTH, 0.135, _axes_width(plate) / PANEL_WIDTH, 0.775)
+            _draw_panel(figure.add_axes(place), panel, plate)
+            drawn.append(_save(figure, "svg").decode())
+    return drawn
+
+
+def _axes_width(plate: Plate) -> float:
+    """Inches that the labels at the ends of the curves leave to the axes."""
+    longest = max(len(_label(curve, panel)) for panel in plate.panels for curve in panel.curves)
+    return (PANEL_WIDTH - LEFT - 0.075 * max(longest, 8)) / LABEL_START
+
+
+def _label(curve: Curve, panel: Panel) -> str:
+    """Its name, shortened if need be, and an arrow if it ends above the axes."""
+    short = curve.label if len(curve.label) <= LONGEST_LABEL else f"{curve.label[: LONGEST_LABEL - 1]}…"
+    return f"{short} ↑" if curve.mean[-1][1] > panel.y.high else short
+
+
+def _save(figure: "Figure", kind: str) -> bytes:
+    file = io.BytesIO()
+    metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}[kind]
+    figure.savefig(file, format=kind, dpi=DPI, metadata=metadata)  # pyright: ignore[reportArgumentType]
+    return file.getvalue()
+
+
+def _draw_panel(axes: "Axes", panel: Panel, plate: Plate) -> None:
+    styles = styles_of(sorted({curve.network for other in plate.panels for curve in other.curves}))
+    axes.set_title(panel.title, pad=9)
+    axes.set(xlim=(panel.x.low, panel.x.high), xlabel=panel.x.label)
+    axes.set(yscale="log" if panel.y.log else "linear", ylim=(panel.y.low, panel.y.high))
+    axes.set_xticks(*map(list, zip(*panel.x.ticks, strict=True)))
+    axes.set_yticks(*map(list, zip(*panel.y.ticks, strict=True)))
+    axes.minorticks_off()
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    for line in panel.lines:
+        axes.axvline(line, color=GRID, linewidth=0.8, zorder=0.5)
+    for curve in panel.curves:
+        _draw_curve(axes, curve, styles[curve.network], panel.y.high)
+    for network, kind, at, error in panel.points:
+        style = styles[network]
+        size = 5.5 if kind == TRAIN else 6.5
+        axes.plot([at], [error], style.marker, ms=size, mfc="none", mec=style.color, mew=1.2, zorder=5)
+    if panel.curves:
+        _label_ends(axes, panel, styles)
+    else:
+        axes.text(0.5, 0.5, "no finished run", transform=axes.transAxes, ha="center", color=MUTED)
+
+
+def _draw_curve(axes: "Axes", curve: Curve, style: Style, top: float) -> None:
+    dashes = (3.2, 1.4) if curve.dashed else (1, 0)
+    for points in curve.seeds:
+        x, y = zip(*points, strict=True)
+        line = axes.plot(x, y, color=style.color, linewidth=0.5, alpha=0.3, zorder=2)
+        line[0].set_solid_joinstyle("round")
+    x, y = zip(*curve.mean, strict=True)
+    axes.plot(x, y, color=style.color, linewidth=style.width, dashes=dashes, dash_capstyle="butt", zorder=3)
+    if y[-1] <= top:
+        axes.plot(x[-1:], y[-1:], style.marker, color=style.color, ms=4.2, mew=0, clip_on=False, zorder=4)
+
+
+def spread(wanted: list[float], gap: float) -> list[float]:
+    """Heights from 0 to 1 near the wanted ones, in their order, no two closer than `gap` as long as there is room."""
+    gap = min(gap, 1 / max(1, len(wanted) - 1))
+    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    blocks: list[list[int]] = []
+    starts: list[float] = []
+
+    def start(block: list[int]) -> float:
+        middle = sum(wanted[index] - gap * place for place, index in enumerate(block)) / len(block)
+        return min(max(middle, 0.0), 1 - gap * (len(block) - 1))
+
+    for index in order:
+        block = [index]
+        while blocks and starts[-1] + gap * len(blocks[-1]) > start(block):
+            block = blocks.pop() + block
+            starts.pop()
+        blocks.append(block)
+        starts.append(start(block))
+    placed = [0.0] * len(wanted)
+    for begin, block in zip(starts, blocks, strict=True):
+        for place, index in enumerate(block):
+            placed[index] = begin + gap * place
+    return placed
+
+
+def _height(value: float, axis: Axis) -> float:
+    """Where a value stands on an axis, from 0 to 1; what is off it stands at its end."""
+    low, high = (math.log(axis.low), math.log(axis.high)) if axis.log else (axis.low, axis.high)
+    at = math.log(max(value, axis.low)) if axis.log else value
+    return min(max((at - low) / (high - low), 0.0), 1.0)
+
+
+def _label_ends(axes: "Axes", panel: Panel, styles: dict[str, Style]) -> None:
+    """Name each curve at its end, outside the axes, with a line from the curve to its name."""
+    ends = [_height(curve.mean[-1][1], panel.y) for curve in panel.curves]
+    places = spread(ends, LABEL_GAP)
+    for curve, end, place in zip(panel.curves, ends, places, strict=True):
+        color = styles[curve.network].color
+        x = [1.012, 1.03, 1.05, 1.062]
+        y = [end, end, place, place]
+        axes.plot(x, y, transform=axes.transAxes, color=color, linewidth=0.6, clip_on=False)
+        text = _label(curve, panel)
+        axes.text(LABEL_START, place, text, transform=axes.transAxes, color=color, fontsize=8.5, va="center_baseline")

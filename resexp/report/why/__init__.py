@@ -1,0 +1,1 @@
+"""What the diagnoses show: figures and sentences."""

@@ -1,0 +1,261 @@
+"""A run's directory: which run it is, how far it came, who is writing to it, how it was made. No torch here."""
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from resexp.config.settings import Config, differing
+from resexp.errors import UserError
+from resexp.storage import history
+from resexp.system.files import append_text, digest, remove_temporaries, write_text
+from resexp.system.lock import hold, is_held
+
+log = logging.getLogger("resexp")
+
+SEAL = "# sha256: "
+"""Begins the last line of config.yaml, which is the digest of the others."""
+
+NEW, RUNNING, FINISHED, INTERRUPTED, FAILED = "new", "running", "finished", "interrupted", "failed"
+
+
+@dataclass
+class Record:
+    """What run.json holds."""
+
+    state: str = NEW
+    iteration: int = 0
+    iterations: int = 0
+    final: dict[str, float] = field(default_factory=dict[str, float])
+    """Figures of a finished run: running_error, train_loss, test_error, test_loss, clean_train_error, ..."""
+    error: str | None = None
+    """Why it failed, in one line."""
+    rows: int = 0
+    """Rows of history.csv that `history_sha256` vouches for."""
+    history_sha256: str = ""
+    data: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Of the loaded data: name, digest, classes, train_images, test_images."""
+    process: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Who is or was training: host, pid."""
+    stretches: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """One entry per stretch of work: from, to, seconds (seconds_startup apart), peak_memory_mb, device, versions ..."""
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training, over all stretches."""
+        return sum(stretch.get("seconds", 0.0) for stretch in self.stretches)
+
+
+class Run:
+    """One run's directory and the names of the files in it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.config_file = directory / "config.yaml"
+        self.record_file = directory / "run.json"
+        self.history_file = directory / "history.csv"
+        self.timing_file = directory / "timing.csv"
+        self.checkpoint_file = directory / "checkpoint.pt"
+        self.previous_checkpoint_file = directory / "checkpoint.previous.pt"
+        self.checkpoint_files = [self.checkpoint_file, self.previous_checkpoint_file]
+        self.snapshot_folder = directory / "snapshots"
+        self.log_file = directory / "train.log"
+        self.lock_file = directory / ".lock"
+
+    def __str__(self) -> str:
+        return str(self.directory)
+
+    def snapshot_file(self, iteration: int) -> Path:
+        """Where the weights after an iteration are kept."""
+        return self.snapshot_folder / f"{iteration:06d}.pt"
+
+    def snapshots(self) -> list[int]:
+        """The iterations whose weights were kept, in order."""
+        return sorted(int(path.stem) for path in self.snapshot_folder.glob("*.pt") if path.stem.isdigit())
+
+    def config(self) -> dict[str, Any]:
+        """What config.yaml holds: `result` (what decides the numbers) and `execution`.
+
+        Raises UserError naming the file where it is missing or damaged. One without a digest is older than digests are.
+        """
+        try:
+            text, seal, found = self.config_file.read_text(encoding="utf-8", errors="replace").rpartition(SEAL)
+            if seal and digest(text) != found.strip():
+                raise ValueError("its content does not match its digest")
+            content = yaml.safe_load(text if seal else found)
+            whole = {"result", "execution"} <= content.keys() <= {"labels", "result", "execution"}
+            whole = whole and content["result"].keys() == {"model", "data", "recipe", "seed"}
+            if not whole or "data" not in content["execution"]:
+                raise ValueError("it is not whole")
+        except FileNotFoundError as error:
+            raise UserError(f"{self.config_file}: no such file; is {self} the directory of a run?") from error
+        except OSError as error:
+            raise UserError(f"{self.config_file}: {error.strerror}") from error
+        except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
+            raise UserError(f"{self.config_file} is damaged or was edited; {start_over(self)}") from error
+        return content
+
+    def record(self) -> Record:
+        """What run.json holds; a new record where there is none.
+
+        Raises UserError naming the file if it is damaged. One without a digest is older than digests are.
+        """
+        try:
+            content = json.loads(self.record_file.read_text(encoding="utf-8"))
+            if content.pop("sha256", None) not in (None, digest(json.dumps(content))):
+                raise ValueError("its content does not match its digest")
+            record = Record(**content)
+            if record.state not in (NEW, RUNNING, FINISHED, INTERRUPTED, FAILED):
+                raise ValueError(f"no such state: {record.state!r}")
+        except FileNotFoundError:
+            return Record()
+        except OSError as error:
+            raise UserError(f"{self.record_file}: {error.strerror}") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{self.record_file} is damaged or was edited; delete it to go on from the checkpoint, "
+                f"or {start_over(self)}"
+            ) from error
+        return record
+
+    def write_record(self, record: Record) -> None:
+        """Replace run.json."""
+        content = asdict(record)
+        content["sha256"] = digest(json.dumps(content))
+        write_text(self.record_file, json.dumps(content, indent=1) + "\n")
+
+    def rows(self, record: Record) -> list[history.Row]:
+        """The rows of history.csv that run.json vouches for: while a run trains, those of its last checkpoint.
+
+        Raises UserError where they are not there as they were measured.
+        """
+        finished = record.state == FINISHED
+        if not finished and not record.history_sha256:
+            return []
+        remedy = "the command that trained the run writes it anew"
+        try:
+            text = self.history_file.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise UserError(f"{self.history_file}: {error.strerror}; {remedy}") from error
+        vouched = text if finished else "".join(text.splitlines(keepends=True)[: record.rows + 1])
+        try:
+            rows = history.parse(vouched, str(self.history_file))
+        except UserError as error:
+            raise UserError(f"{error}; {remedy}") from error
+        if digest(vouched) != record.history_sha256:
+            raise UserError(f"{self.history_file} is not what was measured (run.json has another digest); {remedy}")
+        return rows
+
+    def is_complete(self, record: Record) -> bool:
+        """Whether the run is finished and its curve is what was measured."""
+        try:
+            text = self.history_file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return False
+        return record.state == FINISHED and digest(text) == record.history_sha256
+
+    def is_done(self, config: Config) -> bool:
+        """Whether training `config` would change nothing. Raises UserError where another run lies here."""
+        if config.fresh or not self.record_file.exists():
+            return False
+        self.identify(config)
+        return self.is_complete(self.record()) and not self.in_use()
+
+    def precision_told(self, config: Config) -> str:
+        """What is said of a finished run that was trained in another precision than is now asked for."""
+        found = list(dict.fromkeys(str(stretch.get("precision")) for stretch in self.record().stretches))
+        if config.precision == "auto" or found in ([], [config.precision]):
+            return ""
+        return f", in {' and '.join(found)} instead of {config.precision}; fresh=true or runs=PATH trains it anew"
+
+    def vouch(self, record: Record, rows: list[history.Row]) -> None:
+        """Enter into the record that these rows are what was measured."""
+        record.rows, record.history_sha256 = len(rows), digest(history.write(rows))
+
+    def write_history(self, record: Record, rows: list[history.Row]) -> None:
+        """Make history.csv hold exactly these rows."""
+        write_text(self.history_file, history.write(rows))
+        self.vouch(record, rows)
+
+    def append_history(self, row: history.Row) -> None:
+        """Add one row to history.csv."""
+        append_text(self.history_file, history.write([row]).partition("\n")[2])
+
+    def identify(self, config: Config) -> None:
+        """Make sure that what lies here, if anything, is the run of `config`. Raises UserError naming what differs."""
+        if self.config_file.exists() and self.config_file.stat().st_size:
+            keys = differing(self.config()["result"], config.result())
+            if keys:
+                raise UserError(
+                    f"{self} holds a run with other settings ({', '.join(keys)}); "
+                    "use another folder with runs=PATH, or fresh=true to put it aside and start over"
+                )
+        elif self.checkpoint_file.exists() or self.record_file.exists():
+            raise UserError(f"{self.config_file} is missing or empty; {start_over(self)}")
+
+    def write_config(self, content: dict[str, Any]) -> None:
+        """Replace config.yaml."""
+        text = yaml.safe_dump(content, sort_keys=False)
+        write_text(self.config_file, f"{text}{SEAL}{digest(text)}\n")
+
+    @contextmanager
+    def claimed(self) -> Generator[None, None, None]:
+        """Be the one writer of this directory. The lock is the kernel's: it goes with the process, however that ends.
+
+        Raises Busy when another process holds it, UserError when the folder is not writable.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            lock = self.lock_file.open("a")
+        except OSError as error:
+            problem = f"runs: cannot write to {self} ({error.strerror}); choose a folder with runs=PATH"
+            raise UserError(problem) from error
+        with lock:
+            hold(lock, self)
+            remove_temporaries(self.directory)
+            yield
+
+    def in_use(self) -> bool:
+        """Whether a living process is writing here."""
+        return is_held(self.lock_file)
+
+    def put_aside(self) -> None:
+        """Move what lies here into RUNS-replaced/, under its own path and the time."""
+        if all(path == self.lock_file for path in self.directory.iterdir()):
+            return
+        directory = self.directory.resolve()
+        runs = directory.parents[3]
+        now = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+        kept = runs.with_name(f"{runs.name}-replaced") / directory.relative_to(runs) / now
+        kept.mkdir(parents=True)
+        for path in sorted(self.directory.iterdir()):
+            if path != self.lock_file:
+                shutil.move(path, kept / path.name)
+        log.info("%s: the old run is kept in %s", self, kept)
+
+
+def start_over(run: Run) -> str:
+    """The remedy for a directory that cannot be gone on with."""
+    return f"train it again with fresh=true (what lies in {run} is kept)"
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """All runs below a folder (or the folder itself, if it is one), in order of their paths, seed2 before seed10.
+
+    What has lost config.yaml or run.json is still one: it is told of, not left out in silence.
+    """
+    found = {path.parent for name in ("config.yaml", "run.json") for path in folder.rglob(name) if not path.is_dir()}
+    return [Run(directory) for directory in sorted(found, key=_order)]
+
+
+def _order(path: Path) -> list[tuple[int, str]]:
+    """Numbers within a path count as numbers."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]

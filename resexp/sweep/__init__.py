@@ -1,0 +1,1 @@
+"""Many runs: in turn, in parallel, on a cluster."""

@@ -1,0 +1,124 @@
+"""What a sweep would do, and the time and disk to expect, from the runs that lie there. No torch here."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resexp.config.settings import Config, recorded
+from resexp.errors import UserError
+from resexp.formatting import duration, plural
+from resexp.model.cost import IMAGE_SIZE, multiply_adds, parameters
+from resexp.storage.run import FAILED, Run, find_runs
+
+COPIES = 4
+"""Of the weights in float32: weights and momentum, in the newest checkpoint and the one before."""
+ROW_BYTES = 700
+"""Of a row in history.csv, timing.csv, both checkpoints and TensorBoard's file."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What an iteration of one run took on the device that was last used."""
+
+    cost: float
+    """Multiply-adds of an iteration's forward pass."""
+    seconds: float
+    device: str
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What becomes of one run, and what that takes; no seconds where no speed was seen."""
+
+    run: str
+    words: str
+    seconds: float | None = 0.0
+    bytes: int = 0
+
+    def __str__(self) -> str:
+        time = f", about {duration(self.seconds)}" if self.seconds else ""
+        return f"{self.run}  {self.words}{time}" + (f", {megabytes(self.bytes)}" if self.bytes else "")
+
+
+def cost(config: Config) -> float:
+    """Multiply-adds of the forward pass of one iteration."""
+    scale = getattr(config.data, "image_size", IMAGE_SIZE) / IMAGE_SIZE
+    return multiply_adds(config.model) * config.recipe.batch_size * scale**2
+
+
+def speeds(runs: Path, device: str) -> list[Speed]:
+    """What was seen on the device last used below a folder; on that kind of device, where one is asked for."""
+    seen: list[tuple[str, tuple[Any, ...], Speed]] = []
+    for run in find_runs(runs):
+        try:
+            found = run.config()
+            config = recorded(found["result"], found["execution"])
+            stretches = run.record().stretches
+        except (UserError, OSError, KeyError):
+            continue
+        for stretch in stretches:
+            iterations, kind = stretch["to"] - stretch["from"], stretch["device"]
+            if iterations and stretch["seconds"] and (device == "auto" or kind.startswith(device)):
+                speed = Speed(cost(config), stretch["seconds"] / iterations, stretch["device_name"])
+                seen.append((stretch["started"], (kind, speed.device, stretch["precision"]), speed))
+    if not seen:
+        return []
+    _, last, _ = max(seen, key=lambda one: one[0])
+    return [speed for _, where, speed in seen if where == last]
+
+
+def expect(config: Config, seen: list[Speed]) -> Expectation:
+    """What `resexp train` would do with one run."""
+    run, total = Run(config.directory), config.recipe.iterations
+    if config.fresh:
+        return _training(config, "new, puts the old run aside" if run.config_file.exists() else "new", 0, seen)
+    try:
+        if run.is_done(config):
+            return Expectation(str(run), "finished" + run.precision_told(config))
+        record = run.record()
+    except UserError as error:
+        return Expectation(str(run), f"would fail: {error}")
+    if run.in_use():
+        return Expectation(str(run), "is being trained by another process")
+    at = record.iteration
+    words = f"resumes at {at:,} of {total:,}" if at else "new"
+    if record.state == FAILED:
+        words = f"failed before: {record.error}; {'tries again' if not at else words}"
+    return _training(config, words, at, seen)
+
+
+def _training(config: Config, words: str, at: int, seen: list[Speed]) -> Expectation:
+    """A run that goes on behind iteration `at`: its time from the network of the nearest cost."""
+    own = cost(config)
+    nearest = min(seen, key=lambda speed: abs(math.log(speed.cost / own)), default=None)
+    seconds = (config.recipe.iterations - at) * nearest.seconds * own / nearest.cost if nearest else None
+    rows = config.recipe.iterations // config.recipe.row_every
+    snapshots = (config.recipe.iterations - 1) // config.recipe.evaluate_every if config.snapshots else 0
+    size = parameters(config.model) * 4 * (COPIES + snapshots) + rows * ROW_BYTES
+    there = sum(path.stat().st_size for path in config.directory.rglob("*") if path.is_file()) if at else 0
+    return Expectation(str(Run(config.directory)), words, seconds, max(size - there, 0))
+
+
+def table(configs: list[Config]) -> str:
+    """A line for each run, and one for all of them."""
+    seen = speeds(Path(configs[0].runs), configs[0].device)
+    expected = [expect(config, seen) for config in configs]
+    due = [one for one in expected if one.seconds is None or one.seconds]
+    width = max(len(one.run) for one in expected)
+    lines = [str(Expectation(f"{one.run:<{width}}", one.words, one.seconds, one.bytes)) for one in expected]
+    if not due:
+        return "\n".join([*lines, "nothing to train"])
+    if seen:
+        total = duration(sum(one.seconds or 0.0 for one in due))
+        time = f"one after another they take about {total}, as fast as seen on {seen[0].device}"
+    else:
+        time = "how long cannot be said: no run there has been trained on this device yet"
+    more = megabytes(sum(one.bytes for one in due))
+    lines += dict.fromkeys(config.remark() for config in configs if config.remark())
+    return "\n".join([*lines, f"{plural(len(due), 'run')} to train, {more} more on disk; {time}"])
+
+
+def megabytes(size: float) -> str:
+    """2500000 -> "2.5 MB"."""
+    return f"{size / 1e6:.{0 if size >= 1e7 else 1}f} MB"

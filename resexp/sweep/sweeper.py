@@ -1,0 +1,183 @@
+"""Hydra's sweeper, with what a study needs of it: all settings checked first, and one table at the end."""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus, env_override
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from resexp.config.compose import LAUNCHERS, SWEEPER, not_installed, to_config
+from resexp.config.settings import Config
+from resexp.errors import Busy, Interrupted, UserError, only_text
+from resexp.storage.run import Run
+from resexp.sweep import plan
+from resexp.training.progress import Position
+
+Plugins.instance()
+# Only now: Hydra's scan for plugins executes their modules once more, and a class imported before is then another one.
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E402
+
+FINISHED_BEFORE = "finished before"
+
+COSTS = "RESEXP_SWEEP_COSTS"
+"""Environment variable that tells a run what each run of its sweep costs, in multiply-adds, as JSON."""
+RUNS = "RESEXP_SWEEP_RUNS"
+"""Likewise: how many runs the whole sweep has, with those that are finished."""
+AT_ONCE = "RESEXP_SWEEP_AT_ONCE"
+"""Likewise: how many are trained at once."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run or task: a few words, and the error if it was not done."""
+
+    run: str
+    words: str
+    error: UserError | Interrupted | None = None
+    log: str = ""
+    """File that tells more of a failure."""
+
+    def __str__(self) -> str:
+        more = f"; see {self.log}" if self.log else ""
+        return f"{self.run}  {self.words}" + (f": {self.error}{more}" if self.error else "")
+
+
+class StudySweeper(BasicSweeper):
+    """`BasicSweeper` that checks the rules of every run before the first is trained, and reports on all of them."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take over Hydra's objects. Raises UserError where the launcher's extra is not installed."""
+        launcher = config.hydra.launcher.get("_target_")
+        if room := LAUNCHERS.get(launcher):
+            try:
+                module = import_module(f"resexp.sweep.{room}")
+            except ImportError as error:
+                raise UserError(not_installed(config.hydra.runtime.choices["hydra/launcher"], room)) from error
+            Plugins.instance().class_name_to_class[launcher] = getattr(module, launcher.rpartition(".")[2])
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Launch what is not finished, and tell what became of each run.
+
+        Raises UserError if one failed, and Interrupted if a signal stopped one.
+        """
+        jobs = self.jobs(arguments)
+        configs = [self.composed(job) for job in jobs]
+        named_once(configs, jobs)
+        if configs[0].plan:
+            print(plan.table(configs))
+            return []
+        outcomes = [finished_before(config) for config in configs]
+        due = [number for number, outcome in enumerate(outcomes) if outcome is None]
+        done = self.launch([jobs[number] for number in due], [configs[number] for number in due], len(jobs))
+        for number, one in zip(due, done, strict=True):
+            outcomes[number] = outcome_of(one, configs[number])
+        told = [outcome for outcome in outcomes if outcome]
+        with suppress(OSError):  # whoever read along may be gone
+            print(table(told), file=sys.stderr)
+        errors = [outcome.error for outcome in told]
+        for error in errors:
+            if isinstance(error, Interrupted):
+                raise error
+        failed = sum(error is not None and not isinstance(error, Busy) for error in errors)
+        if failed:
+            raise UserError(f"{failed} of {len(told)} runs failed; the same command tries them again")
+        return told
+
+    def jobs(self, arguments: list[str]) -> list[list[str]]:
+        """The overrides of each run. Raises UserError where there is none."""
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        (jobs,) = self.split_arguments(overrides, None)
+        if not jobs:
+            raise UserError("the sweep holds no run; does a glob match nothing?")
+        return jobs
+
+    def composed(self, overrides: list[str]) -> Config:
+        """The settings of one run. Raises UserError for a broken rule."""
+        assert self.config is not None
+        assert self.hydra_context is not None
+        cfg = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(cfg):
+            del cfg["hydra"]
+        return to_config(cfg)
+
+    def launch(self, jobs: list[list[str]], configs: list[Config], runs: int) -> Sequence[JobReturn]:
+        """Give the due ones of so many runs to Hydra's launcher, in a scratch folder for what it writes itself."""
+        assert self.config is not None
+        assert self.launcher is not None
+        if not jobs:
+            return []
+        costs = [plan.cost(config) * config.recipe.iterations for config in configs]
+        with (
+            env_override({COSTS: json.dumps(costs), RUNS: str(runs)}),
+            tempfile.TemporaryDirectory(prefix="resexp-") as scratch,
+        ):
+            OmegaConf.update(self.config, "hydra.sweep.dir", scratch)
+            return self.launcher.launch([[*job, f"hydra.sweep.dir='{scratch}'"] for job in jobs], initial_job_idx=0)
+
+
+def named_once(configs: list[Config], jobs: list[list[str]]) -> None:
+    """Raise UserError where two runs of a sweep are the same run."""
+    directories: dict[Path, list[str]] = {}
+    for config, job in zip(configs, jobs, strict=True):
+        directories.setdefault(config.directory, []).append(asked(job))
+    for directory, same in directories.items():
+        if len(same) > 1:
+            raise UserError(f"a sweep names the same run twice ({directory}): {' and '.join(same)}")
+
+
+def finished_before(config: Config) -> Outcome | None:
+    """A run that has nothing left to do; one that cannot be told is left to the attempt."""
+    run = Run(config.directory)
+    with suppress(UserError):
+        if run.is_done(config):
+            return Outcome(str(run), FINISHED_BEFORE + run.precision_told(config))
+    return None
+
+
+def asked(overrides: Iterable[str]) -> str:
+    """The overrides of a run that a person gave."""
+    return " ".join(override for override in overrides if not override.startswith("hydra."))
+
+
+def position(number: int) -> Position:
+    """The place of the run with this number in the sweep that this process is part of."""
+    costs: list[int] = json.loads(os.environ.get(COSTS, "[]"))
+    if not costs:
+        return Position()
+    after = sum(costs[number + 1 :]) / max(costs[number], 1) / int(os.environ.get(AT_ONCE, "1"))
+    return Position(f"{number + 1} of {len(costs)}: ", after)
+
+
+def outcome_of(one: JobReturn, config: Config) -> Outcome:
+    """What became of a run, also if it ended by a mistake of ours, or finished without being able to say so."""
+    if one.status == JobStatus.COMPLETED:
+        return one.return_value
+    if done := finished_before(config):
+        return replace(done, words="finished")
+    error = one._return_value  # the property raises it
+    return Outcome(str(config.directory), "failed", only_text(error))
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """One line a run: which it is, and what became of it."""
+    width = max(len(outcome.run) for outcome in outcomes)
+    return "\n".join(str(replace(outcome, run=f"{outcome.run:<{width}}")) for outcome in outcomes)
+
+
+def register() -> None:
+    """Let Hydra find the sweeper that conf/train.yaml names."""
+    Plugins.instance().class_name_to_class[SWEEPER] = StudySweeper

@@ -1,0 +1,1 @@
+"""Files, locks, signals, logs, and the machine."""

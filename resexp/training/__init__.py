@@ -1,0 +1,1 @@
+"""Training one network: the loop, the step, the rate, the device."""

@@ -1,0 +1,75 @@
+"""What a person sees while a run trains: a bar on a terminal, a line now and then elsewhere."""
+
+import logging
+import os
+import sys
+import time
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from resexp.formatting import duration
+from resexp.storage.history import Row
+
+log = logging.getLogger("resexp")
+
+SECONDS_BETWEEN_LINES = 30
+
+
+def figures(row: Row, test_error: float | None) -> str:
+    """Errors of a row, in percent."""
+    tested = "" if test_error is None else f", test error {test_error:.1%}"
+    return f"training error {row.train_error:.1%}{tested}"
+
+
+@dataclass(frozen=True)
+class Position:
+    """A run's place in its sweep: "2 of 4: ", and what the runs after it cost, as a multiple of its own cost."""
+
+    label: str = ""
+    cost_after: float = 0.0
+
+
+class Progress:
+    """Progress of one run from iteration `start` to `total`."""
+
+    def __init__(self, name: str, start: int, total: int, position: Position) -> None:
+        self.name, self.start, self.total = position.label + name, start, total
+        self.cost_after = position.cost_after
+        self.began = self.last_line = time.monotonic()
+        self.test_error: float | None = None
+        self.bar = tqdm(
+            total=total,
+            initial=start,
+            desc=self.name,
+            unit="it",
+            disable=bool(os.environ.get("TQDM_DISABLE")) or None,  # None: only on a terminal
+            file=sys.stderr,
+            dynamic_ncols=True,
+            leave=False,
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {rate_fmt}{postfix}",
+        )
+
+    def iteration(self) -> None:
+        """One more iteration is done."""
+        self.bar.update()
+
+    def row(self, row: Row) -> None:
+        """A row was measured."""
+        if row.test_error is not None:
+            self.test_error = row.test_error
+        now = time.monotonic()
+        an_iteration = (now - self.began) / (row.iteration - self.start)
+        left = f"{duration(an_iteration * (self.total - row.iteration))} left"
+        if self.cost_after:
+            whole = an_iteration * (self.total - row.iteration + self.total * self.cost_after)
+            left += f", whole sweep {duration(whole)}"
+        shown = figures(row, self.test_error)
+        self.bar.set_postfix_str(f"{shown}, {left}", refresh=False)
+        if self.bar.disable and row.iteration < self.total and now - self.last_line >= SECONDS_BETWEEN_LINES:
+            self.last_line = now
+            log.info("%s: %d of %d iterations, %s, %s", self.name, row.iteration, self.total, shown, left)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self.bar.close()

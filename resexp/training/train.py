@@ -1,0 +1,124 @@
+"""Training one run, from wherever it stands to its end."""
+
+import logging
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+
+from resexp.config.settings import Config
+from resexp.data.dataset import Dataset, load
+from resexp.errors import Interrupted, UserError
+from resexp.storage import checkpoint
+from resexp.storage.run import FAILED, INTERRUPTED, RUNNING, Record, Run, start_over
+from resexp.system.logs import logging_to
+from resexp.system.signals import Stop
+from resexp.training.device import is_out_of_memory, prepare
+from resexp.training.engine import choose
+from resexp.training.progress import Position
+from resexp.training.recorder import Recorder
+from resexp.training.trainer import Trainer
+
+log = logging.getLogger("resexp")
+
+
+def train(config: Config, position: Position | None = None) -> Record:
+    """Train a run to its end, from wherever it stands; a finished one is left as it is.
+
+    Raises UserError for what a person can mend: where the device, its engine or the images are missing, nothing is
+    changed; later the run is `failed` and can be gone on with. Raises Busy where another process is training it, and
+    Interrupted when a signal stopped it; all is saved then.
+    """
+    began = time.monotonic()
+    run = Run(config.directory)
+    with run.claimed(), explained():
+        record = Record()
+        if not config.fresh:
+            run.identify(config)
+            record = run.record()
+            if run.is_complete(record):
+                return record
+        execution = prepare(config)
+        engine = choose(config.engine, execution)
+        data = load(config.data)  # a signal ends the process here, where nothing can be lost
+        if config.fresh:
+            run.put_aside()
+        run.write_config(config.content())
+        with logging_to(run.log_file), recording_failure(run, record):
+            trainer = Trainer(config, data, execution)
+            resume(trainer, run, record, data)
+            engine = trainer.start_engine(engine)
+            recorder = Recorder(config, run, record, trainer, position or Position(), began)
+            with Stop() as stop:
+                recorder.begin(execution, data, engine)
+                loop(trainer, recorder, stop)
+    return record
+
+
+def loop(trainer: Trainer, recorder: Recorder, stop: Stop) -> None:
+    """The training loop. Raises Interrupted, all being saved, when a signal has come, be it at the very end."""
+    try:
+        while trainer.iteration < trainer.recipe.iterations:
+            trainer.advance()
+            recorder.iteration()
+            if trainer.row_due():
+                recorder.row()
+            if stop.signal is not None:
+                recorder.save(INTERRUPTED)
+                raise Interrupted(stop.signal)
+            if recorder.save_due():
+                recorder.save(RUNNING)
+        recorder.finish()
+        if stop.signal is not None:
+            raise Interrupted(stop.signal)
+    finally:
+        recorder.close()
+
+
+def resume(trainer: Trainer, run: Run, record: Record, data: Dataset) -> None:
+    """Take over the newest usable checkpoint, if there is one.
+
+    Raises UserError where none of those that lie there can be used, or the images are not those trained on.
+    """
+    state = checkpoint.load_newest(run.checkpoint_files, trainer.config.result(), start_over(run))
+    known = {record.data.get("digest", data.digest), (state or {}).get("images", data.digest)}
+    if known != {data.digest}:
+        raise UserError(f"data={data.name}: not the images that {run} was trained on; {start_over(run)}")
+    if state is not None:
+        trainer.load_state(state)
+
+
+@contextmanager
+def recording_failure(run: Run, record: Record) -> Generator[None, None, None]:
+    """Turn what goes wrong into one line, kept in run.json; the traceback goes to train.log."""
+    try:
+        yield
+    except Interrupted:
+        if record.state == INTERRUPTED:
+            log.info("%s: interrupted at iteration %d; the same command goes on from there", run, record.iteration)
+        raise
+    except Exception as error:
+        problem = explain(error)
+        record.state, record.error = FAILED, str(problem)
+        log.debug("%s failed", run, exc_info=error)
+        with suppress(OSError):
+            run.write_record(record)
+        raise problem from error
+
+
+@contextmanager
+def explained() -> Generator[None, None, None]:
+    """Turn a file that cannot be written, before or after the training itself, into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise explain(error) from error
+
+
+def explain(error: Exception) -> Exception:
+    """The line for a person, where the cause is one that a person can mend; else the error itself."""
+    if isinstance(error, OSError):
+        what = f"{error.filename or 'a file of the run'}: {error.strerror or error}"
+        return UserError(f"cannot write {what}; free space or choose a folder with runs=PATH")
+    if is_out_of_memory(error):
+        return UserError("out of memory; use a smaller recipe.batch_size, a smaller model.width or another device")
+    return error

@@ -1,0 +1,237 @@
+"""What a folder of runs becomes: groups by content, distinct labels, and nothing damaged that goes unnamed."""
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic import Synthetic
+
+from resexp.analysis.study import Group, Study, load_study
+from resexp.storage.run import FAILED, INTERRUPTED, RUNNING, Run
+
+
+@pytest.fixture
+def short(runs: Path) -> Synthetic:
+    return Synthetic(runs, "cifar10", "short32")
+
+
+def only_group(runs: Path) -> Group:
+    (group,) = load_study(runs).groups
+    return group
+
+
+def network_names(group: Group) -> list[str]:
+    return [network.name for network in group.networks]
+
+
+def change_config(run: Run, **changes: Any) -> None:
+    content = yaml.safe_load(run.config_file.read_text())
+    for key, value in changes.items():
+        group, _, leaf = key.partition("__")
+        content["result"][group][leaf] = value
+    run.config_file.write_text(yaml.safe_dump(content))
+
+
+def test_networks_by_kind_and_depth_and_seeds_in_order(short: Synthetic) -> None:
+    for name, seed in (("resnet20", 1), ("plain56", 0), ("resnet20", 0), ("plain110", 0), ("plain20", 10)):
+        short.add(name, seed)
+    group = only_group(short.runs)
+    assert (group.data, group.recipe, group.iterations, group.is_papers) == ("cifar10", "short32", 2000, False)
+    assert network_names(group) == ["plain20", "plain56", "plain110", "resnet20"]
+    assert [run.seed for run in group.networks[-1].runs] == [0, 1]
+
+
+def test_final_figures(short: Synthetic) -> None:
+    for seed, (train, test) in enumerate([(0.10, 0.20), (0.14, 0.21), (0.12, 0.25)]):
+        short.add("plain20", seed, train, test, noise=0)
+    (network,) = only_group(short.runs).networks
+    assert network.values("running_error") == pytest.approx([0.10, 0.14, 0.12])
+    assert network.mean("running_error") == pytest.approx(0.12)
+    assert network.spread("running_error") == pytest.approx(0.02)
+    assert network.mean("test_error") == pytest.approx(0.22)
+    assert network.mean("clean_train_error") == pytest.approx(0.9 * 0.12)
+
+
+def test_one_seed_has_no_spread(short: Synthetic) -> None:
+    short.add("plain20")
+    assert only_group(short.runs).networks[0].spread("test_error") is None
+
+
+def test_groups_are_made_by_content_not_by_directory(short: Synthetic, tmp_path: Path) -> None:
+    moved = short.add("plain20").directory
+    short.add("plain56")
+    moved.rename(tmp_path / "runs" / "elsewhere")
+    assert network_names(only_group(short.runs)) == ["plain20", "plain56"]
+
+
+def test_two_recipes_of_one_name_are_two_groups_that_name_their_difference(short: Synthetic) -> None:
+    short.add("plain20")
+    Synthetic(short.runs, "cifar10", "short32", {"recipe.lr": 0.05}).add("plain20")
+    Synthetic(short.runs, "shapes", "short32", {"data.noise": 0.1}).add("plain20")
+    labels = [(group.data, group.recipe) for group in load_study(short.runs).groups]
+    assert labels == [("cifar10", "short32"), ("cifar10", "short32+lr0.05"), ("shapes+noise0.1", "short32")]
+
+
+def test_two_networks_of_one_preset_are_told_apart(short: Synthetic) -> None:
+    short.add("plain20")
+    Synthetic(short.runs / "wide", "cifar10", "short32", {"model.width": 2}).add("plain20")
+    group = only_group(short.runs)
+    assert [network.title for network in group.networks] == ["plain-20", "plain-20+width2"]
+
+
+def test_two_contents_never_share_a_label(short: Synthetic) -> None:
+    """Folders of images with one name, in two places."""
+    for parent in "ab":
+        Synthetic(short.runs / parent, "folder", "short32", {"data.dir": f"/{parent}/pets"}).add("plain20")
+    labels = {group.data for group in load_study(short.runs).groups}
+    assert len(labels) == 2
+    assert all(label.startswith("folder+pets+") for label in labels)
+
+
+@pytest.mark.parametrize("name", ["../../outside", "", "a/b", ".hidden", "x" * 200, 7, None])
+def test_a_name_that_is_no_file_name_is_refused(short: Synthetic, name: object) -> None:
+    change_config(short.add("plain20"), recipe__name=name)
+    change_config(short.add("plain20", 1), data__name=name)
+    study = load_study(short.runs)
+    assert study.groups == []
+    assert len(study.problems) == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"), [(FAILED, "failed"), (INTERRUPTED, "interrupted"), (RUNNING, "interrupted")]
+)
+def test_runs_that_are_not_finished_count_in_nothing_but_are_known(short: Synthetic, state: str, shown: str) -> None:
+    short.add("plain20", 0, 0.1, noise=0)
+    short.add("plain20", 1, 0.5, state=state, noise=0, error="disk full")
+    group = only_group(short.runs)
+    assert group.networks[0].mean("running_error") == pytest.approx(0.1)
+    ((network, run),) = group.not_counted
+    assert (network.name, run.seed, run.state, run.reached) == ("plain20", 1, shown, 1000)
+
+
+def test_how_far_a_run_got_counts_its_checkpoint_behind_the_last_row(short: Synthetic) -> None:
+    short.add("plain20", 0, state=INTERRUPTED, iteration=1035)
+    ((_, run),) = only_group(short.runs).not_counted
+    assert (run.reached, run.at) == (1000, 1035)
+    assert run.progress == "interrupted at iteration 1,035 of 2,000"
+
+
+def test_a_run_being_trained_is_running(short: Synthetic) -> None:
+    run = short.add("plain20", state=RUNNING)
+    with run.claimed():
+        ((_, found),) = only_group(short.runs).not_counted
+    assert found.state == "running"
+
+
+def test_a_directory_that_training_has_only_just_made(short: Synthetic) -> None:
+    run = short.add("plain20")
+    run.record_file.unlink()
+    run.history_file.unlink()
+    ((_, found),) = only_group(short.runs).not_counted
+    assert (found.state, found.rows) == ("not started", [])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("\n200,", "\n201,"), (",0.1,", ",0.1,")],
+    ids=["changed", "row added"],
+)
+def test_a_run_that_is_not_what_was_measured_is_left_out_by_name(short: Synthetic, before: str, after: str) -> None:
+    run = short.add("plain20")
+    short.add("plain56")
+    text = run.history_file.read_text().replace(before, after)
+    if before == after:
+        text += text.splitlines()[-1].replace("2000,", "2100,", 1) + "\n"
+    run.history_file.write_text(text)
+    study = load_study(short.runs)
+    assert network_names(study.groups[0]) == ["plain56"]
+    (problem,) = study.problems
+    assert str(run) in problem
+    assert "not what was measured" in problem
+
+
+def test_a_damaged_row_is_named_with_its_line(short: Synthetic) -> None:
+    run = short.add("plain20")
+    short.add("plain56")
+    run.history_file.write_text(run.history_file.read_text().replace("\n400,", "\n400,nonsense,"))
+    study = load_study(short.runs)
+    assert network_names(study.groups[0]) == ["plain56"]
+    (problem,) = study.problems
+    assert problem.startswith(f"{run.history_file}: line 5 is damaged")
+
+
+@pytest.mark.parametrize(
+    "missing", ["history.csv", "config.yaml", "run.json", "config.yaml content", "run.json content"]
+)
+def test_what_cannot_be_read_is_left_out_by_name(short: Synthetic, missing: str) -> None:
+    run = short.add("plain20")
+    run.checkpoint_file.touch()
+    if "content" not in missing:
+        (run.directory / missing).unlink()
+    elif missing == "run.json content":
+        run.record_file.write_text("{")
+    else:
+        run.config_file.write_text("result: [")
+    study = load_study(short.runs)
+    assert study.groups == []
+    (problem,) = study.problems
+    assert str(run.directory / missing.removesuffix(" content")) in problem
+
+
+@pytest.mark.parametrize("damage", [{"stretches": 3}, {"stretches": [1]}, {"data": None}, {"rows": "x"}])
+def test_a_record_of_the_wrong_types_is_left_out_by_name(short: Synthetic, damage: dict[str, Any]) -> None:
+    run = short.add("plain20")
+    run.write_record(replace(run.record(), **damage))
+    study = load_study(short.runs)
+    assert study.groups == []
+    assert str(run) in study.problems[0]
+
+
+def test_a_copy_of_a_run_does_not_count_twice(short: Synthetic) -> None:
+    run = short.add("plain20")
+    shutil.copytree(run.directory, short.runs / "zz-copy")
+    study = load_study(short.runs)
+    assert len(study.groups[0].networks[0].runs) == 1
+    (problem,) = study.problems
+    assert "zz-copy" in problem
+
+
+def test_runs_on_different_images_are_not_one_data_set(short: Synthetic) -> None:
+    short.add("plain20")
+    short.add("plain56", data={"name": "cifar10", "digest": "other", "classes": 10})
+    assert "different images" in load_study(short.runs).problems[0]
+
+
+def test_no_runs(runs: Path) -> None:
+    assert load_study(runs) == Study()
+
+
+def test_near_chance_is_not_trained(short: Synthetic) -> None:
+    short.add("plain20", 0, 0.84, noise=0)
+    short.add("plain20", 1, 0.86, noise=0)
+    assert [run.trained for run in only_group(short.runs).networks[0].finished] == [True, False]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.sampled_from(["config.yaml", "run.json", "history.csv"]),
+    where=st.floats(0, 1),
+    insert=st.binary(max_size=8),
+    remove=st.integers(0, 40),
+)
+def test_no_damage_stops_the_study(name: str, where: float, insert: bytes, remove: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        synthetic = Synthetic(Path(folder), "cifar10", "short32", {"recipe.row_every": 500})
+        path = synthetic.add("plain20").directory / name
+        synthetic.add("plain56")
+        content = path.read_bytes()
+        start = int(where * len(content))
+        path.write_bytes(content[:start] + insert + content[start + remove :])
+        names = {network.name for group in load_study(Path(folder)).groups for network in group.networks}
+        assert "plain56" in names

@@ -1,0 +1,173 @@
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resexp.config.compose import compose
+from resexp.config.naming import name_differences, run_name
+from resexp.config.presets import conf_dir
+from resexp.config.settings import ModelConfig, RecipeConfig, differing, flatten, recorded
+from resexp.errors import UserError
+
+
+def directory(*overrides: str) -> str:
+    return str(compose(*overrides).directory)
+
+
+def test_the_directory_says_what_a_run_is() -> None:
+    assert directory("model=plain56") == "runs/cifar10/paper/plain56/seed0"
+    assert directory("data=shapes", "recipe=quick", "seed=3") == "runs/shapes/quick/resnet20/seed3"
+    assert directory("runs=/elsewhere/all") == "/elsewhere/all/cifar10/paper/resnet20/seed0"
+
+
+def test_what_differs_from_the_presets_stands_in_the_name() -> None:
+    assert directory("model=plain56", "recipe.lr=0.05").endswith("/plain56+lr0.05/seed0")
+    assert directory("model=plain56", "model.depth=62").endswith("/plain56+depth62/seed0")
+    assert directory("recipe.drops=[10,20]").endswith("/resnet20+drops10-20/seed0")
+    assert directory("data=shapes", "data.seed=1").endswith("/resnet20+data_seed1/seed0")
+    assert directory("data=shapes", "data.seed=1") != directory("data=shapes", "seed=1")
+
+
+def test_an_override_that_repeats_the_preset_is_no_difference() -> None:
+    assert directory("model=plain56", "recipe.lr=0.1", "model.depth=56").endswith("/plain56/seed0")
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["data.dir=/data", "data.download=false", "data.url=x", "device=cpu", "precision=fp32", "threads=1", "fresh=true"],
+)
+def test_places_and_ways_of_executing_never_count(how: str) -> None:
+    assert directory(how) == directory()
+    assert compose(how).result() == compose().result()
+
+
+def test_two_folders_of_images_do_not_share_a_directory() -> None:
+    flowers, birds = directory("data=folder", "data.dir=/a/flowers"), directory("data=folder", "data.dir=/a/birds")
+    assert flowers.startswith("runs/folder+flowers/")
+    assert flowers != birds
+
+
+def test_a_long_name_is_cut_and_told_apart_by_a_digest() -> None:
+    many = [f"recipe.drops=[{','.join(map(str, range(1, 60)))}]"]
+    name = compose(*many).directory.parent.name
+    other = compose(f"recipe.drops=[{','.join(map(str, range(1, 61)))}]").directory.parent.name
+    assert len(name) < 160
+    assert name != other
+
+
+VALUES: dict[str, st.SearchStrategy[object]] = {
+    "model.depth": st.integers(-9, 9),
+    "recipe.lr": st.floats(0, 1),
+    "recipe.drops": st.lists(st.integers(0, 9), max_size=3),
+    "recipe.flip": st.booleans(),
+    "data.dir": st.text("ab/_ =é", max_size=3),
+}
+"""Each setting has one type."""
+DIFFERENCES = st.fixed_dictionaries({}, optional=VALUES)
+
+
+@given(DIFFERENCES, DIFFERENCES)
+def test_names_are_safe_and_differ_when_the_settings_do(one: dict[str, object], other: dict[str, object]) -> None:
+    names = [name_differences(one), name_differences(other)]
+    assert all(re.fullmatch(r"[A-Za-z0-9._+-]*", name) for name in names)
+    if repr(sorted(one.items())) != repr(sorted(other.items())):
+        assert names[0] != names[1]
+
+
+def test_the_network_comes_first_in_a_name() -> None:
+    result = {"model": {"name": "plain20", "depth": 20}, "recipe": {"lr": 0.2}, "seed": 5}
+    assert (
+        run_name(result, {"model": {"name": "plain20", "depth": 20}, "recipe": {"lr": 0.1}, "seed": 0})
+        == "plain20+lr0.2"
+    )
+
+
+def test_differences_are_named_by_their_dotted_keys() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
+    assert differing({"a": {"b": 1}}, {"a": {"b": 2}, "c": 3}) == ["a.b", "c"]
+
+
+def test_an_override_of_the_iterations_moves_nothing_else() -> None:
+    assert compose("recipe.iterations=100").recipe.drops == [32_000, 48_000]
+
+
+@pytest.mark.parametrize("group", ["model", "data", "recipe", "experiment"])
+def test_every_preset_opens_with_what_it_is_and_bears_its_file_s_name(group: str) -> None:
+    presets = sorted((conf_dir() / group).glob("*.yaml"))
+    assert presets
+    for path in presets:
+        lines = path.read_text().splitlines()
+        assert any(line.startswith("# ") and len(line) > 30 for line in lines[:2]), path
+        if group != "experiment":
+            assert yaml.safe_load(path.read_text())["name"] == path.stem
+
+
+@pytest.mark.parametrize("path", sorted((conf_dir() / "model").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_model_preset_is_the_network_its_name_says(path: Path) -> None:
+    model = compose(f"model={path.stem}").model
+    family, depth = re.fullmatch(r"(plain|resnet)(\d+)", path.stem).groups()  # pyright: ignore
+    assert (model.depth, model.residual) == (int(depth), family == "resnet")
+    assert (model.shortcut, model.width, model.norm, model.linear) == ("A", 1, "batch", "default")
+
+
+def test_the_default_recipe_is_the_paper_s() -> None:
+    recipe = compose().recipe
+    assert (recipe.iterations, recipe.batch_size, recipe.drops) == (64_000, 128, [32_000, 48_000])
+    assert (recipe.lr, recipe.drop_factor, recipe.momentum, recipe.weight_decay) == (0.1, 0.1, 0.9, 1e-4)
+    assert (recipe.pad, recipe.flip, recipe.warmup, recipe.warmup_lr) == (4, True, "auto", 0.01)
+
+
+def test_short_recipes_differ_from_the_paper_s_in_length_alone() -> None:
+    paper, short = compose().recipe, compose("recipe=short8").recipe
+    changed = {key for key, value in vars(paper).items() if value != getattr(short, key)}
+    assert changed == {"name", "iterations", "drops"}
+    assert [drop * 8 for drop in short.drops] == paper.drops
+
+
+@given(st.integers(-20, 2000))
+@settings(max_examples=50)
+def test_depths_are_6n_plus_2(depth: int) -> None:
+    good = depth >= 8 and depth % 6 == 2
+    try:
+        ModelConfig("x", depth, True, "A", 1, "batch")
+    except UserError as error:
+        assert not good
+        offered = [int(number) for number in re.findall(r"\d+", str(error).split("nearest are")[1])]
+        assert all(number % 6 == 2 and number >= 8 for number in offered)
+        assert min(abs(number - depth) for number in offered) <= max(5, 8 - depth)
+    else:
+        assert good
+
+
+def test_a_recorded_configuration_is_read_back_whole() -> None:
+    config = compose("model=plain32", "data.dir=/somewhere", "recipe.drops=[3]", "seed=2", "device=cpu")
+    again = recorded(config.result(), config.execution())
+    assert again.result() == config.result()
+    assert again.execution() == config.execution()
+    assert isinstance(again.recipe, RecipeConfig)
+
+
+def test_a_recorded_configuration_of_another_version_is_refused() -> None:
+    config = compose()
+    result = config.result()
+    result["recipe"]["unheard_of"] = 1
+    with pytest.raises(UserError, match="does not fit this version"):
+        recorded(result, config.execution())
+
+
+def test_a_person_s_own_presets_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from resexp import cli
+
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "mine.yaml").write_text("name: mine\ndepth: 8\nresidual: true\n")
+    monkeypatch.chdir(tmp_path)
+    small = ("data=shapes", "data.train_images=20", "data.test_images=10", "recipe.iterations=1", "recipe.batch_size=4")
+    arguments = ["train", "--config-dir", "conf", "model=mine", "model.width=2", *small, "device=cpu"]
+    monkeypatch.setattr("sys.argv", ["resexp", *arguments])
+    cli.dispatch(arguments)
+    (found,) = tmp_path.rglob("run.json")
+    assert found.parents[1].name.startswith("mine+")
+    assert "depth" not in found.parents[1].name

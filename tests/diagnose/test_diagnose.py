@@ -1,0 +1,240 @@
+"""`resexp diagnose` on trained runs: what it writes, what it leaves alone, what it refuses."""
+
+import hashlib
+import logging
+import shutil
+from itertools import product
+from pathlib import Path
+
+import pytest
+from conftest import TINY, Here
+from hydra.core.global_hydra import GlobalHydra
+from PIL import Image
+
+from resexp.config.compose import compose
+from resexp.errors import UserError
+from resexp.storage.run import INTERRUPTED, Run
+from resexp.training.train import train
+
+SMALL = ("networks=[resnet20+depth8,plain20+depth8]", "initial_seeds=[0]", "batch_size=8", "lesion_images=16")
+
+
+LONGER = ("recipe.iterations=60", "recipe.drops=[50]", "recipe.row_every=4", "recipe.lr=0.05")
+"""Long enough to learn something."""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain and a residual network of 8 layers that have learned something."""
+    folder = tmp_path_factory.mktemp("trained") / "runs"
+    for name in ("plain20", "resnet20"):
+        train(compose(*TINY, *LONGER, f"model={name}", "model.depth=8", f"runs={folder}"))
+    GlobalHydra.instance().clear()
+    return folder
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path) -> Path:
+    """A copy to break."""
+    return Path(shutil.copytree(trained, tmp_path / "runs"))
+
+
+def one_run(folder: Path, family: str = "resnet") -> Run:
+    (path,) = folder.rglob(f"{family}*/seed0/run.json")
+    return Run(path.parent)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file() and "diagnoses" not in path.parts]
+    return {str(path): path.read_bytes() for path in files}
+
+
+def test_all_three_are_measured_once_and_runs_are_left_as_they_are(
+    here: Here, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = contents(folder)
+    printed = here("diagnose", *SMALL)
+    assert contents(folder) == before
+    assert "the gradient is multiplied at initialisation with batch norm by" in printed
+    assert "; after 60 iterations with batch norm by" in printed
+    assert "Standard deviation of the responses" in printed
+    assert "Test error when one block is removed: plain-20+depth8" in printed
+    for line in printed.splitlines()[-9:]:
+        assert (tmp_path / line).stat().st_size > 0
+    tables = {path: path.read_bytes() for path in folder.rglob("diagnoses/**/*.csv")}
+    assert {path.name for path in tables} == {"gradients.csv", "lesions.csv", "responses.csv"}
+    with caplog.at_level(logging.INFO, "resexp"):
+        assert here("diagnose", *SMALL) == printed
+    assert [message for message in caplog.messages if "nothing new to measure" in message] == [
+        f"{what}: nothing new to measure" for what in ("gradients", "responses", "lesions")
+    ]
+    assert {path: path.read_bytes() for path in folder.rglob("diagnoses/**/*.csv")} == tables
+
+    here("report", "out=page")
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert all(heading in page for heading in ("Why: gradients", "Why: responses", "Why: lesions"))
+    assert "Not measured yet" not in page
+    drawn = [path for path in (tmp_path / "report").rglob("*") if path.is_file()]
+    assert len(drawn) == 9
+    for path in drawn:
+        assert (tmp_path / "page" / path.relative_to(tmp_path / "report")).read_bytes() == path.read_bytes()
+
+
+def test_other_images_are_measured_anew_and_fresh_measures_again(
+    here: Here, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "resexp"):
+        here("diagnose", "lesions", "lesion_images=4")
+        here("diagnose", "lesions", "lesion_images=6")
+        here("diagnose", "lesions", "lesion_images=6", "fresh=true")
+    assert caplog.messages.count("lesions: 2 networks on cpu") == 3
+    (path,) = folder.rglob("lesions.csv")
+    assert "6 test images" in path.read_text()
+    assert "4 test images" not in path.read_text()
+
+
+def test_an_unfinished_run_is_left_out_by_name_and_the_rest_is_measured(
+    here: Here, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = one_run(folder, "plain")
+    record = run.record()
+    record.state = INTERRUPTED
+    run.write_record(record)
+    with caplog.at_level(logging.WARNING, "resexp"):
+        printed = here("diagnose", "responses")
+    assert "mean over layers: resnet-20+depth8" in printed
+    assert "responses: plain-20+depth8 seed 0: interrupted at iteration 60 of 60; it is left out" in caplog.messages
+    with pytest.raises(UserError, match=r"networks=plain20\+depth8: seed 0 cannot be diagnosed \(interrupted"):
+        here("diagnose", "responses", "networks=[plain20+depth8]")
+
+
+@pytest.fixture
+def kept(here: Here, tmp_path: Path) -> Run:
+    """A run that kept its weights at both evaluations before its end."""
+    settings = ("recipe.iterations=9", "recipe.drops=[]", "recipe.row_every=3", "recipe.evaluate_every=3")
+    here("train", *TINY, *settings, "model=plain20", "model.depth=8", "snapshots=true")
+    return one_run(tmp_path / "runs", "plain")
+
+
+def test_gradients_are_measured_wherever_weights_were_kept(here: Here, kept: Run, tmp_path: Path) -> None:
+    assert kept.snapshots() == [3, 6]
+    chosen = ("gradients", "networks=[plain20+depth8]", "initial_seeds=[0]", "batch_size=8")
+    printed = here("diagnose", *chosen, "iterations=[6]")
+    assert "after 9 iterations" not in printed
+    printed = here("diagnose", *chosen)
+    assert "At evaluation points during training it is multiplied by" in printed
+    rows = next((tmp_path / "runs").rglob("gradients.csv")).read_text().splitlines()
+    heading = rows[0].split(",")
+    told = {tuple(row.split(",")[heading.index(column)] for column in ("source", "iteration")) for row in rows[1:]}
+    assert told == {("initialisation", "0"), ("snapshot", "3"), ("snapshot", "6"), ("checkpoint", "9")}
+    here("report", "out=page")
+    assert "Plain, during training" in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_weights_that_were_not_kept_or_are_of_another_curve_are_left_out(
+    here: Here, kept: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(UserError, match=r"iterations=4: no finished run kept its weights then; snapshots=true keeps"):
+        here("diagnose", "gradients", "initial_seeds=[]", "iterations=[3,4]")
+    kept.snapshot_file(6).replace(kept.snapshot_file(3))
+    settings = ("recipe.iterations=9", "recipe.drops=[]", "recipe.row_every=3", "recipe.evaluate_every=3")
+    here("train", *TINY, *settings, "model=plain20", "model.depth=8", "seed=1")
+    with caplog.at_level(logging.WARNING, "resexp"):
+        assert "nothing could be measured" in here("diagnose", "gradients", "initial_seeds=[]", "iterations=[3]")
+    assert "plain-20+depth8 seed 1: its weights after 3 iterations were not kept; snapshots=true keeps" in caplog.text
+    assert "its weights after 3 iterations are not of its curve" in caplog.text
+
+
+def test_keeping_weights_changes_no_curve(here: Here, kept: Run, tmp_path: Path) -> None:
+    settings = ("recipe.iterations=9", "recipe.drops=[]", "recipe.row_every=3", "recipe.evaluate_every=3")
+    here("train", *TINY, *settings, "model=plain20", "model.depth=8", "runs=without")
+    other = one_run(tmp_path / "without", "plain")
+    assert other.snapshots() == []
+    assert other.history_file.read_bytes() == kept.history_file.read_bytes()
+    assert "snapshots" not in kept.config_file.read_text()
+
+
+def without_checkpoint(run: Run, other: Run) -> None:
+    for path in run.checkpoint_files:
+        path.unlink(missing_ok=True)
+
+
+def of_another_network(run: Run, other: Run) -> None:
+    for path in run.checkpoint_files:
+        shutil.copy(other.checkpoint_file, path)
+
+
+def of_another_curve(run: Run, other: Run) -> None:
+    lines = run.history_file.read_text().splitlines(keepends=True)
+    text = "".join([*lines[:3], lines[3].replace(",0.", ",0.0", 1), *lines[4:]])
+    run.history_file.write_text(text)
+    record = run.record()
+    record.history_sha256 = hashlib.sha256(text.encode()).hexdigest()
+    run.write_record(record)
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        (without_checkpoint, r"no checkpoint there; train it again"),
+        (of_another_network, r"it belongs to another run"),
+        (of_another_curve, r"its weights after 60 iterations are not of its curve; train it again"),
+    ],
+)
+def test_a_checkpoint_that_is_not_the_runs_is_named(
+    here: Here, folder: Path, damage: object, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = one_run(folder)
+    assert callable(damage)
+    damage(run, one_run(folder, "plain"))
+    with pytest.raises(UserError, match=line):
+        here("diagnose", "responses", "networks=[resnet20+depth8]")
+    with caplog.at_level(logging.WARNING, "resexp"):
+        printed = here("diagnose", "responses")
+    assert "mean over layers: plain-20+depth8" in printed
+    assert any(message.startswith("responses: ") and "left out" in message for message in caplog.messages)
+
+
+def test_a_group_whose_images_are_gone_does_not_keep_the_others_from_being_measured(
+    here: Here, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = tmp_path / "pets"
+    for split, name in product(("train", "test"), ("cat", "dog")):
+        (images / split / name).mkdir(parents=True)
+        for number in range(10):
+            colour = (20 * number, 255 * (name == "cat"), 0)
+            Image.new("RGB", (8, 8), colour).save(images / split / name / f"{number}.png")
+    own = [*(one for one in TINY if not one.startswith("data")), *LONGER, "data=folder", "data.image_size=8"]
+    here("train", *own, f"data.dir={images}")
+    here("train", *own, f"data.dir={images}/../pets/")
+    assert caplog.messages[-1].endswith("finished already")  # one folder, however it is spelled
+    images.rename(tmp_path / "gone")
+    groups = here("diagnose", "responses").split("shapes", 1)
+    assert "nothing could be measured" in groups[0]
+    assert "responses.svg" in groups[1]
+    assert f"responses: data.dir: {images}/train: No such file" in caplog.text
+    assert "responses.svg" in here("diagnose", "responses", f"data.dir={tmp_path}/gone").split("shapes", 1)[0]
+
+
+BAD = [
+    ("what=reasons", r"what=reasons: choose all, gradients, responses, lesions"),
+    ("reasons", r"what=reasons: choose all"),
+    ("runs=none", r"runs=none: no runs there; train some"),
+    ("group=cifar10/paper", r"group=cifar10/paper: no such runs in runs; choose shapes"),
+    ("networks=[plain44]", r"networks=plain44: no run of it"),
+    ("networks=[]", r"networks=\[\]: name some"),
+    ("batch_size=1", r"batch_size=1: must be 2 or more"),
+    ("lesion_images=-1", r"lesion_images=-1"),
+    ("initial_seeds=[-1]", r"initial_seeds=-1"),
+    ("iterations=[0]", r"iterations=0: must be 1 or more"),
+    ("device=tpu", r"device=tpu: choose auto"),
+    ("foo=1", r"foo: no such setting"),
+]
+
+
+@pytest.mark.parametrize(("setting", "line"), BAD)
+def test_a_wrong_setting_is_named(here: Here, folder: Path, setting: str, line: str) -> None:
+    first = [] if "what" in setting or "=" not in setting else ["responses"]
+    with pytest.raises(UserError, match=line):
+        here("diagnose", *first, setting)
+    assert not (folder / "diagnoses").exists()

@@ -1,0 +1,272 @@
+"""What is committed of a run: its small files, whole, readable by every verb, and telling nothing of the machine."""
+
+import csv
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import TINY, Here
+from synthetic import Synthetic
+
+from resexp.analysis.study import load_study
+from resexp.diagnose import table as diagnoses
+from resexp.errors import UserError
+from resexp.storage.run import FAILED, INTERRUPTED, Run
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def short(runs: Path) -> Synthetic:
+    """Two networks of a shortened schedule, one seed each, trained somewhere else."""
+    synthetic = Synthetic(runs, recipe="short32", changes={"data.dir": "/home/someone/cifar"})
+    for network in ("plain20", "resnet20"):
+        synthetic.add(network, process={"host": "secret.example", "pid": 4711})
+    return synthetic
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_collected_run_is_whole(here: Here, tmp_path: Path, runs: Path, short: Synthetic) -> None:
+    here("collect", "name=figure1")
+    places = sorted(path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.glob("results/**/run.json"))
+    assert places == [f"results/figure1/cifar10/short32/{name}/seed0" for name in ("plain20", "resnet20")]
+    before, after = load_study(runs).groups[0], load_study(tmp_path / "results").groups[0]
+    assert [network.finished[0].final for network in after.networks] == [
+        network.finished[0].final for network in before.networks
+    ]
+    for place in places:
+        assert {path.name for path in (tmp_path / place).iterdir()} == {"config.yaml", "run.json", "history.csv"}
+        run = Run(tmp_path / place)
+        assert run.is_complete(run.record())
+
+
+def test_what_diagnoses_measured_comes_along(here: Here, tmp_path: Path, runs: Path, short: Synthetic) -> None:
+    (group,) = load_study(runs).groups
+    run = group.networks[0].runs[0]
+    where = ("the first 8 images", "d", run.record.history_sha256)
+    subject = diagnoses.Subject("plain20", diagnoses.PLAIN, 20, "batch", 0, diagnoses.CHECKPOINT, 2000, *where)
+    measured = {subject: [diagnoses.Reading("response", 1, "stem", 0.5)]}
+    diagnoses.write(diagnoses.table_file(runs, group, "responses"), measured)
+    here("collect", "name=figure1")
+    (collected,) = load_study(tmp_path / "results").groups
+    assert diagnoses.gather(tmp_path / "results", collected, "responses") == measured
+    assert "plain-20 0.5" in here("report", "runs=results")
+    anew = {replace(subject, images="all images"): [diagnoses.Reading("response", 1, "stem", 0.7)]}
+    diagnoses.write(diagnoses.table_file(runs, group, "responses"), anew)
+    here("collect", "name=figure1")
+    assert diagnoses.gather(tmp_path / "results", collected, "responses") == anew
+
+
+def test_readme_says_when_and_on_what_diagnoses_were_measured(here: Here, tmp_path: Path) -> None:
+    here("train", *TINY)
+    here("diagnose", "responses")
+    here("collect", "name=tiny")
+    readme = (tmp_path / "results/README.md").read_text()
+    (line,) = [line for line in readme.splitlines() if line.startswith("| `diagnoses/")]
+    file, count, hardware, versions, *_ = line.strip("| ").split(" | ")
+    assert (tmp_path / "results/tiny" / file.strip("`")).exists()
+    assert count == "1 network on all 96 training images"
+    assert hardware.endswith("fp32")
+    assert versions.startswith("resexp ")
+    here("collect", "name=tiny")
+    assert (tmp_path / "results/README.md").read_text() == readme
+
+
+def test_nothing_tells_of_the_machine(here: Here, tmp_path: Path) -> None:
+    here("train", *TINY, f"runs={tmp_path}/runs")
+    here("collect", "name=tiny")
+    secrets = (str(tmp_path), str(Path.home()), socket.gethostname(), '"pid"')
+    for path in (tmp_path / "results").rglob("*"):
+        assert path.is_dir() or not [word for word in secrets if word in path.read_text()], path
+
+
+def test_where_data_lay_and_who_trained_is_left_out(here: Here, tmp_path: Path, short: Synthetic) -> None:
+    here("collect", "name=figure1")
+    for path in (tmp_path / "results").rglob("*"):
+        assert path.is_dir() or "someone" not in path.read_text()
+        assert path.is_dir() or "secret.example" not in path.read_text()
+
+
+def test_runs_of_several_machines_come_together(
+    here: Here, tmp_path: Path, short: Synthetic, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Synthetic(tmp_path / "elsewhere", recipe="short32")
+    other.add("plain20", 1)
+    other.add("plain20", 2, state=INTERRUPTED)
+    here("collect", "name=figure1")
+    with caplog.at_level(logging.INFO, "resexp"):
+        here("collect", "runs=elsewhere", "name=figure1")
+    assert "1 run left out, not finished" in caplog.text
+    rows = table(tmp_path / "results/summary.csv")
+    assert [(row["network"], row["family"], row["depth"], row["seed"]) for row in rows] == [
+        ("plain20", "plain", "20", "0"),
+        ("plain20", "plain", "20", "1"),
+        ("resnet20", "residual", "20", "0"),
+    ]
+    assert {row["device"] for row in rows} == {"NVIDIA H200, bf16"}
+    assert {(row["data"], row["recipe"], row["iterations"], row["seconds"]) for row in rows} == {
+        ("cifar10", "short32", "2000", "600")
+    }
+    assert 0 < float(rows[0]["final_running_error"]) < float(rows[0]["test_error"]) < 1
+
+
+def test_another_curve_of_the_same_run_is_refused_and_nothing_is_copied(
+    here: Here, tmp_path: Path, short: Synthetic
+) -> None:
+    here("collect", "name=figure1")
+    kept = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()}
+    other = Synthetic(tmp_path / "elsewhere", recipe="short32")
+    other.add("plain20", 0, 0.5, 0.5)
+    other.add("plain20", 1)
+    with pytest.raises(UserError, match=r"results/figure1/cifar10/short32/plain20/seed0 holds another curve"):
+        here("collect", "runs=elsewhere", "name=figure1")
+    assert {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()} == kept
+
+
+def test_collecting_again_changes_nothing(
+    here: Here, tmp_path: Path, short: Synthetic, caplog: pytest.LogCaptureFixture
+) -> None:
+    here("collect", "name=figure1", "checkpoints='on the shelf'")
+    kept = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()}
+    with caplog.at_level(logging.INFO, "resexp"):
+        here("collect", "name=figure1")
+    assert "2 runs collected before" in caplog.text
+    assert {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()} == kept
+
+
+def test_what_was_interrupted_is_done_again(here: Here, tmp_path: Path, short: Synthetic) -> None:
+    here("collect", "name=figure1")
+    run = Run(tmp_path / "results/figure1/cifar10/short32/plain20/seed0")
+    whole = run.history_file.read_bytes()
+    run.history_file.unlink()
+    run.record_file.write_text("{")
+    here("collect", "name=figure1")
+    assert run.history_file.read_bytes() == whole
+    assert run.is_complete(run.record())
+
+
+def test_readme_says_where_everything_came_from(here: Here, tmp_path: Path, short: Synthetic) -> None:
+    short.add("plain20", 1)
+    here("collect", "name=figure1", "checkpoints='on the shelf, runs.tar'")
+    text = (tmp_path / "results/README.md").read_text()
+    assert "resexp train -m model=plain20 data=cifar10 recipe=short32 seed=0,1 precision=bf16\n" in text
+    assert "resexp train model=resnet20 data=cifar10 recipe=short32 seed=0 precision=bf16\n" in text
+    assert "a shortened schedule (2,000 iterations)" in text
+    expected = (
+        "| 2,000 | NVIDIA H200, bf16, eager | resexp 0.1.0, Python 3.11.7, torch 2.15.0, CUDA 13.0, cuDNN 91400 | "
+    )
+    assert f"| plain-20, seed 1 {expected}0123456789 | 2026-01-01 | 600 |" in text
+    assert "can be carried on: on the shelf, runs.tar" in text
+
+
+def test_readme_opens_with_the_claims_of_the_report(here: Here, tmp_path: Path, runs: Path) -> None:
+    Synthetic(runs, recipe="short32").add_all(["plain20", "plain56", "resnet20", "resnet56"], seeds=3)
+    here("collect", "name=figure1")
+    here("report", "runs=results", "out=results/figures")
+    text = (tmp_path / "results/README.md").read_text()
+    claims = (tmp_path / "results/figures/cifar10/short32/claims.md").read_text()
+    assert claims.count("reproduced") >= 2
+    assert claims in text
+    assert text.index("## Claims") < text.index("## Files")
+
+
+def test_the_command_in_readme_makes_the_same_run(here: Here, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    here("train", *TINY, "model=plain20", "recipe.flip=false", "seed=3")
+    here("collect", "name=tiny")
+    text = (tmp_path / "results/README.md").read_text()
+    (command,) = [line for line in text.splitlines() if line.startswith("resexp train")]
+    here(*command.split()[1:])
+    assert "seed3: finished already" in caplog.text
+
+
+def test_what_people_wrote_around_it_stays(here: Here, tmp_path: Path, short: Synthetic) -> None:
+    readme = tmp_path / "results/README.md"
+    readme.parent.mkdir()
+    readme.write_text("# Ours\n\nBefore.\n\n## bench/\n\nSpeed.\n")
+    here("collect", "name=figure1")
+    once = readme.read_text()
+    assert once.startswith("# Ours\n\nBefore.\n\n## bench/\n\nSpeed.\n\n<!--")
+    readme.write_text(once + "\nBehind.\n")
+    short.add("plain20", 1)
+    here("collect", "name=figure1")
+    assert readme.read_text().endswith("-->\n\nBehind.\n")
+    assert readme.read_text().count("## figure1/") == 1
+    assert "plain-20, seed 1" in readme.read_text()
+
+
+def test_report_and_check_read_what_was_collected(here: Here, tmp_path: Path, short: Synthetic) -> None:
+    here("collect", "name=figure1")
+    assert "plain-20" in here("report", "runs=results/figure1", "out=results/figures")
+    assert (tmp_path / "results/figures/cifar10/short32/figure1.png").exists()
+    assert here("check", "runs=runs", "reference=results").count("bit for bit the curve of the reference") == 2
+    here("collect", "name=figure1")
+    assert "`figures/index.html`" in (tmp_path / "results/README.md").read_text()
+
+
+def test_what_cannot_be_collected_is_said_in_one_line(here: Here, runs: Path) -> None:
+    with pytest.raises(UserError, match="runs=runs: no finished runs there; train some"):
+        here("collect", "name=figure1")
+    with pytest.raises(UserError, match=r"margin=-1\.0: percentage points from 0 to 100"):
+        here("collect", "name=figure1", "margin=-1")
+    Synthetic(runs, recipe="short32").add("plain20", state=FAILED)
+    with pytest.raises(UserError, match=r"no finished runs there \(1 run not finished\)"):
+        here("collect", "name=figure1")
+    with pytest.raises(UserError, match="name: not given"):
+        here("collect")
+    for name in ("figures", "../there", "a/b"):
+        with pytest.raises(UserError, match=r"name=.*: a folder's name, such as figure6"):
+            here("collect", f"name={name}")
+    Synthetic(runs, recipe="short32").add("plain20", 1)
+    with pytest.raises(UserError, match=r"out: cannot write .*; choose another with out=PATH"):
+        here("collect", "name=figure1", "out=/dev/null/results")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout in which everything is installed already."""
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts/reproduce", tmp_path / "scripts/reproduce")
+    for path, line in (
+        ("scripts/setup", "true"),
+        (".venv/bin/python", f'exec {sys.executable} "$@"'),
+        (".venv/bin/resexp", f'exec {sys.executable} -m resexp "$@"'),
+    ):
+        (tmp_path / path).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / path).chmod(0o755)
+    return tmp_path
+
+
+def reproduce(checkout: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [str(checkout / "scripts/reproduce"), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)
+
+
+def test_reproduce_goes_on_where_it_stopped_and_ends_with_results(here: Here, checkout: Path) -> None:
+    here("train", "model=plain20", *TINY, "runs=reproduce/figure1")
+    done = reproduce(checkout, "experiment=figure1", *TINY, "seed=0")
+    assert done.returncode == 0, done.stderr
+    assert "data: shapes, 96 training and 40 test images, sound" in done.stderr
+    assert (done.stderr.count("finished before"), done.stderr.count("finished, training error")) == (1, 1)
+    assert [row["network"] for row in table(checkout / "results/summary.csv")] == ["plain20+depth8", "plain56+depth8"]
+    assert list((checkout / "results/figures").rglob("figure6.png"))
+    assert {path.name for path in checkout.iterdir()} == {".venv", "scripts", "reproduce", "results"}
+
+
+def test_reproduce_says_what_is_wrong_before_anything_is_trained(checkout: Path) -> None:
+    done = reproduce(checkout, "experiment=figure7")
+    assert done.returncode == 1
+    assert done.stderr.startswith("resexp: experiment=figure7: no such choice; choose figure1")
+    assert reproduce(checkout, "figure1").returncode == 2
+    assert not (checkout / "reproduce").exists()

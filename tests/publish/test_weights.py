@@ -1,0 +1,130 @@
+"""Small files of trained weights: what comes back is what was trained; anything else is refused in one line."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY, Here
+
+from resexp.errors import UserError
+from resexp.publish import weights
+from resexp.storage import checkpoint
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one finished run."""
+    from resexp.config.compose import compose
+    from resexp.training.train import train
+
+    folder = tmp_path_factory.mktemp("trained")
+    train(compose(*TINY, "model=plain20", f"runs={folder}/runs"))
+    return folder / "runs"
+
+
+@pytest.fixture
+def exported(here: Here, tmp_path: Path, trained: Path) -> Path:
+    here("export", f"runs={trained}", "out=weights", "device=cpu", "dtype=fp32")
+    (path,) = (tmp_path / "weights").glob("*.pt")
+    return path
+
+
+def test_fp32_weights_have_the_error_of_the_run(here: Here, exported: Path, trained: Path) -> None:
+    note = json.loads(exported.with_suffix(".json").read_text())
+    assert note["test_error"] == note["run_test_error"]
+    assert note["bytes"] == exported.stat().st_size
+    (run,) = [path.parent for path in trained.rglob("run.json")]
+    said = here("evaluate", f"weights={exported}", "device=cpu")
+    assert said == here("evaluate", f"run={run}", "device=cpu")
+    assert f"test error {100 * note['test_error']:.2f} % " in said
+    assert said.startswith("plain20 after 12 of 12 iterations: ")
+
+
+def test_auto_is_the_precision_of_the_run(here: Here, tmp_path: Path) -> None:
+    for precision, other in (("fp32", "bf16"), ("bf16", "fp32")):
+        runs, out = tmp_path / precision, tmp_path / f"weights-{precision}"
+        here("train", *TINY, "model=plain20", f"runs={runs}", f"precision={precision}")
+        here("export", f"runs={runs}", f"out={out}", "device=cpu")
+        (run,) = [path.parent for path in runs.rglob("run.json")]
+        (weights,) = out.glob("*.pt")
+        for what in (f"run={run}", f"weights={weights}"):
+            assert here("evaluate", what, "device=cpu").strip().endswith(f"{precision} on cpu")
+            assert f"{other} on cpu (trained in {precision})" in here(
+                "evaluate", what, f"precision={other}", "device=cpu"
+            )
+
+
+def test_fp16_takes_half_the_bytes_and_rounds(here: Here, tmp_path: Path, exported: Path, trained: Path) -> None:
+    here("export", f"runs={trained}", "out=small", "device=cpu")
+    (small,) = (tmp_path / "small").glob("*.pt")
+    content, whole = checkpoint.load(small)["network"], checkpoint.load(exported)["network"]
+    assert {value.dtype for value in content.values()} == {torch.float16, torch.int64}
+    for name, value in weights.load(small).network.items():
+        torch.testing.assert_close(value, whole[name], rtol=1e-3, atol=1e-6)
+    assert small.stat().st_size < 0.75 * exported.stat().st_size
+
+
+def test_nothing_in_the_file_tells_where_it_was_made(exported: Path, trained: Path) -> None:
+    for path in (exported, exported.with_suffix(".json")):
+        assert str(trained).encode() not in path.read_bytes()
+
+
+def test_exporting_again_leaves_what_is_there(here: Here, exported: Path, trained: Path) -> None:
+    before = exported.read_bytes(), exported.stat().st_mtime_ns
+    here("export", f"runs={trained}", "out=weights", "device=cpu", "dtype=fp32")
+    assert (exported.read_bytes(), exported.stat().st_mtime_ns) == before
+
+
+def test_more_than_the_limit_is_refused_with_the_size(
+    here: Here, tmp_path: Path, exported: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "MOST_BYTES", exported.stat().st_size + 1000)
+    exported.rename(exported.with_name("other.pt"))
+    exported.with_suffix(".json").unlink()
+    with pytest.raises(
+        UserError, match=r"out=weights: \d+,\d{3} bytes with shapes.*seed0\.pt, more than 10 MB together"
+    ):
+        here("export", f"runs={trained}", "out=weights", "device=cpu", "dtype=fp32")
+    assert [path.name for path in (tmp_path / "weights").iterdir()] == ["other.pt"]
+
+
+def test_what_is_not_such_a_file_is_refused_in_one_line(here: Here, exported: Path, trained: Path) -> None:
+    def refusal(path: Path) -> str:
+        with pytest.raises(UserError) as error:
+            here("evaluate", f"weights={path}", "device=cpu")
+        assert "\n" not in str(error.value)
+        return str(error.value)
+
+    content = exported.read_bytes()
+    other = exported.with_name("other.pt")
+    other.write_bytes(content[: len(content) // 2])
+    assert re.search(r"weights=.*other\.pt: cannot be used \(it has no digest: truncated", refusal(other))
+    other.write_bytes(content[:1000] + bytes([content[1000] ^ 1]) + content[1001:])
+    assert "its content does not match its digest" in refusal(other)
+    (run_checkpoint,) = trained.rglob("checkpoint.pt")
+    assert "not a file of resexp export; a run is measured with run=DIRECTORY" in refusal(run_checkpoint)
+    assert "No such file" in refusal(exported.with_name("nowhere.pt"))
+    state = checkpoint.load(exported)
+    checkpoint.save(state | {"classes": ["cat", "dog"]}, other)
+    assert re.search(r"data=shapes: 10 classes \(.*\) there; .*other\.pt knows 2 classes \(cat, dog\)", refusal(other))
+    checkpoint.save(state | {"digest": "0"}, other)
+    assert re.search(r"data=shapes: not the images that .*other\.pt was trained on", refusal(other))
+    del state["network"]["head.weight"]
+    checkpoint.save(state, other)
+    assert "the weights do not fit plain20" in refusal(other)
+
+
+def test_either_a_run_or_weights_are_named(here: Here, exported: Path) -> None:
+    with pytest.raises(UserError, match="run: not given; name either run=DIRECTORY or weights=FILE"):
+        here("evaluate")
+    with pytest.raises(UserError, match="run: given beside weights"):
+        here("evaluate", "run=runs", f"weights={exported}")
+
+
+def test_what_cannot_be_exported_is_said(here: Here, trained: Path) -> None:
+    with pytest.raises(UserError, match=r"no finished run of networks=\[plain20\] with seeds=\[4\] there"):
+        here("export", f"runs={trained}", "networks=[plain20]", "seeds=[4]")
+    with pytest.raises(UserError, match="dtype=int8: choose fp16 or fp32"):
+        here("export", "dtype=int8")

@@ -1,0 +1,107 @@
+"""Several runs at once give what they give one after another, and a signal to the command reaches them all."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import TINY, Command, Here
+
+from resexp.config.compose import compose, explain_composition
+from resexp.errors import UserError
+from resexp.storage.run import FINISHED, INTERRUPTED, RUNNING, Run, find_runs
+from resexp.system.machine import WORKER, claim_worker_number, worker_number
+
+pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs resexp[parallel]")
+
+AT_ONCE = ("train", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *TINY, "threads=0")
+
+
+def test_runs_at_once_give_the_bytes_of_runs_one_after_another(resexp: Command, here: Here, tmp_path: Path) -> None:
+    here("train", "-m", *TINY, "recipe.batch_size=10,15", "runs=serial")
+    here("train", *TINY, "recipe.batch_size=20")
+    with Run(tmp_path / compose(*TINY, "recipe.batch_size=12").directory).claimed():
+        done = resexp(*AT_ONCE, "recipe.batch_size=20,97,12,10,15", env={"OMP_NUM_THREADS": "2"})
+    assert done.returncode == 1
+    table = done.stderr.splitlines()[-6:]
+    assert table[-1] == "resexp: 1 of 5 runs failed; the same command tries them again"
+    words = ("finished before", "failed: recipe", "busy: ", "finished, ", "finished, ")
+    assert all(f"  {became}" in line for line, became in zip(table, words, strict=False))
+    trained = [run for run in find_runs(tmp_path / "runs") if run.record().state == FINISHED]
+    serial = find_runs(tmp_path / "serial")
+    assert (len(trained), len(serial)) == (3, 2)
+    for run in serial:
+        other = Run(tmp_path / "runs" / run.directory.relative_to(tmp_path / "serial"))
+        assert other.history_file.read_bytes() == run.history_file.read_bytes()
+        (stretch,) = other.record().stretches
+        assert stretch["threads"] == 1, "two threads were to be divided among two runs"
+
+
+def test_a_signal_lets_every_run_save(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "resexp", *AT_ONCE, "recipe.iterations=1000000", "seed=0,1,2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    while sum(path.read_text().count("\n") > 1 for path in tmp_path.rglob("history.csv")) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    # A terminal's Ctrl-C reaches the workers, too, `kill` only the command: here one worker has it twice, one once.
+    os.kill(find_runs(tmp_path)[0].record().process["pid"], signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 128 + signal.SIGINT
+    assert said.count("  interrupted: stopped by signal") == 2
+    assert said.count("  not started: stopped by signal") == 1
+    assert "Traceback" not in said
+    runs = find_runs(tmp_path)
+    assert [run.record().state for run in runs] == [INTERRUPTED, INTERRUPTED]
+    for run in runs:
+        assert run.record().iteration > 0
+        assert run.checkpoint_file.exists()
+        assert not run.in_use()
+
+
+def test_a_worker_that_is_killed_leaves_a_table_and_the_runs_that_were_finished(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "resexp", *AT_ONCE, "recipe.iterations=12,1000000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    states: list[str] = []
+    while sorted(states) != [FINISHED, RUNNING]:
+        assert process.poll() is None
+        time.sleep(0.05)
+        states = [run.record().state for run in find_runs(tmp_path) if run.record_file.exists()]
+    (running,) = [run for run in find_runs(tmp_path) if run.record().state == RUNNING]
+    os.kill(running.record().process["pid"], signal.SIGKILL)
+    said = process.communicate(timeout=120)[1].splitlines()
+    assert process.returncode == 1
+    end = said.index("resexp: 1 of 2 runs failed; the same command tries them again")  # joblib may complain behind it
+    assert said[end - 2].endswith("  finished")
+    assert "  failed: a process that trained was killed, perhaps for want of memory" in said[end - 1]
+
+
+def test_workers_that_live_at_once_have_numbers_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(WORKER, "0")
+    numbers: list[int] = []
+    for _ in range(3):
+        claim_worker_number(tmp_path)
+        numbers.append(worker_number())
+    assert numbers == [0, 1, 2]
+
+
+def test_a_number_of_runs_at_once_that_cannot_be_is_named(here: Here) -> None:
+    with pytest.raises(UserError, match=r"hydra\.launcher\.n_jobs=0: a number of runs"):
+        here("train", "-m", *TINY, "hydra/launcher=joblib", "hydra.launcher.n_jobs=0")
+
+
+def test_a_launcher_without_a_sweep_is_refused(here: Here) -> None:
+    with pytest.raises(UserError, match=r"hydra/launcher=joblib: .* add -m"):
+        here("train", *TINY, "hydra/launcher=joblib")
+
+
+def test_a_launcher_that_is_not_installed_is_named_with_its_extra() -> None:
+    from hydra.errors import MissingConfigException
+
+    error = MissingConfigException("", missing_cfg_file="hydra/launcher/joblib", options=["basic"])
+    assert explain_composition(error) == (
+        "hydra/launcher=joblib: not installed; in a checkout, pip install -e '.[parallel]'"
+    )

@@ -1,0 +1,258 @@
+import copy
+import os
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from resexp.config.compose import compose
+from resexp.errors import UserError
+from resexp.storage import checkpoint
+from resexp.storage.run import Run
+from resexp.training import trainer
+from resexp.training.device import Execution
+from resexp.training.engine import Graphed, Iterate, choose, keep_compiled
+from resexp.training.train import train
+
+CPU = Execution(torch.device("cpu"), "fp32", 1)
+CUDA = Execution(torch.device("cuda", 0), "bf16", 1)
+
+
+def as_asked(engine: str, _: Execution) -> str:
+    """Whatever engine is wished for."""
+    return engine
+
+
+class PassThrough:
+    """A recording on a device that has none: it does the work again as it stands."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.replay = work
+
+
+def test_auto_is_eager_until_another_engine_was_measured_faster() -> None:
+    assert choose("auto", CPU) == choose("auto", CUDA) == "eager"
+
+
+@pytest.mark.parametrize(
+    ("engine", "execution", "line"),
+    [
+        ("graph", CPU, "engine=graph: for CUDA devices only, not cpu; use engine=auto"),
+        ("compile+graph", CPU, r"engine=compile\+graph: for CUDA devices only, not cpu; use engine=auto"),
+        ("graph", Execution(torch.device("cuda", 0), "fp16", 1), "engine=graph: .*precision=bf16 or engine=eager"),
+    ],
+)
+def test_an_engine_that_cannot_be_is_refused_by_name(engine: str, execution: Execution, line: str) -> None:
+    with pytest.raises(UserError, match=line):
+        choose(engine, execution)
+
+
+def test_a_recording_is_made_anew_when_the_rate_changes_and_only_then() -> None:
+    done: list[tuple[list[int], float]] = []
+    recordings: list[PassThrough] = []
+
+    def record(work: Callable[[], None]) -> PassThrough:
+        recordings.append(PassThrough(work))
+        return recordings[-1]
+
+    graphed = Graphed(
+        lambda picks, rate: done.append((picks.tolist(), rate)), torch.zeros(2, dtype=torch.int32), record
+    )
+    for iteration, rate in enumerate([0.1, 0.1, 0.01, 0.01, 0.1]):
+        graphed(torch.tensor([iteration, 7], dtype=torch.int32), rate)
+    assert done == [([0, 7], 0.1), ([1, 7], 0.1), ([2, 7], 0.01), ([3, 7], 0.01), ([4, 7], 0.1)]
+    assert len(recordings) == 3
+
+
+def test_plan_rows_of_another_shape_are_refused() -> None:
+    graphed = Graphed(lambda picks, rate: None, torch.zeros(2, 4), PassThrough)
+    with pytest.raises(ValueError, match=r"\(3, 4\) in a recording of \(2, 4\)"):
+        graphed(torch.zeros(3, 4), 0.1)
+
+
+def history_and_weights(directory: Path) -> tuple[bytes, list[torch.Tensor]]:
+    run = Run(directory)
+    return run.history_file.read_bytes(), list(checkpoint.load(run.checkpoint_file)["network"].values())
+
+
+def stop_before(iteration: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next run fail there, once."""
+    advance = trainer.Trainer.advance
+
+    def fail_once(self: trainer.Trainer) -> None:
+        if self.iteration == iteration - 1:
+            monkeypatch.setattr(trainer.Trainer, "advance", advance)
+            raise UserError("stop")
+        advance(self)
+
+    monkeypatch.setattr(trainer.Trainer, "advance", fail_once)
+
+
+def test_a_replayed_run_is_the_eager_run_over_rate_drops_and_resumes(
+    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eager = compose(*tiny)
+    train(eager)
+    replayed = compose(*tiny, f"runs={tmp_path / 'replayed'}", "checkpoint_seconds=0")
+
+    def start(self: trainer.Trainer, engine: str) -> str:
+        self.iterate = Graphed(self.eager, self.stream.batch(1), PassThrough)
+        return "graph"
+
+    monkeypatch.setattr(trainer.Trainer, "start_engine", start)
+    stop_before(8, monkeypatch)
+    with pytest.raises(UserError, match="stop"):
+        train(replayed)
+    record = train(replayed)
+    assert [stretch["from"] for stretch in record.stretches] == [0, 7]
+    curve, weights = history_and_weights(replayed.directory)
+    expected_curve, expected = history_and_weights(eager.directory)
+    assert curve == expected_curve
+    assert all(torch.equal(one, other) for one, other in zip(weights, expected, strict=True))
+
+
+ON_A_GPU = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
+
+
+@pytest.mark.parametrize(
+    ("device", "engine"),
+    [
+        ("cpu", "eager"),
+        *(pytest.param("cuda", engine, marks=ON_A_GPU) for engine in ("eager", "compile", "graph", "compile+graph")),
+    ],
+)
+def test_a_deterministic_run_repeats_itself_to_the_byte_also_when_it_was_stopped(
+    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, engine: str
+) -> None:
+    settings = (*tiny, f"device={device}", f"engine={engine}", "deterministic=true")
+    once = compose(*settings)
+    assert train(once).stretches[-1]["engine"] == engine
+    again = compose(*settings, f"runs={tmp_path / 'again'}", "checkpoint_seconds=0")
+    stop_before(8, monkeypatch)
+    with pytest.raises(UserError, match="stop"):
+        train(again)
+    assert len(train(again).stretches) == 2
+    curve, weights = history_and_weights(once.directory)
+    same_curve, same_weights = history_and_weights(again.directory)
+    assert same_curve == curve
+    assert all(torch.equal(one, other) for one, other in zip(weights, same_weights, strict=True))
+
+
+def test_compile_and_graph_combine(tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    eager = compose(*tiny)
+    train(eager)
+    done: list[str] = []
+
+    def stand_in(name: str) -> Callable[..., None]:
+        def note(*_: object) -> None:
+            done.append(name)
+
+        return note
+
+    def record(iterate: Iterate, picks: torch.Tensor) -> Graphed:
+        done.append("recorded")
+        return Graphed(iterate, picks, PassThrough)
+
+    monkeypatch.setattr(trainer, "compile_blocks", stand_in("compiled"))
+    monkeypatch.setattr(trainer, "warm_up", stand_in("warm"))
+    monkeypatch.setattr(trainer, "Graphed", record)
+    monkeypatch.setattr("resexp.training.train.choose", as_asked)
+    both = compose(*tiny, "engine=compile+graph", f"runs={tmp_path / 'both'}")
+    assert train(both).stretches[0]["engine"] == "compile+graph"
+    assert done == ["compiled", "warm", "recorded"]
+    assert history_and_weights(both.directory)[0] == history_and_weights(eager.directory)[0]
+
+
+def test_what_was_compiled_is_kept_in_the_users_cache_or_where_the_user_wants_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    for asked, found in ((None, "/cache/resexp/compiled"), ("/mine", "/mine")):
+        with monkeypatch.context() as patched:
+            patched.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+            if asked:
+                patched.setenv("TORCHINDUCTOR_CACHE_DIR", asked)
+            keep_compiled()
+            assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == found
+
+
+def test_trial_iterations_leave_no_trace(tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    states: list[checkpoint.State] = []
+
+    def compile_nothing(network: torch.nn.Module, deterministic: bool) -> None:
+        pass
+
+    monkeypatch.setattr(trainer, "compile_blocks", compile_nothing)
+    start = trainer.Trainer.start_engine
+
+    def watched(self: trainer.Trainer, engine: str) -> str:
+        states.append(copy.deepcopy(self.state()))
+        started = start(self, "compile")
+        states.append(copy.deepcopy(self.state()))
+        return started
+
+    monkeypatch.setattr(trainer.Trainer, "start_engine", watched)
+    train(compose(*tiny))
+    before, after = states
+    for key, tensor in before["network"].items():
+        assert torch.equal(tensor, after["network"][key]), key
+    assert all(torch.equal(one, other) for one, other in zip(before["momentum"], after["momentum"], strict=True))
+    assert torch.equal(before["loss_sum"], after["loss_sum"])
+    assert torch.equal(before["wrong_sum"], after["wrong_sum"])
+
+
+def test_an_engine_that_does_not_compile_falls_back_once_and_is_recorded(
+    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(network: torch.nn.Module, deterministic: bool) -> None:
+        raise RuntimeError("no compiler here\nand much more")
+
+    eager = compose(*tiny)
+    train(eager)
+    monkeypatch.setattr(trainer, "compile_blocks", broken)
+    config = compose(*tiny, "engine=compile", f"runs={tmp_path / 'other'}")
+    record = train(config)
+    assert record.stretches[0]["engine"] == "eager"
+    said = Run(config.directory).log_file.read_text()
+    assert said.count("engine=compile does not work here (no compiler here); going on with engine=eager") == 1
+    assert history_and_weights(config.directory)[0] == history_and_weights(eager.directory)[0]
+
+
+def test_a_recording_that_fails_falls_back_too(
+    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eager = compose(*tiny)
+    train(eager)
+
+    def forbidden(_: Callable[[], None]) -> PassThrough:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(trainer, "warm_up", PassThrough)
+    monkeypatch.setattr(trainer, "Graphed", partial(Graphed, record=forbidden))
+    monkeypatch.setattr("resexp.training.train.choose", as_asked)
+    config = compose(*tiny, "engine=graph", f"runs={tmp_path / 'other'}")
+    assert train(config).stretches[0]["engine"] == "eager"
+    assert "not permitted when stream is capturing); going on" in Run(config.directory).log_file.read_text()
+    assert history_and_weights(config.directory)[0] == history_and_weights(eager.directory)[0]
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_a_compiled_run_is_the_eager_run_within_rounding(
+    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir(), f"resexp-tests-{os.getuid()}")))
+    short = (*tiny, "precision=fp32", "recipe.iterations=8", "recipe.lr=0.002")
+    eager = compose(*short, "model=resnet20")
+    train(eager)
+    for model in ("resnet20", "plain20"):  # in one process, as in a sweep
+        compiled = compose(*short, f"model={model}", "engine=compile", f"runs={tmp_path / 'compiled'}")
+        assert train(compiled).stretches[0]["engine"] == "compile"
+    compiled = compose(*short, "model=resnet20", f"runs={tmp_path / 'compiled'}")
+    one, other = (run.rows(run.record()) for run in (Run(eager.directory), Run(compiled.directory)))
+    for a, b in zip(one, other, strict=True):
+        assert a.train_loss == pytest.approx(b.train_loss, rel=1e-3)
+    state = checkpoint.load(Run(compiled.directory).checkpoint_file)["network"]
+    assert list(state) == list(checkpoint.load(Run(eager.directory).checkpoint_file)["network"])

@@ -1,0 +1,127 @@
+"""One training iteration, against textbook SGD, and what a resumed one needs to go on bit for bit."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.testing import assert_close
+
+from resexp.config.compose import compose
+from resexp.config.settings import RecipeConfig
+from resexp.model.network import Network, initialise
+from resexp.storage.checkpoint import load, save
+from resexp.training.device import Execution
+from resexp.training.step import Step, make_optimiser
+
+CPU = Execution(torch.device("cpu"), "fp32", 1)
+RATES = (0.1, 0.1, 0.01, 0.01)
+
+
+@pytest.fixture(scope="module")
+def recipe() -> RecipeConfig:
+    """The paper's momentum, and a weight decay that shows after one iteration."""
+    return replace(compose("recipe=paper").recipe, weight_decay=0.05)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def tiny(seed: int = 0) -> Network:
+    network = Network(8, True)
+    initialise(network, seed)
+    return network
+
+
+def batch(number: int, size: int = 12) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(number)
+    return torch.randn(size, 3, 8, 8, generator=generator), torch.randint(10, (size,), generator=generator)
+
+
+def stepper(network: nn.Module, recipe: RecipeConfig, precision: str = "fp32") -> Step:
+    return Step(network, make_optimiser(network, recipe), replace(CPU, precision=precision))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_updates_are_textbook_sgd_with_momentum_and_weight_decay(recipe: RecipeConfig, momentum: float) -> None:
+    network, textbook = tiny(), tiny()
+    step = stepper(network, replace(recipe, momentum=momentum))
+    optimiser = torch.optim.SGD(textbook.parameters(), lr=1.0, momentum=momentum, weight_decay=0.05, foreach=False)
+    for number, rate in enumerate(RATES):
+        images, labels = batch(number)
+        loss, _ = step(images, labels, rate)
+        optimiser.param_groups[0]["lr"] = rate
+        optimiser.zero_grad()
+        expected = functional.cross_entropy(textbook(images), labels)
+        expected.backward()
+        optimiser.step()
+        assert_close(loss, expected.detach(), rtol=1e-5, atol=1e-6)
+    assert_close(network.state_dict(), textbook.state_dict(), rtol=1e-4, atol=1e-5)
+
+
+def test_loss_and_wrong_answers_are_those_before_the_update(recipe: RecipeConfig) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3, 3, bias=False))
+    network[1].weight.data = torch.eye(3)  # scores are the pixels
+    images = torch.tensor([[5.0, 0, 0], [0, 5, 0], [0, 0, 5], [5, 0, 0]])[:, :, None, None]
+    labels = torch.tensor([0, 1, 2, 2])
+    loss, wrong = stepper(network, recipe)(images, labels, 10.0)
+    assert wrong.item() == 1
+    assert_close(loss, functional.cross_entropy(images.flatten(1), labels))
+    assert not loss.requires_grad
+
+
+def test_a_step_trains_in_training_mode(recipe: RecipeConfig) -> None:
+    network = tiny()
+    stepper(network, recipe)(*batch(0), 0.1)
+    assert network.state_dict()["stem.1.num_batches_tracked"] == 1
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_state_taken_over_continues_bit_for_bit(
+    recipe: RecipeConfig, momentum: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    recipe = replace(recipe, momentum=momentum)
+    undisturbed = stepper(tiny(), recipe)
+    for number in range(2):
+        undisturbed(*batch(number), 0.1)
+    file = tmp_path_factory.mktemp("step") / "checkpoint.pt"
+    save(undisturbed.state(), file)
+    resumed = stepper(tiny(seed=1), recipe)
+    resumed.load_state(load(file))
+    for number in range(2, 4):
+        one, other = undisturbed(*batch(number), 0.01), resumed(*batch(number), 0.01)
+        assert torch.equal(one[0], other[0])
+    assert_close(resumed.state(), undisturbed.state(), rtol=0, atol=0)
+
+
+def test_taking_over_a_state_leaves_every_tensor_in_its_place(recipe: RecipeConfig) -> None:
+    source, target = stepper(tiny(), recipe), stepper(tiny(seed=1), recipe)
+    source(*batch(0), 0.1)
+
+    def places(step: Step) -> list[int]:
+        return [tensor.data_ptr() for tensor in (*step.network.state_dict().values(), *step.state()["momentum"])]
+
+    before = places(target)
+    target.load_state(source.state())
+    assert places(target) == before
+    assert set(before).isdisjoint(places(source))
+
+
+def test_bf16_is_close_to_fp32_and_keeps_its_weights_in_fp32(recipe: RecipeConfig) -> None:
+    full, half = tiny(), tiny()
+    images, labels = batch(0)
+    expected, _ = stepper(full, recipe)(images, labels, 0.01)
+    loss, _ = stepper(half, recipe, "bf16")(images, labels, 0.01)
+    assert loss.dtype == torch.float32
+    assert loss.item() != expected.item()
+    assert_close(loss, expected, rtol=0.02, atol=0)
+    for ours, theirs in zip(half.parameters(), full.parameters(), strict=True):
+        assert ours.dtype == torch.float32
+        assert_close(ours, theirs, rtol=0, atol=0.02)
