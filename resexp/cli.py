@@ -1,20 +1,17 @@
 """`resexp VERB ...`: the verb picks a task and its root configuration, Hydra does the rest."""
 
-import logging
 import os
 import re
 import sys
-from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from resexp import __version__
 from resexp.errors import Interrupted, UserError
+from resexp.system.logs import log_to_console
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-log = logging.getLogger("resexp")
 
 ENVIRONMENT = {"GOMP_SPINCOUNT": "10000"}
 """For libraries that read it as they are loaded, so before torch is; what is set already stays.
@@ -99,28 +96,6 @@ def complete(arguments: list[str]) -> None:
     elif typed[0] in VERBS and typed[0] != "models":
         os.environ["COMP_LINE"] = " ".join([name, *typed[1:]])
         with_hydra(typed[0])
-
-
-class Console(logging.Handler):
-    """Messages on stderr, above a progress bar if there is one."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one message, if there is still someone to read it: work does not fail for want of a listener."""
-        with suppress(OSError):
-            if "tqdm" in sys.modules:
-                from tqdm import tqdm
-
-                tqdm.write(self.format(record), file=sys.stderr)
-            else:
-                print(self.format(record), file=sys.stderr)
-
-
-def log_to_console() -> None:
-    """Let this process tell on stderr what it does."""
-    if not any(isinstance(handler, Console) for handler in log.handlers):
-        log.addHandler(Console(logging.INFO))
-        log.setLevel(logging.DEBUG)
-        log.propagate = False
 
 
 def dispatch(arguments: list[str]) -> int:

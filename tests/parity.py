@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from resexp.config.compose import compose
-from resexp.data.dataset import load
+from resexp.data.load import load
 from resexp.training.device import prepare
 from resexp.training.trainer import Trainer
 

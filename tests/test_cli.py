@@ -11,6 +11,7 @@ from conftest import TINY, Command, Here
 
 from resexp import cli
 from resexp.errors import UserError
+from resexp.system import logs
 
 BAD = [
     ("model=resnet57", r"model=resnet57: no such choice; choose .*resnet56"),
@@ -315,6 +316,6 @@ def test_messages_that_nobody_reads_any_more_stop_nothing(monkeypatch: pytest.Mo
     os.close(reading)
     with os.fdopen(writing, "w", buffering=1) as closed, monkeypatch.context() as patched:
         patched.setattr(sys, "stderr", closed)
-        cli.Console().emit(logging.LogRecord("resexp", logging.INFO, "", 0, "hello", None, None))
+        logs.Console().emit(logging.LogRecord("resexp", logging.INFO, "", 0, "hello", None, None))
         with suppress(BrokenPipeError):
             closed.close()

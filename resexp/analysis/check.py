@@ -6,15 +6,13 @@ paper's recipe is held against the paper.
 """
 
 import math
-import statistics
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from resexp.analysis import paper
+from resexp.analysis.intervals import Interval, level_of_each, prediction_interval
 from resexp.analysis.study import Network, Study, StudyRun
-from resexp.analysis.verdict import Interval, t_quantile
 from resexp.config.settings import differing, flatten
 from resexp.formatting import listed
 from resexp.storage import history
@@ -23,7 +21,6 @@ FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
 """Of a recipe's iterations: where curves are compared."""
 ENOUGH = 3
 """Reference seeds from which an interval is computed."""
-LEVEL = 0.95
 TRAINING, TEST = "training", "test"
 
 Value = tuple[str, int]
@@ -124,26 +121,6 @@ def values(run: StudyRun, iterations: int) -> dict[Value, float]:
         if test is not None:
             found[TEST, at] = test
     return {value: error for value, error in found.items() if not math.isnan(error)}
-
-
-def prediction_interval(errors: list[float], level: float, images: float) -> Interval:
-    """Where the error of another seed lies with probability `level`, given those of two or more seeds.
-
-    The spread is at least the noise of counting wrong answers among `images`.
-    """
-    mean, n = statistics.fmean(errors), len(errors)
-    rate = min(max(mean, 1 / images), 1 - 1 / images)
-    spread = max(statistics.stdev(errors), math.sqrt(rate * (1 - rate) / images))
-    half = _quantile(level, n - 1) * spread * math.sqrt(1 + 1 / n)
-    return max(0.0, mean - half), min(1.0, mean + half)
-
-
-_quantile = cache(t_quantile)
-
-
-def level_of_each(count: int) -> float:
-    """The level of each of `count` intervals at which a normal run lies inside all of them with 95%."""
-    return 1 - (1 - LEVEL) / count
 
 
 def _against_seeds(run: StudyRun, seeds: list[StudyRun]) -> Finding:

@@ -78,6 +78,15 @@ class StudyRun:
         return Final(running, last and last.clean_train_error, last and last.test_error)
 
     @property
+    def device(self) -> str:
+        """What it was executed on, in each of its stretches: "NVIDIA H200, bf16"."""
+        kinds = dict.fromkeys(
+            ", ".join(str(stretch[key]) for key in ("device_name", "precision") if stretch.get(key))
+            for stretch in self.record.stretches
+        )
+        return "; ".join(kind for kind in kinds if kind)
+
+    @property
     def chance(self) -> float | None:
         """The error of guessing; None where the number of classes was not recorded."""
         classes = self.record.data.get("classes")

@@ -5,12 +5,12 @@ import statistics
 from dataclasses import dataclass
 from functools import cached_property
 
+from resexp.analysis.intervals import LEVEL, Interval, Term, paired_interval, t_quantile, welch_interval
 from resexp.analysis.study import FIGURES, Group, title
 
 PLAIN = ("plain20", "plain56")
 RESIDUAL = ("resnet20", "resnet56")
 OTHER_DEPTHS = (32, 44, 110)
-LEVEL = 0.95
 MOST_SEEDS = 30
 
 OBSERVED = "observed"
@@ -21,48 +21,6 @@ NOTHING = "nothing to compare"
 NOT_TRAINED = "nothing to compare: the shallow network did not train"
 
 PAIRED, WELCH = "paired t", "Welch"
-
-Interval = tuple[float, float]
-Term = tuple[int, dict[int, float]]
-"""+1 or -1, and a network's errors by seed."""
-
-
-def t_quantile(level: float, freedom: float) -> float:
-    """The t that a Student variable of `freedom` >= 1 degrees stays within, on both sides, with probability `level`."""
-    whole = math.sqrt(math.pi) / 2 * math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom + 1) / 2))
-
-    def within(angle: float) -> float:
-        """P(|T| < sqrt(freedom) tan(angle)), by Simpson's rule."""
-        step = angle / 400
-        terms = (math.cos(i * step) ** (freedom - 1) * (1 if i in (0, 400) else 2 + 2 * (i % 2)) for i in range(401))
-        return sum(terms) * step / 3 / whole
-
-    low, high = 0.0, math.pi / 2
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if within(middle) < level else (low, middle)
-    return math.sqrt(freedom) * math.tan((low + high) / 2)
-
-
-def paired_interval(differences: list[float]) -> Interval:
-    """Two-sided 95% interval of the mean of two or more differences within a seed."""
-    mean, n = statistics.fmean(differences), len(differences)
-    half = t_quantile(LEVEL, n - 1) * statistics.stdev(differences) / math.sqrt(n)
-    return mean - half, mean + half
-
-
-def welch_interval(terms: list[Term]) -> Interval | None:
-    """The same for a sum of means over seeds that need not match; None where a network has fewer than two."""
-    if any(len(errors) < 2 for _, errors in terms):
-        return None
-    mean = sum(sign * statistics.fmean(errors.values()) for sign, errors in terms)
-    shares = [(statistics.variance(errors.values()) / len(errors), len(errors) - 1) for _, errors in terms]
-    variance = sum(share for share, _ in shares)
-    if not variance:
-        return mean, mean
-    freedom = variance**2 / sum(share**2 / free for share, free in shares)
-    half = t_quantile(LEVEL, freedom) * math.sqrt(variance)
-    return mean - half, mean + half
 
 
 def correlation(terms: list[Term], seeds: list[int]) -> float | None:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from resexp.analysis.study import PARTS, StudyRun, load_study
 from resexp.config.compose import settings_of
 from resexp.config.settings import DataPlace, check_device, moved, require
-from resexp.data.dataset import load
+from resexp.data.load import load
 from resexp.errors import UserError
 from resexp.publish import weights
 from resexp.storage.run import FINISHED, Run

@@ -1,13 +1,10 @@
-"""Data sets: official files, a folder of images, or nothing at all become uint8 tensors."""
+"""What every data set is: uint8 images and their labels, in splits."""
 
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
 from torch import Tensor
-
-from resexp.config.settings import Cifar10Config, DataConfig, FolderConfig, ShapesConfig
-from resexp.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -39,22 +36,3 @@ class Dataset:
             sha.update(split.images.numpy().tobytes())
             sha.update(split.labels.numpy().tobytes())
         return sha.hexdigest()
-
-
-def load(config: DataConfig) -> Dataset:
-    """Read or generate a data set. Raises UserError that says where files are missing or damaged."""
-    if isinstance(config, Cifar10Config):
-        try:
-            from resexp.data import cifar10
-        except (ImportError, RuntimeError) as error:  # its compiled half was built for another torch
-            why = str(error).splitlines()[0]
-            raise UserError(f"data=cifar10: torchvision does not fit torch ({why}); install both anew") from error
-        return cifar10.load(config)
-    if isinstance(config, FolderConfig):
-        from resexp.data import folder
-
-        return folder.load(config)
-    assert isinstance(config, ShapesConfig)
-    from resexp.data import shapes
-
-    return shapes.load(config)

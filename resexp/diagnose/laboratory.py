@@ -11,7 +11,8 @@ from torch import Tensor
 from resexp.analysis.study import Group
 from resexp.config.settings import Config, DataPlace, moved, recorded
 from resexp.data.batches import Images, Stream, mean_image
-from resexp.data.dataset import Dataset, Split, load
+from resexp.data.dataset import Dataset, Split
+from resexp.data.load import load
 from resexp.diagnose import gradients, lesions, responses
 from resexp.diagnose.plan import Job
 from resexp.diagnose.table import CHECKPOINT, Reading

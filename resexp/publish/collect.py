@@ -1,15 +1,15 @@
 """The small files of finished runs, copied to where they are committed; nothing in them tells of a machine's places."""
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from resexp.analysis.study import PARTS, StudyRun, load_study
 from resexp.diagnose import journal, table
 from resexp.errors import UserError
 from resexp.formatting import plural
-from resexp.report.tables import csv_text, device_of
-from resexp.storage.run import FINISHED, Run
+from resexp.report.tables import csv_text
+from resexp.storage.run import FINISHED, Run, without_places
 from resexp.system.files import write_text
 
 SUMMARY = "summary.csv"
@@ -27,8 +27,6 @@ SUMMARY_COLUMNS = (
     "seconds",
     "device",
 )
-UNNAMED = "runs"
-"""Stands for the folder of runs in a configuration that goes elsewhere."""
 
 
 @dataclass
@@ -104,17 +102,6 @@ def copy(source: Run, target: Run) -> None:
     write_text(target.history_file, source.history_file.read_text(encoding="utf-8"))
 
 
-def without_places(config: dict[str, Any]) -> dict[str, Any]:
-    """The content of config.yaml without the folders of the machine; it still composes to the same run."""
-    result, execution = config["result"], dict(config.get("execution") or {})
-    data = result["data"]
-    if "dir" in data:  # a folder of images is named by its path; its last part is enough
-        result = {**result, "data": {**data, "dir": PurePath(str(data["dir"])).name}}
-    places = {**(execution.get("data") or {})}
-    execution |= {"runs": UNNAMED, "data": places | dict.fromkeys(key for key in places if key in ("dir", "url"))}
-    return {**config, "result": result, "execution": execution}
-
-
 def summary(results: Path) -> str:
     """summary.csv of everything that was collected: errors as fractions, a row for each run."""
     rows: list[list[Any]] = []
@@ -125,5 +112,5 @@ def summary(results: Path) -> str:
                 final = run.final
                 errors = [final.running_error, final.clean_train_error, final.test_error]
                 named = [network.name, family, network.model["depth"], run.seed, group.data, group.recipe]
-                rows.append([*named, run.iterations, *errors, run.record.seconds, device_of(run)])
+                rows.append([*named, run.iterations, *errors, run.record.seconds, run.device])
     return csv_text(SUMMARY_COLUMNS, rows)

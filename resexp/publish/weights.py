@@ -14,9 +14,8 @@ from resexp.data.batches import Images, mean_image
 from resexp.data.dataset import Dataset
 from resexp.errors import UserError
 from resexp.model.network import build
-from resexp.publish.collect import without_places
 from resexp.storage import checkpoint
-from resexp.storage.run import Run, start_over
+from resexp.storage.run import Run, start_over, without_places
 from resexp.system.files import write_text
 from resexp.training.device import Execution, prepare
 from resexp.training.evaluate import evaluate

@@ -9,7 +9,7 @@ from typing import Any
 
 from resexp.analysis import paper
 from resexp.analysis.claims import Claim
-from resexp.analysis.study import FIGURES, Group, Network, StudyRun
+from resexp.analysis.study import FIGURES, Group, Network
 from resexp.analysis.verdict import Verdict
 from resexp.analysis.wording import mean_and_spread
 from resexp.config.settings import ModelConfig
@@ -37,15 +37,6 @@ def count_parameters(network: Network) -> int | None:
     return parameters(model) + (64 * model.width + 1) * more
 
 
-def device_of(run: StudyRun) -> str:
-    """What a run was executed on, in each of its stretches: "NVIDIA H200, bf16"."""
-    kinds = dict.fromkeys(
-        ", ".join(str(stretch[key]) for key in ("device_name", "precision") if stretch.get(key))
-        for stretch in run.record.stretches
-    )
-    return "; ".join(kind for kind in kinds if kind)
-
-
 def minutes(network: Network) -> str:
     """Minutes of training, mean over seeds."""
     seconds = [run.record.seconds for run in network.finished]
@@ -69,7 +60,7 @@ def columns(group: Group) -> list[Column]:
     """The table of a group, with the paper's test error only where data and recipe are the paper's."""
     networks = group.networks
     counts = [count_parameters(network) for network in networks]
-    devices = ["; ".join(dict.fromkeys(map(device_of, network.finished))) or ABSENT for network in networks]
+    devices = ["; ".join(dict.fromkeys(run.device for run in network.finished)) or ABSENT for network in networks]
     table = [
         Column("network", [network.title for network in networks], text=True),
         Column("parameters", [f"{count:,}" if count else ABSENT for count in counts], wide=True),
@@ -145,7 +136,7 @@ def final_csv(group: Group) -> str:
         count = count_parameters(network)
         for run in network.finished:
             found = [getattr(run.final, figure) for figure in FIGURES]
-            rows.append([network.name, run.seed, *found, count, run.record.seconds, device_of(run)])
+            rows.append([network.name, run.seed, *found, count, run.record.seconds, run.device])
         if network.finished:
             rows.append([network.name, "mean", *map(network.mean, FIGURES), count, None, None])
         if len(network.finished) > 1:

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -23,6 +23,9 @@ log = logging.getLogger("resexp")
 
 SEAL = "# sha256: "
 """Begins the last line of config.yaml, which is the digest of the others."""
+
+UNNAMED = "runs"
+"""Stands for the folder of runs in a configuration that goes elsewhere."""
 
 NEW, RUNNING, FINISHED, INTERRUPTED, FAILED = "new", "running", "finished", "interrupted", "failed"
 
@@ -245,6 +248,17 @@ class Run:
 def start_over(run: Run) -> str:
     """The remedy for a directory that cannot be gone on with."""
     return f"train it again with fresh=true (what lies in {run} is kept)"
+
+
+def without_places(config: dict[str, Any]) -> dict[str, Any]:
+    """The content of config.yaml without the folders of the machine; it still composes to the same run."""
+    result, execution = config["result"], dict(config.get("execution") or {})
+    data = result["data"]
+    if "dir" in data:  # a folder of images is named by its path; its last part is enough
+        result = {**result, "data": {**data, "dir": PurePath(str(data["dir"])).name}}
+    places = {**(execution.get("data") or {})}
+    execution |= {"runs": UNNAMED, "data": places | dict.fromkeys(key for key in places if key in ("dir", "url"))}
+    return {**config, "result": result, "execution": execution}
 
 
 def find_runs(folder: Path) -> list[Run]:

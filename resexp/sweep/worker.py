@@ -8,10 +8,10 @@ from uuid import uuid4
 from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
-from resexp.cli import log_to_console
 from resexp.config.compose import to_config
 from resexp.errors import Interrupted
 from resexp.sweep.sweeper import Outcome
+from resexp.system.logs import log_to_console
 from resexp.system.machine import WORKER, claim_worker_number
 from resexp.system.signals import Stop
 

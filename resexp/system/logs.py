@@ -1,4 +1,4 @@
-"""The log of a run, train.log: with tracebacks, for what the one line on the screen does not say."""
+"""What is told: on stderr in a line, and in a run's train.log with the tracebacks."""
 
 import logging
 import sys
@@ -7,6 +7,31 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 log = logging.getLogger("resexp")
+
+SECONDS_BETWEEN_LINES = 30
+"""Of progress, where there is no bar."""
+
+
+class Console(logging.Handler):
+    """Messages on stderr, above a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message, if there is still someone to read it: work does not fail for want of a listener."""
+        with suppress(OSError):
+            if "tqdm" in sys.modules:
+                from tqdm import tqdm
+
+                tqdm.write(self.format(record), file=sys.stderr)
+            else:
+                print(self.format(record), file=sys.stderr)
+
+
+def log_to_console() -> None:
+    """Let this process tell on stderr what it does."""
+    if not any(isinstance(handler, Console) for handler in log.handlers):
+        log.addHandler(Console(logging.INFO))
+        log.setLevel(logging.DEBUG)
+        log.propagate = False
 
 
 class LogFile(logging.FileHandler):

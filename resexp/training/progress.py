@@ -10,10 +10,9 @@ from tqdm import tqdm
 
 from resexp.formatting import duration
 from resexp.storage.history import Row
+from resexp.system.logs import SECONDS_BETWEEN_LINES
 
 log = logging.getLogger("resexp")
-
-SECONDS_BETWEEN_LINES = 30
 
 
 def figures(row: Row, test_error: float | None) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 from resexp.config.settings import Config
-from resexp.data.dataset import Dataset, load
+from resexp.data.dataset import Dataset
+from resexp.data.load import load
 from resexp.errors import Interrupted, UserError
 from resexp.storage import checkpoint
 from resexp.storage.run import FAILED, INTERRUPTED, RUNNING, Record, Run, start_over

@@ -64,7 +64,7 @@ def resexp(spec: Spec, tell: Tell) -> None:
 
 def ready(spec: Spec) -> tuple[Any, str]:
     """A trainer whose engine has started, and that engine's name."""
-    from resexp.data.dataset import load
+    from resexp.data.load import load
     from resexp.training.device import prepare
     from resexp.training.engine import choose
     from resexp.training.trainer import Trainer
@@ -156,7 +156,7 @@ def usual(spec: Spec, tell: Tell) -> None:
     from torch.utils.data import DataLoader, Dataset
     from torchvision import transforms
 
-    from resexp.data.dataset import load
+    from resexp.data.load import load
     from resexp.model.network import Network
     from resexp.system.machine import cores
     from resexp.training.device import prepare

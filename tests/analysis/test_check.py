@@ -11,7 +11,8 @@ from conftest import Here
 from synthetic import Synthetic, composed, make_rows
 
 from resexp.analysis import check, paper
-from resexp.analysis.check import Finding, Interval, level_of_each, prediction_interval
+from resexp.analysis.check import Finding
+from resexp.analysis.intervals import Interval, level_of_each, prediction_interval
 from resexp.analysis.study import Group, Network, Study, StudyRun
 from resexp.errors import UserError
 from resexp.storage.run import FINISHED, INTERRUPTED, Record

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from synthetic import Synthetic
 
+from resexp.analysis.intervals import paired_interval, t_quantile
 from resexp.analysis.study import load_study
 from resexp.analysis.verdict import (
     NOT_OBSERVED,
@@ -18,8 +19,6 @@ from resexp.analysis.verdict import (
     Contrast,
     Verdict,
     judge,
-    paired_interval,
-    t_quantile,
     word,
 )
 from resexp.analysis.wording import sentence

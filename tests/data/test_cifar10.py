@@ -24,7 +24,7 @@ from torchvision.datasets import CIFAR10
 
 from resexp.config.settings import Cifar10Config
 from resexp.data import cifar10, download
-from resexp.data.dataset import load
+from resexp.data.load import load
 from resexp.errors import UserError
 
 OFFICIAL = cifar10.data_folder(None)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resexp.config.settings import ShapesConfig
-from resexp.data.dataset import Dataset, load
+from resexp.data.dataset import Dataset
+from resexp.data.load import load
 
 DEFAULTS: dict[str, Any] = {
     "seed": 0,

@@ -14,7 +14,8 @@ from faulty import finishes_as, interrupt, outcome
 
 from resexp.config.compose import compose
 from resexp.config.settings import DataConfig
-from resexp.data.dataset import Dataset, load
+from resexp.data.dataset import Dataset
+from resexp.data.load import load
 from resexp.errors import Busy, Interrupted, UserError
 from resexp.storage import checkpoint, history, timing
 from resexp.storage.run import FAILED, FINISHED, INTERRUPTED, Run

@@ -1,0 +1,24 @@
+"""Official files, a folder of images, or nothing at all become a data set."""
+
+from resexp.config.settings import Cifar10Config, DataConfig, FolderConfig, ShapesConfig
+from resexp.data.dataset import Dataset
+from resexp.errors import UserError
+
+
+def load(config: DataConfig) -> Dataset:
+    """Read or generate a data set. Raises UserError that says where files are missing or damaged."""
+    if isinstance(config, Cifar10Config):
+        try:
+            from resexp.data import cifar10
+        except (ImportError, RuntimeError) as error:  # its compiled half was built for another torch
+            why = str(error).splitlines()[0]
+            raise UserError(f"data=cifar10: torchvision does not fit torch ({why}); install both anew") from error
+        return cifar10.load(config)
+    if isinstance(config, FolderConfig):
+        from resexp.data import folder
+
+        return folder.load(config)
+    assert isinstance(config, ShapesConfig)
+    from resexp.data import shapes
+
+    return shapes.load(config)
