@@ -5,7 +5,7 @@ import hashlib
 import torch
 
 
-def stream(*key: object) -> torch.Generator:
-    """A CPU generator that depends on the key alone: stream("plan", seed, epoch)."""
+def generator_of(*key: object) -> torch.Generator:
+    """A CPU generator that depends on the key alone: generator_of("plan", seed, epoch)."""
     digest = hashlib.sha256(repr(key).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)

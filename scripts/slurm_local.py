@@ -184,7 +184,7 @@ def check(holds: bool, what: str) -> None:
 def check_first(runs: Path, status: int, said: str) -> None:
     """What the disturbed sweep must have done."""
     records = [json.loads((directory(runs, number) / "run.json").read_text()) for number in range(4)]
-    ends = [[(one["from"], one["to"]) for one in record["stretches"]] for record in records]
+    ends = [[(one["from"], one["to"]) for one in record["sessions"]] for record in records]
     check(status == 1, "the first sweep ends with status 1")
     check(said.count("  finished, training error") == 3, "it reports 3 of 4 runs as finished")
     check(said.count("was cancelled or killed") == 1, "it reports 1 of 4 runs as cancelled")
@@ -193,7 +193,7 @@ def check_first(runs: Path, status: int, said: str) -> None:
         check(len(two) == 2 and 0 < two[0][1] == two[1][0], f"the job {word} went on from iteration {two[0][1]}")
     left = records[CANCELLED]
     check(left["state"] == "interrupted", f"the cancelled run was saved at iteration {left['iteration']}")
-    threads = {stretch["threads"] for record in records for stretch in record["stretches"]}
+    threads = {session["threads"] for record in records for session in record["sessions"]}
     check(threads == {1}, "every run had the threads of its job: 1")
 
 

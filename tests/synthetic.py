@@ -117,7 +117,7 @@ def write_run(run: Run, config: Config, rows: list[history.Row], state: str, **r
     text = history.write(rows)
     run.history_file.write_text(text)
     layers = result["model"]["depth"]
-    stretch: dict[str, Any] = {
+    session: dict[str, Any] = {
         "from": 0,
         "to": rows[-1].iteration,
         "seconds": 30.0 * layers,
@@ -144,6 +144,6 @@ def write_run(run: Run, config: Config, rows: list[history.Row], state: str, **r
         "rows": len(rows),
         "history_sha256": digest(text),
         "data": data,
-        "stretches": [stretch],
+        "sessions": [session],
     }
     run.write_record(Record(**(written | record)))

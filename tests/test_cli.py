@@ -253,7 +253,7 @@ def test_the_shell_completes_verbs_and_settings(resexp: Command, line: str, expe
 def test_models_lists_what_the_paper_says(here: Here) -> None:
     lines = {line.split()[0]: line for line in here("models").splitlines()}
     assert "853,018" in lines["resnet56"]
-    assert "6.97 %" in lines["resnet56"]
+    assert "6.97%" in lines["resnet56"]
     assert "853,018" in lines["plain56"]
     assert "19,421,274" in lines["resnet1202"]
 
@@ -263,9 +263,9 @@ def test_evaluate_measures_the_error_again(here: Here, tmp_path: Path) -> None:
     (record_file,) = tmp_path.rglob("run.json")
     final = json.loads(record_file.read_text())["final"]
     said = here("evaluate", f"run={record_file.parent}", "device=cpu")
-    assert f"test error {100 * final['test_error']:.2f} %" in said
+    assert f"test error {100 * final['test_error']:.2f}%" in said
     said = here("evaluate", f"run={record_file.parent}", "split=train", "device=cpu")
-    assert f"train error {100 * final['clean_train_error']:.2f} %" in said
+    assert f"train error {100 * final['clean_train_error']:.2f}%" in said
     with pytest.raises(UserError, match="held no images out"):
         here("evaluate", f"run={record_file.parent}", "split=validation")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from resexp.analysis import paper
 from resexp.analysis.intervals import Interval, level_of_each, prediction_interval
-from resexp.analysis.study import Network, Study, StudyRun
+from resexp.analysis.study import NetworkRuns, Study, StudyRun
 from resexp.config.settings import differing, flatten
 from resexp.formatting import listed
 from resexp.storage import history
@@ -43,7 +43,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Judgement:
     """What is said of one run."""
 
     run: StudyRun
@@ -66,7 +66,7 @@ class Finding:
         return [one for one in self.comparisons if not one.inside]
 
 
-def check(run: StudyRun, references: Study, itself: str | None = None) -> Finding:
+def check(run: StudyRun, references: Study, itself: str | None = None) -> Judgement:
     """Judge one run. `itself` is its path within the references, where it is one of them: it is left out then."""
     network = _closest(run, references)
     seeds = [one for one in network.finished if one.path != itself] if network else []
@@ -74,7 +74,7 @@ def check(run: StudyRun, references: Study, itself: str | None = None) -> Findin
         same = next((one for one in seeds if run.rows and run.rows == one.rows[: len(run.rows)]), None)
         if same:
             basis = f"bit for bit the curve of the reference {same.path}, up to iteration {run.reached:,}"
-            return Finding(run, basis, differences=_differences(run, same), copy=True)
+            return Judgement(run, basis, differences=_differences(run, same), copy=True)
     if len(seeds) >= ENOUGH:
         return _against_seeds(run, seeds)
     other = "no other" if itself and not seeds else len(seeds) or "no"
@@ -87,7 +87,7 @@ def _names(result: dict[str, Any]) -> tuple[str, ...]:
     return tuple(result[part]["name"] for part in ("model", "data", "recipe"))
 
 
-def _closest(run: StudyRun, references: Study) -> Network | None:
+def _closest(run: StudyRun, references: Study) -> NetworkRuns | None:
     """The reference network of the same names whose settings differ in the fewest places."""
     networks = [network for group in references.groups for network in group.networks if network.finished]
     named = [network for network in networks if _names(network.finished[0].result) == _names(run.result)]
@@ -123,7 +123,7 @@ def values(run: StudyRun, iterations: int) -> dict[Value, float]:
     return {value: error for value, error in found.items() if not math.isnan(error)}
 
 
-def _against_seeds(run: StudyRun, seeds: list[StudyRun]) -> Finding:
+def _against_seeds(run: StudyRun, seeds: list[StudyRun]) -> Judgement:
     """Compare with prediction intervals. Their level is that of a whole run, however far this one has come."""
     iterations = seeds[0].iterations
     known = [values(one, iterations) for one in seeds]
@@ -139,18 +139,18 @@ def _against_seeds(run: StudyRun, seeds: list[StudyRun]) -> Finding:
     ]
     numbers = listed([str(one.seed) for one in seeds])
     basis = (
-        f"{len(seeds)} reference seeds ({numbers}), intervals of {100 * level:.1f} % for each of {len(errors)} values: "
-        "a normal run lies inside all of them in 95 % of cases"
+        f"{len(seeds)} reference seeds ({numbers}), intervals of {100 * level:.1f}% for each of {len(errors)} values: "
+        "a normal run lies inside all of them in 95% of cases"
     )
-    return Finding(run, _reached(run, comparisons) or basis, comparisons, _differences(run, seeds[0]))
+    return Judgement(run, _reached(run, comparisons) or basis, comparisons, _differences(run, seeds[0]))
 
 
-def _against_paper(run: StudyRun, why: str, seeds: list[StudyRun]) -> Finding:
+def _against_paper(run: StudyRun, why: str, seeds: list[StudyRun]) -> Judgement:
     """Compare with the paper, where the run's names are those of its networks, data and recipe."""
     name, data, recipe = _names(run.result)
     if (data, recipe) != ("cifar10", "paper") or name not in paper.TRAIN_ERROR:
         differences = _differences(run, seeds[0]) if seeds else []
-        return Finding(run, f"{why}, and the paper shows nothing of the kind", differences=differences)
+        return Judgement(run, f"{why}, and the paper shows nothing of the kind", differences=differences)
     end = paper.RECIPE["iterations"]
     found = values(run, end)
     # The mean over 28,001 to 32,000 has its centre where the figure was read. A single test error at that rate jumps
@@ -169,7 +169,7 @@ def _against_paper(run: StudyRun, why: str, seeds: list[StudyRun]) -> Finding:
     differences = [
         run.labels[part] for part in ("model", "data", "recipe") if run.labels[part] != run.result[part]["name"]
     ]
-    return Finding(run, _reached(run, comparisons) or basis, comparisons, differences)
+    return Judgement(run, _reached(run, comparisons) or basis, comparisons, differences)
 
 
 def _reached(run: StudyRun, comparisons: list[Comparison]) -> str:

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 
 from resexp.analysis import paper
 from resexp.analysis.study import Group, StudyRun
-from resexp.analysis.verdict import NOT_OBSERVED, OBSERVED, ONE_SEED, PLAIN, RESIDUAL, UNDECIDED, Contrast, Verdict
+from resexp.analysis.verdict import (
+    NOT_OBSERVED,
+    OBSERVED,
+    ONE_SEED,
+    PLAIN_PAIR,
+    RESIDUAL_PAIR,
+    UNDECIDED,
+    Contrast,
+    Verdict,
+)
 from resexp.analysis.wording import interval_text, points
 from resexp.formatting import ABSENT, plural
 
@@ -77,16 +86,21 @@ def claims(group: Group, verdict: Verdict, of_diagnoses: list[Claim]) -> list[Cl
     tested = {claim.text: claim for claim in of_diagnoses}
     warm_up = group.recipe_settings.get("warmup") != "never"
     residual = verdict.residual
-    in_test_error = [one for one in verdict.secondary if (one.name, one.figure) == (residual.name, "test_error")]
+    in_test_error = [one for one in verdict.secondary if (one.name, one.metric) == (residual.name, "test_error")]
     contrasts = [
-        ("Plain networks degrade with depth (training error)", verdict.plain, PLAIN, OBSERVED),
-        ("Residual networks do not degrade with depth (training error)", residual, RESIDUAL, NOT_OBSERVED),
-        ("Added residual layers do not hurt (test error)", next(iter(in_test_error), None), RESIDUAL, NOT_OBSERVED),
+        ("Plain networks degrade with depth (training error)", verdict.plain, PLAIN_PAIR, OBSERVED),
+        ("Residual networks do not degrade with depth (training error)", residual, RESIDUAL_PAIR, NOT_OBSERVED),
+        (
+            "Added residual layers do not hurt (test error)",
+            next(iter(in_test_error), None),
+            RESIDUAL_PAIR,
+            NOT_OBSERVED,
+        ),
     ]
     return [
         *(_of_contrast(group, *contrast) for contrast in contrasts),
         _of_network(group, "plain110", "Plain-110 does not train (training error above 60%)", _stays_high),
-        _of_network(group, "resnet110", "Resnet-110 trains, with its warm-up", _trains, warm_up),
+        _of_network(group, "resnet110", "ResNet-110 trains, with its warm-up", _trains, warm_up),
         *(tested.get(text, looked_into(group, text, NOT_TESTED, "")) for text in LOOKED_INTO),
     ]
 
@@ -101,7 +115,7 @@ def _command(group: Group, models: tuple[str, ...]) -> str:
 
 
 def _of_contrast(group: Group, text: str, contrast: Contrast | None, pair: tuple[str, str], wanted: str) -> Claim:
-    published = paper.TRAIN_ERROR if contrast is None or contrast.figure == "running_error" else paper.TEST_ERROR
+    published = paper.TRAIN_ERROR if contrast is None or contrast.metric == "running_error" else paper.TEST_ERROR
     shallow, deep = (published[name] for name in pair)
     digitised = ", digitised" if shallow.digitised or deep.digitised else ""
     theirs = f"{deep.percent - shallow.percent:+.2f} points{digitised}" if group.is_papers else ABSENT

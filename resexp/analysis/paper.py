@@ -70,7 +70,7 @@ TRAIN_ERROR = _digitised(
         "resnet110": 0.1,
     }
 ) | {
-    "plain110": Published(0.6, FIGURE_6, bound="above", note="caption: higher than 60 % and not drawn"),
+    "plain110": Published(0.6, FIGURE_6, bound="above", note="caption: higher than 60% and not drawn"),
     "resnet1202": Published(0.001, SECTION_4_2, bound="below"),
 }
 """Running training error, mean of iterations 60,000 to 64,000; within 0.3 points where digitised."""

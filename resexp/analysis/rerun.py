@@ -27,9 +27,9 @@ def commands(group: Group) -> list[str]:
 
 
 def arithmetic(run: StudyRun) -> str:
-    """The overrides for what a run was computed on and in, so far as all its stretches agree; threads on a CPU only."""
-    stretches = run.record.stretches
-    found = {key: {stretch.get(key) for stretch in stretches} for key in ("device", "threads", "precision")}
+    """The overrides for what a run was computed on and in, so far as all its sessions agree; threads on a CPU only."""
+    sessions = run.record.sessions
+    found = {key: {session.get(key) for session in sessions} for key in ("device", "threads", "precision")}
     wanted = ("device", "threads", "precision") if found["device"] == {"cpu"} else ("precision",)
     return "".join(f" {key}={value}" for key in wanted if len(found[key]) == 1 for value in found[key] if value)
 

@@ -30,7 +30,7 @@ class Final:
     test_error: float | None
 
 
-FIGURES = ("running_error", "clean_train_error", "test_error")
+METRICS = ("running_error", "clean_train_error", "test_error")
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ class StudyRun:
 
     @property
     def device(self) -> str:
-        """What it was executed on, in each of its stretches: "NVIDIA H200, bf16"."""
+        """What it was executed on, in each of its sessions: "NVIDIA H200, bf16"."""
         kinds = dict.fromkeys(
-            ", ".join(str(stretch[key]) for key in ("device_name", "precision") if stretch.get(key))
-            for stretch in self.record.stretches
+            ", ".join(str(session[key]) for key in ("device_name", "precision") if session.get(key))
+            for session in self.record.sessions
         )
         return "; ".join(kind for kind in kinds if kind)
 
@@ -99,7 +99,7 @@ class StudyRun:
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkRuns:
     """One network of a group, with a run for each seed."""
 
     name: str
@@ -116,19 +116,19 @@ class Network:
         """The runs that count, by seed."""
         return [run for run in self.runs if run.state == FINISHED]
 
-    def values(self, figure: str) -> list[float]:
-        """One of `FIGURES` for every finished seed that has it."""
-        found = [getattr(run.final, figure) for run in self.finished]
+    def values(self, metric: str) -> list[float]:
+        """One of `METRICS` for every finished seed that has it."""
+        found = [getattr(run.final, metric) for run in self.finished]
         return [value for value in found if value is not None]
 
-    def mean(self, figure: str) -> float | None:
+    def mean(self, metric: str) -> float | None:
         """Mean over seeds."""
-        values = self.values(figure)
+        values = self.values(metric)
         return statistics.fmean(values) if values else None
 
-    def spread(self, figure: str) -> float | None:
+    def spread(self, metric: str) -> float | None:
         """Sample standard deviation over seeds; None for fewer than two."""
-        values = self.values(figure)
+        values = self.values(metric)
         return statistics.stdev(values) if len(values) > 1 else None
 
 
@@ -140,9 +140,9 @@ class Group:
     recipe: str
     data_settings: dict[str, Any]
     recipe_settings: dict[str, Any]
-    networks: list[Network]
+    networks: list[NetworkRuns]
 
-    def network(self, name: str) -> Network | None:
+    def network(self, name: str) -> NetworkRuns | None:
         """The network of that label."""
         return next((network for network in self.networks if network.name == name), None)
 
@@ -157,7 +157,7 @@ class Group:
         return paper.is_papers_data(self.data_settings) and paper.is_papers_recipe(self.recipe_settings)
 
     @property
-    def not_counted(self) -> list[tuple[Network, StudyRun]]:
+    def not_counted(self) -> list[tuple[NetworkRuns, StudyRun]]:
         """The runs that are not finished."""
         return [(network, run) for network in self.networks for run in network.runs if run.state != FINISHED]
 
@@ -176,8 +176,8 @@ class Study:
 
 
 def title(name: str) -> str:
-    """plain56+lr0.05 -> plain-56+lr0.05."""
-    return re.sub(r"^(plain|resnet)(?=\d)", r"\1-", name)
+    """plain56 -> plain-56, resnet56+lr0.05 -> ResNet-56+lr0.05: as the paper writes them."""
+    return re.sub(r"^resnet(?=\d)", "ResNet-", re.sub(r"^plain(?=\d)", "plain-", name))
 
 
 def load_study(folder: Path) -> Study:
@@ -235,8 +235,8 @@ def _is_sound(result: dict[str, Any], record: Record) -> bool:
     if not all(isinstance(name, str) and NAME.fullmatch(name) for name in names):
         return False
     found: dict[str, Any] = vars(record)
-    drops, stretches = recipe.get("drops"), found["stretches"]
-    if not (isinstance(drops, list) and isinstance(stretches, list) and isinstance(found["data"], dict)):
+    drops, sessions = recipe.get("drops"), found["sessions"]
+    if not (isinstance(drops, list) and isinstance(sessions, list) and isinstance(found["data"], dict)):
         return False
     whole = [result["seed"], model.get("depth"), recipe.get("iterations"), record.iteration, record.rows, *drops]
     return (
@@ -244,8 +244,8 @@ def _is_sound(result: dict[str, Any], record: Record) -> bool:
         and recipe["iterations"] >= 1
         and type(model.get("residual")) is bool
         and isinstance(found["history_sha256"], str)
-        and all(isinstance(stretch, dict) for stretch in stretches)
-        and all(type(stretch.get("seconds", 0.0)) in (int, float) for stretch in stretches)
+        and all(isinstance(session, dict) for session in sessions)
+        and all(type(session.get("seconds", 0.0)) in (int, float) for session in sessions)
     )
 
 
@@ -273,7 +273,7 @@ def _group(runs: list[StudyRun]) -> list[Group]:
         groups.setdefault((data, recipe), {}).setdefault(model, []).append(run)
     found: list[Group] = []
     for (data, recipe), members in sorted(groups.items()):
-        networks = [Network(name, seeds[0].result["model"], seeds) for name, seeds in members.items()]
+        networks = [NetworkRuns(name, seeds[0].result["model"], seeds) for name, seeds in members.items()]
         networks.sort(key=lambda network: (network.model["residual"], network.model["depth"], network.name))
         settings = networks[0].runs[0].result
         found.append(Group(data, recipe, settings["data"], settings["recipe"], networks))

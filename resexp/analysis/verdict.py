@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from resexp.analysis.intervals import LEVEL, Interval, Term, paired_interval, t_quantile, welch_interval
-from resexp.analysis.study import FIGURES, Group, title
+from resexp.analysis.study import METRICS, Group, title
 
-PLAIN = ("plain20", "plain56")
-RESIDUAL = ("resnet20", "resnet56")
+PLAIN_PAIR = ("plain20", "plain56")
+RESIDUAL_PAIR = ("resnet20", "resnet56")
 OTHER_DEPTHS = (32, 44, 110)
 MOST_SEEDS = 30
 
@@ -41,10 +41,10 @@ def word(interval: Interval, margin: float) -> str:
 
 @dataclass(frozen=True)
 class Contrast:
-    """A difference between networks in one of `FIGURES`: paired over shared seeds, Welch where fewer than two are."""
+    """A difference between networks in one of `METRICS`: paired over shared seeds, Welch where fewer than two are."""
 
     name: str
-    figure: str
+    metric: str
     terms: list[Term]
     margin: float
     trained: bool = True
@@ -142,8 +142,8 @@ class Verdict:
 
 def judge(group: Group, margin: float) -> Verdict:
     """The verdict on one group; `margin` is a fraction."""
-    primary, *others = FIGURES
-    secondary = [contrast for figure in others for contrast in _three(group, figure, margin)]
+    primary, *others = METRICS
+    secondary = [contrast for metric in others for contrast in _three(group, metric, margin)]
     pairs = [(f"{family}20", f"{family}{depth}") for family in ("plain", "resnet") for depth in OTHER_DEPTHS]
     exploratory = [depth_contrast(group, pair, primary, margin) for pair in pairs]
     return Verdict(
@@ -153,24 +153,24 @@ def judge(group: Group, margin: float) -> Verdict:
     )
 
 
-def _three(group: Group, figure: str, margin: float) -> tuple[Contrast, Contrast, Contrast]:
-    plain, residual = (depth_contrast(group, pair, figure, margin) for pair in (PLAIN, RESIDUAL))
+def _three(group: Group, metric: str, margin: float) -> tuple[Contrast, Contrast, Contrast]:
+    plain, residual = (depth_contrast(group, pair, metric, margin) for pair in (PLAIN_PAIR, RESIDUAL_PAIR))
     terms = plain.terms + [(-sign, errors) for sign, errors in residual.terms]
-    interaction = Contrast("difference of the two", figure, terms, margin, plain.trained and residual.trained)
+    interaction = Contrast("difference of the two", metric, terms, margin, plain.trained and residual.trained)
     return plain, residual, interaction
 
 
-def depth_contrast(group: Group, pair: tuple[str, str], figure: str, margin: float) -> Contrast:
+def depth_contrast(group: Group, pair: tuple[str, str], metric: str, margin: float) -> Contrast:
     """The deep network of a pair minus the shallow one."""
     shallow, deep = pair
     network = group.network(shallow)
     trained = network is None or all(run.trained for run in network.finished)
-    terms = [(1, _errors(group, deep, figure)), (-1, _errors(group, shallow, figure))]
-    return Contrast(f"{title(deep)} minus {title(shallow)}", figure, terms, margin, trained)
+    terms = [(1, _errors(group, deep, metric)), (-1, _errors(group, shallow, metric))]
+    return Contrast(f"{title(deep)} minus {title(shallow)}", metric, terms, margin, trained)
 
 
-def _errors(group: Group, name: str, figure: str) -> dict[int, float]:
-    """One of `FIGURES` by seed, of the finished runs that have it."""
+def _errors(group: Group, name: str, metric: str) -> dict[int, float]:
+    """One of `METRICS` by seed, of the finished runs that have it."""
     network = group.network(name)
-    found = {run.seed: getattr(run.final, figure) for run in network.finished} if network else {}
+    found = {run.seed: getattr(run.final, metric) for run in network.finished} if network else {}
     return {seed: error for seed, error in found.items() if error is not None}

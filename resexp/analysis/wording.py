@@ -1,12 +1,12 @@
 """The words of a verdict: plain for a person, each true of the data. Percent and points from here on."""
 
-from resexp.analysis.study import Group, Network, title
+from resexp.analysis.study import Group, NetworkRuns, title
 from resexp.analysis.verdict import (
     NOT_OBSERVED,
     OBSERVED,
     PAIRED,
-    PLAIN,
-    RESIDUAL,
+    PLAIN_PAIR,
+    RESIDUAL_PAIR,
     UNDECIDED,
     WELCH,
     Contrast,
@@ -15,7 +15,7 @@ from resexp.analysis.verdict import (
 )
 from resexp.formatting import ABSENT, listed, plural
 
-NAMES = (*PLAIN, *RESIDUAL)
+NAMES = (*PLAIN_PAIR, *RESIDUAL_PAIR)
 NAMED = 4
 """Runs named one by one before the rest is only counted."""
 
@@ -47,7 +47,7 @@ def range_text(interval: Interval | None) -> str:
 
 def sentence(group: Group, verdict: Verdict) -> str:
     """What a group's verdict says, which of its networks did not train, and which runs are missing."""
-    pairs = [(verdict.plain, *PLAIN), (verdict.residual, *RESIDUAL)]
+    pairs = [(verdict.plain, *PLAIN_PAIR), (verdict.residual, *RESIDUAL_PAIR)]
     present = [pair for pair in pairs if pair[0].compared]
     if present:
         alone = all(contrast.interval is None for contrast, _, _ in present)
@@ -119,7 +119,7 @@ def _not_trained(group: Group) -> list[str]:
             f"{network.title} did not train within {group.iterations:,} iterations{some} "
             f"(running training error {mean:.1f}%)."
         )
-        if network.name in (PLAIN[0], RESIDUAL[0]):
+        if network.name in (PLAIN_PAIR[0], RESIDUAL_PAIR[0]):
             said.append(f"A comparison with {network.title} therefore says nothing about depth.")
     return said
 
@@ -145,9 +145,9 @@ def _some(names: list[str]) -> str:
     return listed([*names[:NAMED], *([f"{more} more"] if more > 0 else [])])
 
 
-def mean_and_spread(network: Network, figure: str, places: int = 2) -> str:
+def mean_and_spread(network: NetworkRuns, metric: str, places: int = 2) -> str:
     """Mean +- sample standard deviation in percent: "5.63 ± 0.22"; a hyphen where nothing was measured."""
-    mean, spread = network.mean(figure), network.spread(figure)
+    mean, spread = network.mean(metric), network.spread(metric)
     if mean is None:
         return ABSENT
     return f"{100 * mean:.{places}f}" + (f" ± {100 * spread:.{places}f}" if spread is not None else "")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from resexp.analysis.check import Comparison, Finding, check, own_path
+from resexp.analysis.check import Comparison, Judgement, check, own_path
 from resexp.analysis.study import Study, load_study
 from resexp.config.compose import settings_of
 from resexp.config.presets import conf_dir
@@ -57,7 +57,7 @@ def load_references(folder: Path, named: bool) -> Study:
     return references
 
 
-def lines(finding: Finding, runs: Path) -> list[str]:
+def lines(finding: Judgement, runs: Path) -> list[str]:
     """What is said of one run."""
     run = finding.run
     name = (runs / run.path).as_posix()
@@ -78,9 +78,8 @@ def lines(finding: Finding, runs: Path) -> list[str]:
 
 
 def comparison_words(one: Comparison) -> str:
-    """training error after 4,000 iterations 23.10 %, expected 18.20 to 20.40 %."""
+    """training error after 4,000 iterations 23.10%, expected 18.20 to 20.40%."""
     low, high = (100 * end for end in one.expected)
     return (
-        f"{one.kind} error after {one.iteration:,} iterations {100 * one.error:.2f} %, "
-        f"expected {low:.2f} to {high:.2f} %"
+        f"{one.kind} error after {one.iteration:,} iterations {100 * one.error:.2f}%, expected {low:.2f} to {high:.2f}%"
     )

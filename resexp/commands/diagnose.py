@@ -12,7 +12,7 @@ from resexp.analysis.study import Group, load_study
 from resexp.config.compose import settings_of
 from resexp.config.settings import DataPlace, check_device, require
 from resexp.diagnose import journal, table
-from resexp.diagnose.plan import Plan
+from resexp.diagnose.selection import Selection
 from resexp.diagnose.table import DIAGNOSES
 from resexp.errors import UserError
 from resexp.report.report import write_why
@@ -97,8 +97,10 @@ def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
     for line in outdated:
         log.warning("%s: %s; it is left out", diagnosis, line)
     laboratory = Laboratory(group, Path(settings.runs), settings.device, settings.threads, settings.data)
-    plan = Plan(diagnosis, group, Path(settings.runs), *laboratory.facts, settings.batch_size, settings.lesion_images)
-    jobs, left_out = plan.jobs(settings.networks, settings.seeds, settings.initial_seeds, settings.iterations)
+    selection = Selection(
+        diagnosis, group, Path(settings.runs), *laboratory.facts, settings.batch_size, settings.lesion_images
+    )
+    jobs, left_out = selection.jobs(settings.networks, settings.seeds, settings.initial_seeds, settings.iterations)
     for line in left_out:
         log.warning("%s: %s; it is left out", diagnosis, line)
     wanted = [job for job in jobs if settings.fresh or job.subject not in known]
@@ -107,8 +109,8 @@ def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
         return
     log.info("%s: %d networks on %s", diagnosis, len(wanted), laboratory.execution.device)
     began = time.monotonic()
-    spell: journal.Entry = {"networks": 0, "images": plan.images, "seconds": 0.0, "started": utc_now()}
-    spell |= {**laboratory.execution.describe(), "resexp": __version__, **source_version()}
+    session: journal.Entry = {"networks": 0, "images": selection.images, "seconds": 0.0, "started": utc_now()}
+    session |= {**laboratory.execution.describe(), "resexp": __version__, **source_version()}
     for job in wanted:
         try:
             readings = laboratory.measure(diagnosis, job)
@@ -119,6 +121,6 @@ def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
             continue
         known = table.merge(known, {job.subject: readings})
         table.write(path, known)
-        spell |= {"networks": spell["networks"] + 1, "seconds": round(time.monotonic() - began, 1)}
-        journal.write(path, [*before, spell])
+        session |= {"networks": session["networks"] + 1, "seconds": round(time.monotonic() - began, 1)}
+        journal.write(path, [*before, session])
         log.info("%s: %s", diagnosis, job.subject)

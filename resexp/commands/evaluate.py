@@ -51,7 +51,7 @@ def task(cfg: DictConfig) -> None:
     loss, error, images = weights.measure(trained, data, settings.split, execution)
     print(
         f"{config.model.name} after {trained.iteration} of {config.recipe.iterations} iterations: "
-        f"{settings.split} error {100 * error:.2f} % ({round(error * images)} of {images}), loss {loss:.4f}, "
+        f"{settings.split} error {100 * error:.2f}% ({round(error * images)} of {images}), loss {loss:.4f}, "
         f"{execution.precision} on {execution.device}"
         + (f" (trained in {trained.precision})" if trained.precision != execution.precision else "")
     )

@@ -89,4 +89,4 @@ def export(found: StudyRun, run: Run, path: Path, settings: ExportSettings) -> s
         test_images=images,
         measured={"precision": execution.precision, "device": execution.device.type, "torch": torch.__version__},
     )
-    return f"{path}  test error {100 * error:.2f} %, of the run {100 * (before or 0):.2f} %"
+    return f"{path}  test error {100 * error:.2f}%, of the run {100 * (before or 0):.2f}%"

@@ -15,7 +15,7 @@ def task() -> None:
         settings: dict[str, Any] = {"shortcut": "A", "width": 1, "norm": "batch"} | content_of(path)
         model = ModelConfig(**settings)
         published = TEST_ERROR.get(model.name)
-        shown = f"{published.percent:.2f} %" if published else "-"
+        shown = f"{published.percent:.2f}%" if published else "-"
         mark = "*" if published and published.digitised else ""
         macs = f"{multiply_adds(model) / 1e6:,.1f} M"
         print(f"{model.name:<12}{model.depth:>7}{parameters(model):>13,}{macs:>16}{shown:>20}{mark}")

@@ -44,7 +44,7 @@ class Status:
     def cells(self) -> list[str]:
         """The run as a line of the table."""
         errors = [
-            f"{100 * error:.2f} %" if error is not None else ABSENT for error in (self.train_error, self.test_error)
+            f"{100 * error:.2f}%" if error is not None else ABSENT for error in (self.train_error, self.test_error)
         ]
         times = [duration(one) if one is not None else ABSENT for one in (self.seconds_left, self.seconds_since_row)]
         speed = f"{self.images_per_second:,.0f}" if self.images_per_second is not None else ABSENT

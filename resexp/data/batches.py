@@ -8,19 +8,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from resexp.data.dataset import Split
-from resexp.seeds import stream
+from resexp.seeds import generator_of
 
 
-def plan(seed: int, epoch: int, images: int, pad: int, flip: bool) -> Tensor:
+def draw_epoch(seed: int, epoch: int, images: int, pad: int, flip: bool) -> Tensor:
     """One epoch: int32 (images, 4) of image index, crop offset down, crop offset right, flip; every image once."""
-    generator = stream("plan", seed, epoch)
+    generator = generator_of("plan", seed, epoch)
     order = torch.randperm(images, generator=generator)
     down, right = torch.randint(2 * pad + 1, (2, images), generator=generator)
     flips = torch.randint(2, (images,), generator=generator) * int(flip)
     return torch.stack([order, down, right, flips], 1).to(torch.int32)
 
 
-class Stream:
+class Sampler:
     """The endless sequence of plans of one seed, cut into full batches across the borders of epochs.
 
     While an epoch is in use, a thread draws the next one's plan, and it is sent as soon as it is drawn.
@@ -34,7 +34,7 @@ class Stream:
         self._sent: dict[int, Tensor] = {}
 
     def _draw(self, epoch: int) -> Tensor:
-        drawn = plan(self.seed, epoch, self.images, self.pad, self.flip)
+        drawn = draw_epoch(self.seed, epoch, self.images, self.pad, self.flip)
         if self.device.type == "cuda":
             with torch.cuda.device(self.device):  # each thread has a current device of its own
                 return drawn.pin_memory()
@@ -115,7 +115,7 @@ class Images:
         return images.permute(0, 3, 1, 2), self.labels[index]
 
     def plain(self, first: int, count: int) -> tuple[Tensor, Tensor]:
-        """A stretch of the split, centred and unflipped: float32 images (B, 3, H, W) and labels (B,)."""
+        """Part of the split, centred and unflipped: float32 images (B, 3, H, W) and labels (B,)."""
         inside = slice(self.pad, self.pixels.shape[1] - self.pad)
         pixels = self.pixels[first : first + count, inside, inside].float()
         images = (pixels - self.mean[inside, inside]) / 255

@@ -20,7 +20,7 @@ from resexp.config.settings import Cifar10Config
 from resexp.data.dataset import Dataset, Split
 from resexp.data.download import UnreachableError, download
 from resexp.errors import UserError
-from resexp.seeds import stream
+from resexp.seeds import generator_of
 from resexp.system.files import TEMPORARY, user_cache
 
 log = logging.getLogger("resexp")
@@ -54,7 +54,7 @@ def load(config: Cifar10Config) -> Dataset:
 
 def hold_out(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Rising indices (kept, held out): `count` are held out, as many of each class, drawn by `seed`."""
-    order = torch.randperm(len(labels), generator=stream("validation", seed))
+    order = torch.randperm(len(labels), generator=generator_of("validation", seed))
     classes = labels.unique()
     held_out = torch.zeros(len(labels), dtype=torch.bool)
     for label in classes:

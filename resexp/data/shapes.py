@@ -11,7 +11,7 @@ from torch import Tensor
 
 from resexp.config.settings import ShapesConfig
 from resexp.data.dataset import Dataset, Split
-from resexp.seeds import stream
+from resexp.seeds import generator_of
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 
@@ -109,7 +109,9 @@ def draw(count: int, size: int, noise: float, hint: float, generator: torch.Gene
 def load(config: ShapesConfig) -> Dataset:
     """Generate the data set of a configuration, about a second for 10,000 images."""
     splits = {
-        name: Split(*draw(count, config.image_size, config.noise, config.hint, stream("shapes", name, config.seed)))
+        name: Split(
+            *draw(count, config.image_size, config.noise, config.hint, generator_of("shapes", name, config.seed))
+        )
         for name, count in (("train", config.train_images), ("test", config.test_images))
     }
     return Dataset("shapes", list(SHAPES), splits["train"], splits["test"])

@@ -8,7 +8,7 @@ from resexp.errors import UserError
 from resexp.system.files import write_text
 
 Entry = dict[str, Any]
-"""One spell of measuring: networks (how many), images (in words), seconds, started, device, versions, commit."""
+"""One session of measuring: networks (how many), images (in words), seconds, started, device, versions, commit."""
 
 
 def journal_file(table: Path) -> Path:
@@ -17,12 +17,12 @@ def journal_file(table: Path) -> Path:
 
 
 def read(table: Path) -> list[Entry]:
-    """All spells so far, none where there is no file. Raises UserError naming it where it is damaged."""
+    """All sessions so far, none where there is no file. Raises UserError naming it where it is damaged."""
     path = journal_file(table)
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         if not all(isinstance(entry, dict) for entry in entries):
-            raise ValueError("it is no list of spells")
+            raise ValueError("it is no list of sessions")
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError) as error:
@@ -40,6 +40,6 @@ def write(table: Path, entries: list[Entry]) -> None:
 
 
 def merge(entries: list[Entry], more: list[Entry]) -> list[Entry]:
-    """Both, each spell once, in the order in which they began."""
+    """Both, each session once, in the order in which they began."""
     found = {json.dumps(entry, sort_keys=True): entry for entry in [*entries, *more]}
     return sorted(found.values(), key=lambda entry: str(entry.get("started")))

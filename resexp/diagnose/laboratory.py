@@ -10,15 +10,15 @@ from torch import Tensor
 
 from resexp.analysis.study import Group
 from resexp.config.settings import Config, DataPlace, moved, recorded
-from resexp.data.batches import Images, Stream, mean_image
+from resexp.data.batches import Images, Sampler, mean_image
 from resexp.data.dataset import Dataset, Split
 from resexp.data.load import load
 from resexp.diagnose import gradients, lesions, responses
-from resexp.diagnose.plan import Job
+from resexp.diagnose.selection import Job
 from resexp.diagnose.table import CHECKPOINT, Reading
 from resexp.errors import UserError
 from resexp.model.network import Network, build
-from resexp.seeds import stream
+from resexp.seeds import generator_of
 from resexp.storage import checkpoint, history
 from resexp.storage.run import Run, start_over
 from resexp.training.device import Execution, prepare
@@ -83,13 +83,13 @@ class Laboratory:
     def batch(self, seed: int, size: int) -> tuple[Tensor, Tensor]:
         """The first mini-batch that a run of this seed and batch size sees, cropped and flipped as there."""
         recipe, device, train = self.config.recipe, self.execution.device, self.data.train
-        picks = Stream(seed, len(train), size, recipe.pad, recipe.flip, device).batch(1)
+        picks = Sampler(seed, len(train), size, recipe.pad, recipe.flip, device).batch(1)
         return Images.of(train, self.mean, recipe.pad, device).gather(picks)
 
     def test_images(self, count: int) -> Images:
         """`count` test images, the same for every network."""
         test = self.data.test
-        picks = torch.randperm(len(test), generator=stream("lesions", "images"))[:count]
+        picks = torch.randperm(len(test), generator=generator_of("lesions", "images"))[:count]
         return Images.of(Split(test.images[picks], test.labels[picks]), self.mean, 0, self.execution.device)
 
     def network(self, job: Job) -> Network:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from resexp.data.batches import Images
 from resexp.diagnose.table import Reading
 from resexp.model.network import Block, Network, make_shortcut
-from resexp.seeds import stream
+from resexp.seeds import generator_of
 from resexp.training.device import Execution
 from resexp.training.evaluate import evaluate
 
@@ -45,7 +45,7 @@ def measure(network: Network, images: Images, execution: Execution, seed: int) -
     And each block's `residual_ratio`, see there. Nothing is trained again; `network` stays as it was.
     """
     names = list(blocks_of(network))
-    order = [names[index] for index in torch.randperm(len(names), generator=stream("lesions", seed)).tolist()]
+    order = [names[index] for index in torch.randperm(len(names), generator=generator_of("lesions", seed)).tolist()]
 
     def error(removed: list[str]) -> float:
         return evaluate(without(network, removed), images, execution)[1]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from resexp.config.settings import ModelConfig
-from resexp.seeds import stream
+from resexp.seeds import generator_of
 
 STAGE_WIDTHS = (16, 32, 64)
 """Filters of the three stages at width 1 (section 4.2)."""
@@ -116,8 +116,8 @@ def initialise(network: Network, seed: int, linear: str = "default") -> None:
     from a generator of their own, so that a plain and a residual network of one depth and seed get equal weights
     whatever the shortcut.
     """
-    layers = stream("layers", seed)
-    projections = stream("projections", seed)
+    layers = generator_of("layers", seed)
+    projections = generator_of("projections", seed)
     with torch.no_grad():
         for name, module in network.named_modules():
             if isinstance(module, nn.Conv2d) or (isinstance(module, nn.Linear) and linear == "he"):

@@ -82,9 +82,9 @@ def collect_diagnoses(runs: Path, folder: Path) -> None:
     for path in sorted(runs.glob("**/diagnoses/*/*/*.csv")):
         target = folder / "diagnoses" / Path(*path.parts[-3:])
         table.write(target, table.merge(table.read(target), table.read(path)))
-        spells = journal.merge(journal.read(target), journal.read(path))
-        if spells:
-            journal.write(target, spells)
+        sessions = journal.merge(journal.read(target), journal.read(path))
+        if sessions:
+            journal.write(target, sessions)
 
 
 def run_folder(folder: Path, run: StudyRun) -> Path:

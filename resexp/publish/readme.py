@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from resexp.analysis.rerun import commands
-from resexp.analysis.study import Group, Network, StudyRun, load_study, title
+from resexp.analysis.study import Group, NetworkRuns, StudyRun, load_study, title
 from resexp.diagnose import journal
 from resexp.diagnose.table import DIAGNOSES, table_file
 from resexp.formatting import plural
@@ -31,7 +31,7 @@ INTRODUCTION = """## Files
 | `NAME/DATA/RECIPE/NETWORK/seedK/` | a run: | `resexp train` |
 | `.../history.csv` | its training curve, as measured | |
 | `.../config.yaml` | all its settings | |
-| `.../run.json` | final errors; device, versions, commit, date and seconds of each stretch; the curve's digest | |
+| `.../run.json` | final errors; device, versions, commit, date and seconds of each session; the curve's digest | |
 | `NAME/diagnoses/DATA/RECIPE/*.csv`, `*.json` | measured inside networks; when, on what | `resexp diagnose` |
 | `figures/DATA/RECIPE/figure1.*`, `figure6.*` | the figures, their captions on the page | {command} |
 | `figures/DATA/RECIPE/table.md`, `final.csv`, `curves.csv` | networks, runs, every point of the curves | the same |
@@ -95,10 +95,10 @@ def diagnosed(folder: Path, group: Group) -> list[str]:
     rows: list[str] = []
     for diagnosis in DIAGNOSES:
         table = table_file(folder, group, diagnosis)
-        for spell in journal.read(table):
-            count, images = plural(int(spell.get("networks", 0)), "network"), spell.get("images")
+        for session in journal.read(table):
+            count, images = plural(int(session.get("networks", 0)), "network"), session.get("images")
             what = [f"`{table.relative_to(folder).as_posix()}`", f"{count} on {images}" if images else count]
-            rows.append(_line([*what, *provenance([spell]), f"{spell.get('seconds', 0):,.0f}"]))
+            rows.append(_line([*what, *provenance([session]), f"{session.get('seconds', 0):,.0f}"]))
     if not rows:
         return []
     command = f"resexp diagnose group={group.data}/{group.recipe}"
@@ -106,19 +106,19 @@ def diagnosed(folder: Path, group: Group) -> list[str]:
     return [f"\nMeasured inside the networks, with `{command}`:\n\n{head}|---|---|---|---|---|---|---:|\n", *rows]
 
 
-def run_line(network: Network, run: StudyRun) -> str:
-    """The provenance of one run; where its stretches differ, all of them in order."""
+def run_line(network: NetworkRuns, run: StudyRun) -> str:
+    """The provenance of one run; where its sessions differ, all of them in order."""
     what = [f"{title(network.name)}, seed {run.seed}", f"{run.iterations:,}"]
-    return _line([*what, *provenance(run.record.stretches), f"{run.record.seconds:,.0f}"])
+    return _line([*what, *provenance(run.record.sessions), f"{run.record.seconds:,.0f}"])
 
 
-def provenance(stretches: list[dict[str, Any]]) -> list[str]:
-    """Hardware, versions, commit and date of stretches of work."""
-    dates = sorted({str(stretch.get("started", ""))[:10] for stretch in stretches})
+def provenance(sessions: list[dict[str, Any]]) -> list[str]:
+    """Hardware, versions, commit and date of sessions."""
+    dates = sorted({str(session.get("started", ""))[:10] for session in sessions})
     return [
-        _distinct(map(hardware, stretches)),
-        _distinct(map(versions, stretches)),
-        _distinct(map(commit, stretches)),
+        _distinct(map(hardware, sessions)),
+        _distinct(map(versions, sessions)),
+        _distinct(map(commit, sessions)),
         dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}" if dates else "",
     ]
 
@@ -141,6 +141,6 @@ def weights(folder: Path) -> list[str]:
         "| file | bytes | test error, loaded back | of the run |\n|---|---:|---:|---:|\n",
     ]
     for note in notes:
-        errors = " | ".join(f"{100 * note[key]:.2f} %" for key in ("test_error", "run_test_error"))
+        errors = " | ".join(f"{100 * note[key]:.2f}%" for key in ("test_error", "run_test_error"))
         parts.append(f"| `{note['file']}` | {note['bytes']:,} | {errors} |\n")
     return parts

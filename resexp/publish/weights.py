@@ -78,7 +78,7 @@ def of_run(run: Run) -> Trained:
     if not run.record_file.exists():
         raise UserError(f"{run.record_file}: no such file; the command that trained the run writes it anew")
     record = run.record()
-    last = record.stretches[-1] if record.stretches else {}
+    last = record.sessions[-1] if record.sessions else {}
     precision = last.get("precision", config.precision)
     return Trained(config, state["iteration"], str(record.data.get("digest")), state["network"], precision)
 

@@ -40,8 +40,8 @@ def recipe_words(group: Group) -> str:
 
 def device_words(group: Group) -> str:
     """A CPU, or the GPUs, that finished runs were trained on; empty where they do not tell."""
-    stretches = [one for network in group.networks for run in network.finished for one in run.record.stretches]
-    kinds = {"a CPU" if one.get("device") == "cpu" else str(one.get("device_name") or "") for one in stretches}
+    sessions = [one for network in group.networks for run in network.finished for one in run.record.sessions]
+    kinds = {"a CPU" if one.get("device") == "cpu" else str(one.get("device_name") or "") for one in sessions}
     return listed(sorted(filter(None, kinds)))
 
 

@@ -4,15 +4,15 @@ import statistics
 from collections import defaultdict
 
 from resexp.analysis import paper
-from resexp.analysis.study import Group, Network, StudyRun, title
-from resexp.analysis.verdict import PLAIN, RESIDUAL
+from resexp.analysis.study import Group, NetworkRuns, StudyRun, title
+from resexp.analysis.verdict import PLAIN_PAIR, RESIDUAL_PAIR
 from resexp.formatting import listed
 from resexp.report import captions
 from resexp.report.spec import Axis, Curve, Panel, Plate, Points
 from resexp.storage import history
 
 TRAIN, TEST = "train", "test"
-FIGURE_OF = {TRAIN: "running_error", TEST: "test_error"}
+METRIC_OF = {TRAIN: "running_error", TEST: "test_error"}
 POINTS = 64
 """A drawn training curve has at most about so many points, each the mean over the iterations between two of them."""
 
@@ -54,12 +54,12 @@ def _mean(seeds: list[Points]) -> Points:
     return [(iteration, statistics.fmean(found)) for iteration, found in sorted(at.items()) if len(found) == len(seeds)]
 
 
-def _curve(group: Group, network: Network, kind: str, label: str, dashed: bool = False) -> Curve | None:
+def _curve(group: Group, network: NetworkRuns, kind: str, label: str, dashed: bool = False) -> Curve | None:
     step = row_step(group)
     runs = network.finished
     seeds = [_training_points(run, step) if kind == TRAIN else _test_points(run.rows) for run in runs]
     mean = _mean(seeds)
-    end = network.mean(FIGURE_OF[kind])
+    end = network.mean(METRIC_OF[kind])
     if not mean:
         return None
     thin = seeds if len(seeds) > 1 else []
@@ -72,8 +72,8 @@ def top(group: Group) -> float:
         return PAPERS_TOP
     ends: list[float] = []
     for network in group.networks:
-        if network.name in (*PLAIN, *RESIDUAL) or all(run.trained for run in network.finished):
-            ends += [end for figure in FIGURE_OF.values() if (end := network.mean(figure)) is not None]
+        if network.name in (*PLAIN_PAIR, *RESIDUAL_PAIR) or all(run.trained for run in network.finished):
+            ends += [end for metric in METRIC_OF.values() if (end := network.mean(metric)) is not None]
     need = 1.5 * max(ends, default=1.0)
     return next((limit for limit in TOPS if limit >= need), 1.0)
 
@@ -120,8 +120,8 @@ def _plate(group: Group, name: str, heading: str, panels: list[Panel], missing: 
 
 def figure1(group: Group) -> Plate | None:
     """Plain-20 against plain-56: training error beside test error. None where neither is finished."""
-    networks = [network for name in PLAIN if (network := group.network(name)) and network.finished]
-    missing = [name for name in PLAIN if name not in {network.name for network in networks}]
+    networks = [network for name in PLAIN_PAIR if (network := group.network(name)) and network.finished]
+    missing = [name for name in PLAIN_PAIR if name not in {network.name for network in networks}]
     panels: list[Panel] = []
     for kind, heading in ((TRAIN, "Training error (%)"), (TEST, "Test error (%)")):
         curves = [_curve(group, network, kind, network.title) for network in networks]
@@ -154,7 +154,7 @@ def figure6(group: Group, paper_points: bool = False) -> Plate | None:
     return _plate(group, "figure6", heading, panels, missing)
 
 
-def _papers_points(network: Network) -> list[tuple[str, str, int, float]]:
+def _papers_points(network: NetworkRuns) -> list[tuple[str, str, int, float]]:
     name = paper.network_name(network.model) or ""
     tables = (
         (TRAIN, 62_000, paper.TRAIN_ERROR),

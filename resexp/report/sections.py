@@ -106,7 +106,7 @@ def contrast_rows(contrasts: Iterable[Contrast]) -> list[list[str]]:
     def row(one: Contrast) -> list[str]:
         together = f"{one.correlation:.2f}" if one.correlation is not None else ABSENT
         return [
-            one.name + MEASURES[one.figure],
+            one.name + MEASURES[one.metric],
             f"{one.word}; {one.more}" if one.more else one.word,
             points(one) if one.compared else ABSENT,
             interval_text(one) or ABSENT,
@@ -125,7 +125,7 @@ def answer(page: GroupPage) -> str:
     more = ""
     for contrasts, name in (
         (verdict.secondary, "Secondary: the same contrasts in the other errors"),
-        (verdict.exploratory, "Exploratory: other depths; resnet-110 has a warm-up that the others have not"),
+        (verdict.exploratory, "Exploratory: other depths; ResNet-110 has a warm-up that the others have not"),
     ):
         if contrasts:
             rows = table(heading, contrast_rows(contrasts), text, name)
@@ -198,15 +198,15 @@ def numbers(page: GroupPage) -> str:
 
 
 def conditions(page: GroupPage) -> str:
-    """Hardware, versions, commit and time, from the stretches of work that the runs recorded."""
+    """Hardware, versions, commit and time, from the sessions that the runs recorded."""
     found: dict[tuple[str, ...], list[float]] = {}
     for network in page.group.networks:
         for run in network.runs:
-            for stretch in run.record.stretches:
-                what = hardware(stretch), versions(stretch), commit(stretch)
-                found.setdefault(what, []).append(float(stretch.get("seconds", 0.0)))
+            for session in run.record.sessions:
+                what = hardware(session), versions(session), commit(session)
+                found.setdefault(what, []).append(float(session.get("seconds", 0.0)))
     rows = [[*key, str(len(seconds)), f"{sum(seconds):,.0f}"] for key, seconds in sorted(found.items())]
-    heading = ["hardware", "versions", "commit", "stretches of work", "seconds"]
+    heading = ["hardware", "versions", "commit", "sessions", "seconds"]
     done = table(heading, rows, {0, 1, 2}, "What the runs were executed on") if rows else ""
     lines = "".join(f"<li><code>{escape(command)}</code></li>\n" for command in page.commands)
     again = f'<p class="small">The finished runs once more:</p>\n<ul class="plain">\n{lines}</ul>\n' if lines else ""

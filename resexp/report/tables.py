@@ -9,7 +9,7 @@ from typing import Any
 
 from resexp.analysis import paper
 from resexp.analysis.claims import Claim
-from resexp.analysis.study import FIGURES, Group, Network
+from resexp.analysis.study import METRICS, Group, NetworkRuns
 from resexp.analysis.verdict import Verdict
 from resexp.analysis.wording import mean_and_spread
 from resexp.config.settings import ModelConfig
@@ -18,15 +18,15 @@ from resexp.formatting import ABSENT, aligned
 from resexp.model.cost import CLASSES, parameters
 from resexp.report.captions import comparison_words, setting_words
 
-FINAL_COLUMNS = ("network", "seed", *FIGURES, "parameters", "seconds", "device")
+FINAL_COLUMNS = ("network", "seed", *METRICS, "parameters", "seconds", "device")
 CONTRAST_COLUMNS = (
-    *("role", "contrast", "figure", "seeds", "difference", "low", "high", "method", "welch_low", "welch_high"),
+    *("role", "contrast", "metric", "seeds", "difference", "low", "high", "method", "welch_low", "welch_high"),
     *("correlation", "word", "more"),
 )
 CURVE_COLUMNS = ("network", "seed", "iteration", "learning_rate", "train_error", "test_error", "clean_train_error")
 
 
-def count_parameters(network: Network) -> int | None:
+def count_parameters(network: NetworkRuns) -> int | None:
     """Trainable parameters of a network for its data's classes; None where its settings do not say."""
     try:
         model = ModelConfig(**network.model)
@@ -37,7 +37,7 @@ def count_parameters(network: Network) -> int | None:
     return parameters(model) + (64 * model.width + 1) * more
 
 
-def minutes(network: Network) -> str:
+def minutes(network: NetworkRuns) -> str:
     """Minutes of training, mean over seeds."""
     seconds = [run.record.seconds for run in network.finished]
     if not seconds or not any(seconds):
@@ -135,12 +135,12 @@ def final_csv(group: Group) -> str:
     for network in group.networks:
         count = count_parameters(network)
         for run in network.finished:
-            found = [getattr(run.final, figure) for figure in FIGURES]
+            found = [getattr(run.final, metric) for metric in METRICS]
             rows.append([network.name, run.seed, *found, count, run.record.seconds, run.device])
         if network.finished:
-            rows.append([network.name, "mean", *map(network.mean, FIGURES), count, None, None])
+            rows.append([network.name, "mean", *map(network.mean, METRICS), count, None, None])
         if len(network.finished) > 1:
-            rows.append([network.name, "std", *map(network.spread, FIGURES), count, None, None])
+            rows.append([network.name, "std", *map(network.spread, METRICS), count, None, None])
     return csv_text(FINAL_COLUMNS, rows)
 
 
@@ -153,7 +153,7 @@ def contrasts_csv(verdict: Verdict) -> str:
             found = [one.difference if one.compared else None, *(one.interval or (None, None)), one.method]
             beside = [*(one.welch or (None, None)), one.correlation]
             seeds = "; ".join(" ".join(map(str, used)) for used in one.used)
-            rows.append([role, one.name, one.figure, seeds, *found, *beside, one.word, one.more])
+            rows.append([role, one.name, one.metric, seeds, *found, *beside, one.word, one.more])
     return csv_text(CONTRAST_COLUMNS, rows)
 
 

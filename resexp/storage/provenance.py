@@ -1,4 +1,4 @@
-"""Who computes, with which source, and when: what run.json records of each stretch of work, and how it reads."""
+"""Who computes, with which source, and when: what run.json records of each session, and how it reads."""
 
 import os
 import socket
@@ -35,26 +35,26 @@ def utc_now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def hardware(stretch: dict[str, Any]) -> str:
+def hardware(session: dict[str, Any]) -> str:
     """NVIDIA H200, bf16, eager; of a CPU also its threads."""
-    on_cpu = stretch.get("device") == "cpu" and stretch.get("threads")
+    on_cpu = session.get("device") == "cpu" and session.get("threads")
     found = [
-        stretch.get("device_name") or stretch.get("device"),
-        plural(stretch["threads"], "thread") if on_cpu else None,
-        stretch.get("precision"),
-        stretch.get("engine"),
-        "deterministic" if stretch.get("deterministic") else None,
+        session.get("device_name") or session.get("device"),
+        plural(session["threads"], "thread") if on_cpu else None,
+        session.get("precision"),
+        session.get("engine"),
+        "deterministic" if session.get("deterministic") else None,
     ]
     return ", ".join(str(one) for one in found if one)
 
 
-def versions(stretch: dict[str, Any]) -> str:
+def versions(session: dict[str, Any]) -> str:
     """resexp 0.1.0, Python 3.11.7, torch 2.15.0, CUDA 13.0."""
     named = {"resexp": "resexp", "Python": "python", "torch": "torch", "CUDA": "cuda", "cuDNN": "cudnn"}
-    return ", ".join(f"{name} {stretch[key]}" for name, key in named.items() if stretch.get(key))
+    return ", ".join(f"{name} {session[key]}" for name, key in named.items() if session.get(key))
 
 
-def commit(stretch: dict[str, Any]) -> str:
+def commit(session: dict[str, Any]) -> str:
     """0123456789, and whether the tree held changes."""
-    known = str(stretch.get("commit") or "unknown")[:10]
-    return known + (" with changes" if stretch.get("dirty") else "")
+    known = str(session.get("commit") or "unknown")[:10]
+    return known + (" with changes" if session.get("dirty") else "")

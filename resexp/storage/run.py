@@ -48,13 +48,13 @@ class Record:
     """Of the loaded data: name, digest, classes, train_images, test_images."""
     process: dict[str, Any] = field(default_factory=dict[str, Any])
     """Who is or was training: host, pid."""
-    stretches: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """One entry per stretch of work: from, to, seconds (seconds_startup apart), peak_memory_mb, device, versions ..."""
+    sessions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """One entry per session: from, to, seconds (seconds_startup apart), peak_memory_mb, device, versions ..."""
 
     @property
     def seconds(self) -> float:
-        """Time spent training, over all stretches."""
-        return sum(stretch.get("seconds", 0.0) for stretch in self.stretches)
+        """Time spent training, over all sessions."""
+        return sum(session.get("seconds", 0.0) for session in self.sessions)
 
 
 class Run:
@@ -174,7 +174,7 @@ class Run:
 
     def precision_told(self, config: Config) -> str:
         """What is said of a finished run that was trained in another precision than is now asked for."""
-        found = list(dict.fromkeys(str(stretch.get("precision")) for stretch in self.record().stretches))
+        found = list(dict.fromkeys(str(session.get("precision")) for session in self.record().sessions))
         if config.precision == "auto" or found in ([], [config.precision]):
             return ""
         return f", in {' and '.join(found)} instead of {config.precision}; fresh=true or runs=PATH trains it anew"

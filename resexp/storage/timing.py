@@ -44,7 +44,7 @@ def read(path: Path) -> list[Line]:
 class Timing:
     """Writes timing.csv from an iteration on; the lines behind it are dropped.
 
-    A stretch of work opens with its start-up, which ends with the first iteration: data and engine are then ready, and
+    A session opens with its start-up, which ends with the first iteration: data and engine are then ready, and
     what compiles, tunes or records itself at first use has done so. It counts neither as work nor into a speed.
     """
 
@@ -60,11 +60,11 @@ class Timing:
 
     @property
     def seconds(self) -> float:
-        """Seconds of this stretch of work, without its start-up once that is over."""
+        """Seconds of this session, without its start-up once that is over."""
         return time.monotonic() - self.began
 
     def end_startup(self, iteration: int) -> None:
-        """The first iteration of this stretch has just been computed."""
+        """The first iteration of this session has just been computed."""
         self.seconds_startup, self.starting = self.seconds, False
         self.began += self.seconds_startup
         self.start_row(iteration)

@@ -54,14 +54,14 @@ def speeds(runs: Path, device: str) -> list[Speed]:
         try:
             found = run.config()
             config = recorded(found["result"], found["execution"])
-            stretches = run.record().stretches
+            sessions = run.record().sessions
         except (UserError, OSError, KeyError):
             continue
-        for stretch in stretches:
-            iterations, kind = stretch["to"] - stretch["from"], stretch["device"]
-            if iterations and stretch["seconds"] and (device == "auto" or kind.startswith(device)):
-                speed = Speed(cost(config), stretch["seconds"] / iterations, stretch["device_name"])
-                seen.append((stretch["started"], (kind, speed.device, stretch["precision"]), speed))
+        for session in sessions:
+            iterations, kind = session["to"] - session["from"], session["device"]
+            if iterations and session["seconds"] and (device == "auto" or kind.startswith(device)):
+                speed = Speed(cost(config), session["seconds"] / iterations, session["device_name"])
+                seen.append((session["started"], (kind, speed.device, session["precision"]), speed))
     if not seen:
         return []
     _, last, _ = max(seen, key=lambda one: one[0])

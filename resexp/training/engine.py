@@ -31,7 +31,7 @@ class Replayable(Protocol):
         ...
 
 
-Record = Callable[[Callable[[], None]], Replayable]
+Capture = Callable[[Callable[[], None]], Replayable]
 """Records work without doing it."""
 
 
@@ -107,7 +107,7 @@ def warm_up(work: Callable[[], None]) -> None:
 class Graphed:
     """Replays an iteration; records it again when the rate changes, since a recording holds the rate as a number."""
 
-    def __init__(self, iterate: Iterate, picks: Tensor, record: Record = CudaGraph) -> None:
+    def __init__(self, iterate: Iterate, picks: Tensor, record: Capture = CudaGraph) -> None:
         self.iterate, self.record = iterate, record
         self.picks = picks.clone()
         self.rate: float | None = None

@@ -20,7 +20,7 @@ log = logging.getLogger("resexp")
 
 
 class Recorder:
-    """Writes down one stretch of work of a run, from the trainer's iteration on."""
+    """Writes down one session of a run, from the trainer's iteration on."""
 
     def __init__(
         self, config: Config, run: Run, record: Record, trainer: Trainer, position: Position, began: float
@@ -47,18 +47,18 @@ class Recorder:
         }
         if at:
             log.info("%s: goes on at iteration %d of %d", self.run, at, self.config.recipe.iterations)
-            last = record.stretches[-1] if record.stretches else how
+            last = record.sessions[-1] if record.sessions else how
             changes = [f"{key} {last.get(key)} -> {value}" for key, value in how.items() if last.get(key) != value]
             if changes:
                 log.warning("%s: %s; from here on not the curve of an undisturbed run", self.run, ", ".join(changes))
         else:
             if record.iteration:
                 log.warning("%s: no checkpoint left of its %d iterations; starts over", self.run, record.iteration)
-            record.stretches.clear()
+            record.sessions.clear()
             iterations, device = self.config.recipe.iterations, execution.device
             log.info("%s: %d iterations on %s in %s", self.run, iterations, device, execution.precision)
-        stretch = {"from": at, "to": at, "seconds": 0.0, "started": utc_now(), **how, **source_version()}
-        record.stretches.append(stretch)
+        session = {"from": at, "to": at, "seconds": 0.0, "started": utc_now(), **how, **source_version()}
+        record.sessions.append(session)
         record.state, record.error, record.process = RUNNING, None, this_process()
         record.iteration, record.iterations = at, self.config.recipe.iterations
         record.data = {
@@ -71,7 +71,7 @@ class Recorder:
         self.run.write_record(record)
 
     def iteration(self) -> None:
-        """One more iteration is on its way; the first of the stretch is waited for, since it ends the start-up."""
+        """One more iteration is on its way; the first of the session is waited for, since it ends the start-up."""
         if self.timing.starting:
             self.trainer.check_finite()
             self.timing.end_startup(self.trainer.iteration)
@@ -98,7 +98,7 @@ class Recorder:
         trainer.check_finite()
         checkpoint.save(trainer.state(), self.run.checkpoint_file, self.run.previous_checkpoint_file)
         record.state, record.iteration = state, trainer.iteration
-        record.stretches[-1] |= {
+        record.sessions[-1] |= {
             "to": trainer.iteration,
             "seconds": round(self.timing.seconds, 3),
             "seconds_startup": round(self.timing.seconds_startup, 3),

@@ -10,45 +10,45 @@ from resexp.config.settings import RecipeConfig
 from resexp.training.device import Execution
 
 
-def make_optimiser(network: nn.Module, recipe: RecipeConfig) -> torch.optim.SGD:
+def make_optimizer(network: nn.Module, recipe: RecipeConfig) -> torch.optim.SGD:
     """SGD with momentum (not Nesterov) and weight decay on everything, its momentum zero and already there.
 
     A fused step that finds no momentum yet takes the gradient itself, which is the same, but cannot be replayed, and
     with loss scaling an overflow in it would leave memory that nobody has written.
     """
     fused = next(network.parameters()).device.type in ("cpu", "cuda")
-    optimiser = torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         network.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=fused
     )
     if recipe.momentum:
         for parameter in network.parameters():
-            optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return optimiser
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 class Step:
     """Trains a network by one batch a call, on the execution's device and in its precision."""
 
-    def __init__(self, network: nn.Module, optimiser: torch.optim.SGD, execution: Execution) -> None:
-        self.network, self.optimiser, self.execution = network, optimiser, execution
+    def __init__(self, network: nn.Module, optimizer: torch.optim.SGD, execution: Execution) -> None:
+        self.network, self.optimizer, self.execution = network, optimizer, execution
         self.scaler = torch.amp.GradScaler(execution.device.type, enabled=execution.precision == "fp16")
 
     def __call__(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
         """Images (B, 3, H, W), labels (B,) -> mean loss and wrong answers, before the update, on the device."""
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
         with self.execution.autocast():
             scores = self.network(images)
             loss = functional.cross_entropy(scores.float(), labels)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
-        self.scaler.step(self.optimiser)
+        self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach(), (scores.argmax(1) != labels).sum()
 
     def state(self) -> dict[str, Any]:
         """Weights, batch-norm statistics, momentum, loss scale: all that the next iteration depends on."""
-        momentum = [self.optimiser.state[p].get("momentum_buffer") for p in self.network.parameters()]
+        momentum = [self.optimizer.state[p].get("momentum_buffer") for p in self.network.parameters()]
         return {"network": self.network.state_dict(), "momentum": momentum, "scaler": self.scaler.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -56,6 +56,6 @@ class Step:
         self.network.load_state_dict(state["network"])
         for parameter, saved in zip(self.network.parameters(), state["momentum"], strict=True):
             if saved is not None:
-                self.optimiser.state[parameter]["momentum_buffer"].copy_(saved)
+                self.optimizer.state[parameter]["momentum_buffer"].copy_(saved)
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])

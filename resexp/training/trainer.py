@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from resexp.config.settings import Config
-from resexp.data.batches import Images, Stream, mean_image
+from resexp.data.batches import Images, Sampler, mean_image
 from resexp.data.dataset import Dataset
 from resexp.errors import UserError
 from resexp.model.network import build
@@ -17,13 +17,13 @@ from resexp.training.device import Execution, is_out_of_memory
 from resexp.training.engine import Graphed, Iterate, compile_blocks, uncompile, warm_up
 from resexp.training.evaluate import evaluate
 from resexp.training.schedule import Schedule, warms_up
-from resexp.training.step import Step, make_optimiser
+from resexp.training.step import Step, make_optimizer
 
 log = logging.getLogger("resexp")
 
 
 class Trainer:
-    """Network, optimiser, rate, the sums of the row in progress, and the rows so far."""
+    """Network, optimizer, rate, the sums of the row in progress, and the rows so far."""
 
     def __init__(self, config: Config, data: Dataset, execution: Execution) -> None:
         recipe, device = config.recipe, execution.device
@@ -35,9 +35,9 @@ class Trainer:
         mean = mean_image(data.train)
         self.train_images = Images.of(data.train, mean, recipe.pad, device)
         self.test_images = Images.of(data.test, mean, 0, device)
-        self.stream = Stream(config.seed, len(data.train), recipe.batch_size, recipe.pad, recipe.flip, device)
+        self.sampler = Sampler(config.seed, len(data.train), recipe.batch_size, recipe.pad, recipe.flip, device)
         self.network = build(config.model, config.seed, len(data.classes), device)
-        self.step = Step(self.network, make_optimiser(self.network, recipe), execution)
+        self.step = Step(self.network, make_optimizer(self.network, recipe), execution)
         self.schedule = Schedule(recipe, warms_up(recipe, config.model))
         self.iteration = 0
         self.rows: list[history.Row] = []
@@ -56,7 +56,7 @@ class Trainer:
     def advance(self) -> None:
         """Go on by one iteration."""
         self.iteration += 1
-        self.iterate(self.stream.batch(self.iteration), self.schedule.rate(self.iteration))
+        self.iterate(self.sampler.batch(self.iteration), self.schedule.rate(self.iteration))
 
     def start_engine(self, engine: str) -> str:
         """Let iterations run on an engine; the one that does, which is eager where compiling proves impossible.
@@ -66,7 +66,7 @@ class Trainer:
         if engine == "eager":
             return engine
         before = copy.deepcopy(self.state())
-        picks, rate = self.stream.batch(self.iteration + 1), self.schedule.rate(self.iteration + 1)
+        picks, rate = self.sampler.batch(self.iteration + 1), self.schedule.rate(self.iteration + 1)
         try:
             if engine.startswith("compile"):
                 compile_blocks(self.network, self.config.deterministic)
@@ -83,7 +83,7 @@ class Trainer:
             uncompile(self.network)
             self.iterate, engine = self.eager, "eager"
         self.load_state(before)
-        self.step.optimiser.zero_grad(set_to_none=True)
+        self.step.optimizer.zero_grad(set_to_none=True)
         return engine
 
     def row_due(self) -> bool:

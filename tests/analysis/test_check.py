@@ -11,9 +11,9 @@ from conftest import Here
 from synthetic import Synthetic, composed, make_rows
 
 from resexp.analysis import check, paper
-from resexp.analysis.check import Finding
+from resexp.analysis.check import Judgement
 from resexp.analysis.intervals import Interval, level_of_each, prediction_interval
-from resexp.analysis.study import Group, Network, Study, StudyRun
+from resexp.analysis.study import Group, NetworkRuns, Study, StudyRun
 from resexp.errors import UserError
 from resexp.storage.run import FINISHED, INTERRUPTED, Record
 
@@ -61,14 +61,14 @@ def in_memory(seed: int, wobble: float, state: str = FINISHED) -> StudyRun:
 
 def study(runs: list[StudyRun]) -> Study:
     result = runs[0].result
-    network = Network("plain20", result["model"], runs)
+    network = NetworkRuns("plain20", result["model"], runs)
     return Study([Group("cifar10", "short32", result["data"], result["recipe"], [network])])
 
 
-def findings(trials: int, seeds: int, state: str = FINISHED) -> list[Finding]:
+def findings(trials: int, seeds: int, state: str = FINISHED) -> list[Judgement]:
     """Another normal run against that many reference seeds, again and again."""
     draw = random.Random(seeds)
-    found: list[Finding] = []
+    found: list[Judgement] = []
     for trial in range(trials):
         runs = [in_memory(trial * (seeds + 1) + k, 1 + draw.gauss(0, 0.05)) for k in range(seeds)]
         run = in_memory(trial * (seeds + 1) + seeds, 1 + draw.gauss(0, 0.05), state)

@@ -68,7 +68,7 @@ def test_one_seed_leaves_a_comparison_undecided(study: Synthetic) -> None:
 def test_resnet110_without_its_warm_up_tests_no_claim(runs: Path) -> None:
     study = Synthetic(runs, changes={"recipe.warmup": "never"})
     study.add_all(["plain110", "resnet110"], seeds=2)
-    assert found(study)["Resnet-110 trains, with its warm-up"].outcome == NOT_TESTED
+    assert found(study)["ResNet-110 trains, with its warm-up"].outcome == NOT_TESTED
     assert found(study)["Plain-110 does not train"].outcome == REPRODUCED
 
 

@@ -184,7 +184,7 @@ def test_what_cannot_be_read_is_left_out_by_name(short: Synthetic, missing: str)
     assert str(run.directory / missing.removesuffix(" content")) in problem
 
 
-@pytest.mark.parametrize("damage", [{"stretches": 3}, {"stretches": [1]}, {"data": None}, {"rows": "x"}])
+@pytest.mark.parametrize("damage", [{"sessions": 3}, {"sessions": [1]}, {"data": None}, {"rows": "x"}])
 def test_a_record_of_the_wrong_types_is_left_out_by_name(short: Synthetic, damage: dict[str, Any]) -> None:
     run = short.add("plain20")
     run.write_record(replace(run.record(), **damage))

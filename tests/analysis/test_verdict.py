@@ -148,12 +148,12 @@ def test_clean_and_test_errors_and_other_depths_are_told_apart(short: Synthetic)
         for name, error in (("plain20", 0.01), ("plain32", 0.02), ("plain56", 0.05), ("resnet20", 0.01)):
             short.add(name, seed, error + seed / 1000, 2 * error + seed / 1000, noise=0)
     verdict, _ = told(short)
-    assert [(one.name, one.figure) for one in verdict.secondary] == [
+    assert [(one.name, one.metric) for one in verdict.secondary] == [
         ("plain-56 minus plain-20", "clean_train_error"),
         ("plain-56 minus plain-20", "test_error"),
     ]
     assert verdict.secondary[1].difference == pytest.approx(0.08)
-    assert [(one.name, one.figure) for one in verdict.exploratory] == [("plain-32 minus plain-20", "running_error")]
+    assert [(one.name, one.metric) for one in verdict.exploratory] == [("plain-32 minus plain-20", "running_error")]
 
 
 def test_three_seeds_decide(short: Synthetic) -> None:
@@ -172,7 +172,7 @@ def test_three_seeds_decide(short: Synthetic) -> None:
     assert verdict.interaction.difference == pytest.approx(0.045)
     assert said == (
         "3 seeds: plain-56 ends 4.1 points above plain-20 in running training error (95% interval 3.9 to 4.3: "
-        "degradation observed), resnet-56 0.40 points below resnet-20 (95% interval -0.65 to -0.15: degradation not "
+        "degradation observed), ResNet-56 0.40 points below ResNet-20 (95% interval -0.65 to -0.15: degradation not "
         "observed); the added depth costs the plain network 4.5 points more than the residual one (95% interval 4.0 "
         "to 5.0: observed)."
     )
@@ -184,7 +184,7 @@ def test_two_seeds_are_undecided(short: Synthetic) -> None:
     assert verdict.residual.word == verdict.interaction.word == NOTHING
     assert said == (
         "2 seeds: plain-56 ends 5.0 points above plain-20 in running training error (95% interval -7.7 to 17.7: "
-        "undecided, about 3 seeds would decide at this spread). Not run: resnet-20 and resnet-56."
+        "undecided, about 3 seeds would decide at this spread). Not run: ResNet-20 and ResNet-56."
     )
 
 
@@ -192,14 +192,14 @@ def test_one_seed_is_a_difference_without_an_interval(short: Synthetic) -> None:
     verdict, said = verdict_of(short, {"plain20": [0.05], "plain56": [0.173], "resnet20": [0.04], "resnet56": [0.029]})
     assert {contrast.word for contrast in verdict.contrasts} == {ONE_SEED}
     assert said == (
-        "One seed: plain-56 ends 12.3 points above plain-20 in running training error, resnet-56 1.1 points below "
-        "resnet-20; no interval can be given."
+        "One seed: plain-56 ends 12.3 points above plain-20 in running training error, ResNet-56 1.1 points below "
+        "ResNet-20; no interval can be given."
     )
 
 
 def test_equal_errors_are_level(short: Synthetic) -> None:
     _, said = verdict_of(short, {"resnet20": [0.05], "resnet56": [0.05]})
-    assert said.startswith("One seed: resnet-56 ends level with resnet-20 in running training error; no interval")
+    assert said.startswith("One seed: ResNet-56 ends level with ResNet-20 in running training error; no interval")
 
 
 def test_only_seeds_that_both_have_are_compared(short: Synthetic) -> None:
@@ -221,8 +221,8 @@ def test_contrasts_over_different_numbers_of_seeds_say_so(short: Synthetic) -> N
     )
     assert said.startswith("1 to 3 shared seeds: ")
     assert "over 3 seeds: degradation observed)" in said
-    assert "resnet-56 0.30 points below resnet-20 (one seed, no interval)" in said
-    assert "Missing: resnet-20 seed 1, resnet-20 seed 2, resnet-56 seed 1 and resnet-56 seed 2." in said
+    assert "ResNet-56 0.30 points below ResNet-20 (one seed, no interval)" in said
+    assert "Missing: ResNet-20 seed 1, ResNet-20 seed 2, ResNet-56 seed 1 and ResNet-56 seed 2." in said
 
 
 def test_a_deep_network_that_did_not_train_is_named(short: Synthetic) -> None:

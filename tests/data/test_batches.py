@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from resexp.data import batches
-from resexp.data.batches import Images, Stream, mean_image, plan
+from resexp.data.batches import Images, Sampler, draw_epoch, mean_image
 from resexp.data.dataset import Split
 
 CPU = torch.device("cpu")
@@ -42,7 +42,7 @@ def prepared() -> Prepared:
 @settings(deadline=None, max_examples=30)
 @given(SEEDS, st.integers(0, 200), st.integers(1, 60), st.integers(0, 4), st.booleans())
 def test_an_epoch_holds_every_image_once(seed: int, epoch: int, images: int, pad: int, flip: bool) -> None:
-    drawn = plan(seed, epoch, images, pad, flip)
+    drawn = draw_epoch(seed, epoch, images, pad, flip)
     assert drawn.shape == (images, 4)
     assert drawn[:, 0].sort().values.tolist() == list(range(images))
     assert 0 <= int(drawn[:, 1:3].min()) <= int(drawn[:, 1:3].max()) <= 2 * pad
@@ -51,15 +51,15 @@ def test_an_epoch_holds_every_image_once(seed: int, epoch: int, images: int, pad
 @settings(deadline=None, max_examples=20)
 @given(SEEDS, st.integers(0, 200))
 def test_a_plan_depends_on_seed_and_epoch_alone(seed: int, epoch: int) -> None:
-    drawn = plan(seed, epoch, 50, 4, True)
+    drawn = draw_epoch(seed, epoch, 50, 4, True)
     torch.rand(1)
-    assert torch.equal(plan(seed, epoch, 50, 4, True), drawn)
-    assert not torch.equal(plan(seed + 1, epoch, 50, 4, True), drawn)
-    assert not torch.equal(plan(seed, epoch + 1, 50, 4, True), drawn)
+    assert torch.equal(draw_epoch(seed, epoch, 50, 4, True), drawn)
+    assert not torch.equal(draw_epoch(seed + 1, epoch, 50, 4, True), drawn)
+    assert not torch.equal(draw_epoch(seed, epoch + 1, 50, 4, True), drawn)
 
 
 def test_crops_and_flips_are_drawn_evenly() -> None:
-    _, down, right, flip = plan(0, 0, 9000, 4, True).unbind(1)
+    _, down, right, flip = draw_epoch(0, 0, 9000, 4, True).unbind(1)
     for offsets in (down, right):
         assert all(900 < number < 1100 for number in offsets.bincount(minlength=9).tolist())
     assert 4300 < int(flip.sum()) < 4700
@@ -67,8 +67,8 @@ def test_crops_and_flips_are_drawn_evenly() -> None:
 
 
 def test_images_are_flipped_only_when_asked() -> None:
-    assert not plan(0, 0, 1000, 4, False)[:, 3].any()
-    assert plan(0, 0, 1000, 4, True)[:, 3].unique().tolist() == [0, 1]
+    assert not draw_epoch(0, 0, 1000, 4, False)[:, 3].any()
+    assert draw_epoch(0, 0, 1000, 4, True)[:, 3].unique().tolist() == [0, 1]
 
 
 @settings(deadline=None, max_examples=40)
@@ -76,20 +76,20 @@ def test_images_are_flipped_only_when_asked() -> None:
 def test_batches_are_the_plans_cut_to_size_in_whatever_order_they_are_asked_for(
     seed: int, images: int, batch_size: int, iterations: list[int]
 ) -> None:
-    stream = Stream(seed, images, batch_size, 4, True, CPU)
+    sampler = Sampler(seed, images, batch_size, 4, True, CPU)
     epochs = -(-12 * batch_size // images)
-    whole = torch.cat([plan(seed, epoch, images, 4, True) for epoch in range(epochs)])
+    whole = torch.cat([draw_epoch(seed, epoch, images, 4, True) for epoch in range(epochs)])
     for iteration in iterations:
-        batch = stream.batch(iteration)
+        batch = sampler.batch(iteration)
         assert torch.equal(batch, whole[(iteration - 1) * batch_size : iteration * batch_size])
 
 
 def test_a_stream_keeps_no_more_than_the_epochs_of_its_batch_and_the_next() -> None:
-    stream = Stream(0, 10, 4, 4, True, CPU)
+    sampler = Sampler(0, 10, 4, 4, True, CPU)
     for iteration in range(1, 30):
-        stream.batch(iteration)
-        assert len(stream._drawn) <= 2
-        assert len(stream._sent) <= 2
+        sampler.batch(iteration)
+        assert len(sampler._drawn) <= 2
+        assert len(sampler._sent) <= 2
 
 
 def test_the_next_epoch_is_drawn_by_another_thread_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,26 +100,26 @@ def test_the_next_epoch_is_drawn_by_another_thread_before_it_is_needed(monkeypat
     def watched(seed: int, epoch: int, images: int, pad: int, flip: bool) -> Tensor:
         if seed == own:
             drawn[epoch] = threading.current_thread().name
-        return plan(seed, epoch, images, pad, flip)
+        return draw_epoch(seed, epoch, images, pad, flip)
 
-    monkeypatch.setattr(batches, "plan", watched)
-    stream = Stream(own, 10, 4, 4, True, CPU)
-    stream.batch(1)
-    stream._drawn[1].result(timeout=30)
-    stream.batch(2)  # still of the first epoch
+    monkeypatch.setattr(batches, "draw_epoch", watched)
+    sampler = Sampler(own, 10, 4, 4, True, CPU)
+    sampler.batch(1)
+    sampler._drawn[1].result(timeout=30)
+    sampler.batch(2)  # still of the first epoch
     assert sorted(drawn) == [0, 1]
     assert threading.current_thread().name not in drawn.values()
-    assert torch.equal(stream._sent[1], plan(own, 1, 10, 4, True))
+    assert torch.equal(sampler._sent[1], draw_epoch(own, 1, 10, 4, True))
 
 
 def test_a_plan_that_cannot_be_drawn_is_told_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> Tensor:
         raise MemoryError("no room for a plan")
 
-    stream = Stream(0, 10, 4, 4, True, CPU)
-    monkeypatch.setattr(batches, "plan", broken)
+    sampler = Sampler(0, 10, 4, 4, True, CPU)
+    monkeypatch.setattr(batches, "draw_epoch", broken)
     with pytest.raises(MemoryError, match="no room"):
-        stream.batch(1)
+        sampler.batch(1)
 
 
 def by_hand(source: Split, mean: Tensor, picks: Tensor, pad: int) -> Tensor:
@@ -138,7 +138,7 @@ def by_hand(source: Split, mean: Tensor, picks: Tensor, pad: int) -> Tensor:
 def test_gathered_images_are_those_made_one_by_one(seed: int, pad: int, size: int) -> None:
     source = split(size=size, seed=seed)
     mean = mean_image(source)
-    picks = plan(seed, 0, 12, pad, True)
+    picks = draw_epoch(seed, 0, 12, pad, True)
     images, labels = Images.of(source, mean, pad, CPU).gather(picks)
     assert torch.equal(images, by_hand(source, mean, picks, pad))
     assert torch.equal(labels, source.labels[picks[:, 0].long()])
@@ -169,7 +169,7 @@ def test_plain_stretches_cover_all_images_once(prepared: Prepared) -> None:
 
 
 def test_batches_are_float_images_in_channels_last_layout(prepared: Prepared) -> None:
-    for images, labels in (prepared.images.gather(plan(0, 0, 12, 2, True)), prepared.images.plain(1, 7)):
+    for images, labels in (prepared.images.gather(draw_epoch(0, 0, 12, 2, True)), prepared.images.plain(1, 7)):
         assert images.dtype == torch.float32
         assert images.is_contiguous(memory_format=torch.channels_last)
         assert labels.dtype == torch.int64

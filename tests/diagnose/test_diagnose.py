@@ -102,7 +102,7 @@ def test_an_unfinished_run_is_left_out_by_name_and_the_rest_is_measured(
     run.write_record(record)
     with caplog.at_level(logging.WARNING, "resexp"):
         printed = here("diagnose", "responses")
-    assert "mean over layers: resnet-20+depth8" in printed
+    assert "mean over layers: ResNet-20+depth8" in printed
     assert "responses: plain-20+depth8 seed 0: interrupted at iteration 60 of 60; it is left out" in caplog.messages
     with pytest.raises(UserError, match=r"networks=plain20\+depth8: seed 0 cannot be diagnosed \(interrupted"):
         here("diagnose", "responses", "networks=[plain20+depth8]")

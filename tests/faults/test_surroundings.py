@@ -57,7 +57,7 @@ def test_a_clock_that_is_set_back_again_and_again(
     watching.Reload()
     seen = [(event.step, event.value) for event in watching.Scalars("error/train")]
     assert seen == points(config.directory, "error/train"), "who has watched from the start sees the same points"
-    assert all(stretch["seconds"] >= 0 for stretch in Run(config.directory).record().stretches)
+    assert all(session["seconds"] >= 0 for session in Run(config.directory).record().sessions)
     print(f"a clock set back {next(ticks)} times by an hour: ended bit-identical")
 
 
@@ -119,6 +119,6 @@ def test_two_sweeps_over_the_same_runs_at_once(tmp_path: Path, thorough: bool) -
         told = [line for file in said for line in file.read_text().splitlines() if line.startswith(f"{runs}/")]
         table = [line for line in told if any(f"  {word}" in line for word in words)]
         assert len(table) == 8
-        assert [len(run.record().stretches) for run in find_runs(runs)] == [1] * 4
+        assert [len(run.record().sessions) for run in find_runs(runs)] == [1] * 4
         busy += sum("  busy" in line for line in table)
     print(f"two sweeps at once, {rounds} times: {4 * rounds} runs, each trained once, {busy} times told to be busy")

@@ -38,7 +38,7 @@ def test_fp32_weights_have_the_error_of_the_run(here: Here, exported: Path, trai
     (run,) = [path.parent for path in trained.rglob("run.json")]
     said = here("evaluate", f"weights={exported}", "device=cpu")
     assert said == here("evaluate", f"run={run}", "device=cpu")
-    assert f"test error {100 * note['test_error']:.2f} % " in said
+    assert f"test error {100 * note['test_error']:.2f}% " in said
     assert said.startswith("plain20 after 12 of 12 iterations: ")
 
 

@@ -175,8 +175,8 @@ def test_the_command_prints_verdict_table_and_files(
     with caplog.at_level(logging.WARNING, "resexp"):
         task(OmegaConf.create({"runs": str(runs), "out": str(tmp_path / "out"), "margin": 0.5, "paper_points": False}))
     printed = capsys.readouterr()
-    assert "One seed: resnet-56 ends 1.1 points below resnet-20" in printed.out
-    assert "resnet-56      1           5.00" in printed.out
+    assert "One seed: ResNet-56 ends 1.1 points below ResNet-20" in printed.out
+    assert "ResNet-56      1           5.00" in printed.out
     for line in printed.out.splitlines()[-6:]:
         assert Path(line).exists()
     assert not (tmp_path / "out" / "cifar10" / "short32" / "figure1.png").exists()

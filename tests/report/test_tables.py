@@ -69,8 +69,8 @@ def test_the_paper_stands_beside_its_own_recipe(runs: Path) -> None:
     assert lines[0] == "### CIFAR-10; the paper's recipe (64,000 iterations) on NVIDIA H200"
     assert "paper's test error, %" in lines[2]
     assert lines[4] == "| plain-110 | 1,727,962 | 1 | - | 70.00 | 70.00 | 63.00 | 55.0 | NVIDIA H200, bf16 |"
-    assert lines[5].startswith("| resnet-20+shortcutB | 272,474 | 1 | - |")
-    assert lines[6].startswith("| resnet-56 | 853,018 | 2 | 6.97 | 7.10 ± 0.14 | 0.15 ± 0.07 | 0.14 ± 0.06 | 28.0 |")
+    assert lines[5].startswith("| ResNet-20+shortcutB | 272,474 | 1 | - |")
+    assert lines[6].startswith("| ResNet-56 | 853,018 | 2 | 6.97 | 7.10 ± 0.14 | 0.15 ± 0.07 | 0.14 ± 0.06 | 28.0 |")
 
 
 @pytest.mark.parametrize("changes", [{}, {"recipe.name": "paper"}])
@@ -105,7 +105,7 @@ def test_parameters_of_other_numbers_of_classes(short: Synthetic) -> None:
 
 
 def test_unmeasured_is_a_hyphen(short: Synthetic) -> None:
-    short.add("plain20", stretches=[])
+    short.add("plain20", sessions=[])
     line = tables.markdown(only_group(short.runs)).splitlines()[4]
     assert line.endswith("| - | - |")
 

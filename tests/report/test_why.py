@@ -62,7 +62,7 @@ def test_the_gradients_word_follows_from_the_first_to_last_ratio(group: Group) -
         "From the last block's output back to the first's, the norm of the gradient is multiplied at initialisation "
         "with batch norm by 1 and 10,000 in plain networks of 20 and 56 layers (stable at 20, exploding at 56) and by "
         "0.01 and 0.13 in residual ones (vanishing at 20, stable at 56). "
-        "They vanish in resnet-20 at initialisation with batch norm."
+        "They vanish in ResNet-20 at initialisation with batch norm."
     )
     assert [panel.title for panel in finding.plate.panels] == [
         "Plain, at initialisation",
@@ -162,11 +162,11 @@ def test_responses_are_compared_at_one_depth_and_between_depths(group: Group) ->
     }
     finding = find("responses", group, measured)
     assert finding.sentence == (
-        "Standard deviation of the responses, mean over layers: plain-20 1.05, plain-56 1.07, resnet-20 0.55 and "
-        "resnet-56 0.35. Those of resnet-20 are smaller than those of plain-20 (in 2 of 2 shared seeds) at the same "
-        "depth. Those of resnet-56 are smaller than those of plain-56 (in 2 of 2 shared seeds) at the same depth. "
-        "Those of plain-56 are about as large as those of plain-20, the shallower one. Those of resnet-56 are smaller "
-        "than those of resnet-20 (in 2 of 2 shared seeds), the shallower one."
+        "Standard deviation of the responses, mean over layers: plain-20 1.05, plain-56 1.07, ResNet-20 0.55 and "
+        "ResNet-56 0.35. Those of ResNet-20 are smaller than those of plain-20 (in 2 of 2 shared seeds) at the same "
+        "depth. Those of ResNet-56 are smaller than those of plain-56 (in 2 of 2 shared seeds) at the same depth. "
+        "Those of plain-56 are about as large as those of plain-20, the shallower one. Those of ResNet-56 are smaller "
+        "than those of ResNet-20 (in 2 of 2 shared seeds), the shallower one."
     )
     in_order, by_size = finding.plate.panels
     assert [value for _, value in in_order.curves[0].mean] == pytest.approx([0.55, 1.55])
@@ -180,7 +180,7 @@ def test_larger_responses_are_called_larger(group: Group) -> None:
         subject(group, "resnet20"): readings("response", [2]),
     }
     assert (
-        "resnet-20 are larger than those of plain-20 at the same depth." in find("responses", group, measured).sentence
+        "ResNet-20 are larger than those of plain-20 at the same depth." in find("responses", group, measured).sentence
     )
 
 
@@ -201,7 +201,7 @@ def test_what_a_lost_block_costs_is_said_in_points(group: Group) -> None:
     finding = find("lesions", group, measured)
     assert finding.sentence == (
         "Test error when one block is removed: plain-20 10.0% whole, +60.0 points in the median and +80.0 at most "
-        "(block 1 of 3), its blocks adding 1 to 2 times their shortcut's norm; resnet-20 8.0% whole, +0.0 points in "
+        "(block 1 of 3), its blocks adding 1 to 2 times their shortcut's norm; ResNet-20 8.0% whole, +0.0 points in "
         "the median and +3.0 at most (block 2 of 3), its blocks adding 0 to 0.5 times their shortcut's norm."
     )
     one, several, nearness = finding.plate.panels
@@ -229,7 +229,7 @@ def test_the_report_shows_what_was_measured_and_how_to_measure_the_rest(report: 
     assert "Gradients on their way back" not in page
     assert "Not measured yet: <code>resexp diagnose lesions group=cifar10/short32" in page
     assert "Not measured yet: <code>resexp diagnose responses" not in page
-    assert "resnet-20 seed 0 after 2,000 iterations: the run was trained again since it was measured" in page
+    assert "ResNet-20 seed 0 after 2,000 iterations: the run was trained again since it was measured" in page
 
 
 def test_csv_stands_beside_its_figure_and_holds_what_is_drawn(report: Report) -> None:
@@ -316,11 +316,11 @@ def test_responses_are_compared_over_shared_seeds(group: Group) -> None:
         subject(group, "resnet56", 1): readings("response", [1.0]),
     }
     smaller, _ = find("responses", group, measured).claims
-    assert smaller.ours == "resnet-20 0.50 times plain-20 (1 seed)"
+    assert smaller.ours == "ResNet-20 0.50 times plain-20 (1 seed)"
 
 
 def lesions(group: Group, added: list[list[float]]) -> Measured:
-    """What the blocks of resnet-20 add, in each of some seeds."""
+    """What the blocks of ResNet-20 add, in each of some seeds."""
     return {
         subject(group, "resnet20", seed): [
             *readings("error", [0.1]),
@@ -345,4 +345,4 @@ def test_one_block_near_the_identity_shows_that_it_can_be(
 ) -> None:
     finding = find("lesions", group, lesions(group, added))
     assert outcomes(finding) == {FALL_BACK: outcome}
-    assert finding.claims[0].ours.startswith(f"resnet-20: {near} blocks below 0.1")
+    assert finding.claims[0].ours.startswith(f"ResNet-20: {near} blocks below 0.1")

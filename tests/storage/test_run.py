@@ -28,7 +28,7 @@ ROWS = [history.Row(100, 0.256, 0.1, 2.0, 0.75), history.Row(200, 0.512, 0.1, 1.
 
 
 def test_a_record_is_read_back_as_written(run: Run) -> None:
-    record = Record(state=FINISHED, iteration=5, iterations=5, final={"test_error": 0.25}, stretches=[{"seconds": 2.0}])
+    record = Record(state=FINISHED, iteration=5, iterations=5, final={"test_error": 0.25}, sessions=[{"seconds": 2.0}])
     run.write_record(record)
     assert run.record() == record
     assert record.seconds == 2.0

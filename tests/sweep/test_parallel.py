@@ -36,8 +36,8 @@ def test_runs_at_once_give_the_bytes_of_runs_one_after_another(resexp: Command, 
     for run in serial:
         other = Run(tmp_path / "runs" / run.directory.relative_to(tmp_path / "serial"))
         assert other.history_file.read_bytes() == run.history_file.read_bytes()
-        (stretch,) = other.record().stretches
-        assert stretch["threads"] == 1, "two threads were to be divided among two runs"
+        (session,) = other.record().sessions
+        assert session["threads"] == 1, "two threads were to be divided among two runs"
 
 
 def test_a_signal_lets_every_run_save(tmp_path: Path) -> None:

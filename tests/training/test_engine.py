@@ -99,7 +99,7 @@ def test_a_replayed_run_is_the_eager_run_over_rate_drops_and_resumes(
     replayed = compose(*tiny, f"runs={tmp_path / 'replayed'}", "checkpoint_seconds=0")
 
     def start(self: trainer.Trainer, engine: str) -> str:
-        self.iterate = Graphed(self.eager, self.stream.batch(1), PassThrough)
+        self.iterate = Graphed(self.eager, self.sampler.batch(1), PassThrough)
         return "graph"
 
     monkeypatch.setattr(trainer.Trainer, "start_engine", start)
@@ -107,7 +107,7 @@ def test_a_replayed_run_is_the_eager_run_over_rate_drops_and_resumes(
     with pytest.raises(UserError, match="stop"):
         train(replayed)
     record = train(replayed)
-    assert [stretch["from"] for stretch in record.stretches] == [0, 7]
+    assert [session["from"] for session in record.sessions] == [0, 7]
     curve, weights = history_and_weights(replayed.directory)
     expected_curve, expected = history_and_weights(eager.directory)
     assert curve == expected_curve
@@ -129,12 +129,12 @@ def test_a_deterministic_run_repeats_itself_to_the_byte_also_when_it_was_stopped
 ) -> None:
     settings = (*tiny, f"device={device}", f"engine={engine}", "deterministic=true")
     once = compose(*settings)
-    assert train(once).stretches[-1]["engine"] == engine
+    assert train(once).sessions[-1]["engine"] == engine
     again = compose(*settings, f"runs={tmp_path / 'again'}", "checkpoint_seconds=0")
     stop_before(8, monkeypatch)
     with pytest.raises(UserError, match="stop"):
         train(again)
-    assert len(train(again).stretches) == 2
+    assert len(train(again).sessions) == 2
     curve, weights = history_and_weights(once.directory)
     same_curve, same_weights = history_and_weights(again.directory)
     assert same_curve == curve
@@ -161,7 +161,7 @@ def test_compile_and_graph_combine(tiny: tuple[str, ...], tmp_path: Path, monkey
     monkeypatch.setattr(trainer, "Graphed", record)
     monkeypatch.setattr("resexp.training.train.choose", as_asked)
     both = compose(*tiny, "engine=compile+graph", f"runs={tmp_path / 'both'}")
-    assert train(both).stretches[0]["engine"] == "compile+graph"
+    assert train(both).sessions[0]["engine"] == "compile+graph"
     assert done == ["compiled", "warm", "recorded"]
     assert history_and_weights(both.directory)[0] == history_and_weights(eager.directory)[0]
 
@@ -215,7 +215,7 @@ def test_an_engine_that_does_not_compile_falls_back_once_and_is_recorded(
     monkeypatch.setattr(trainer, "compile_blocks", broken)
     config = compose(*tiny, "engine=compile", f"runs={tmp_path / 'other'}")
     record = train(config)
-    assert record.stretches[0]["engine"] == "eager"
+    assert record.sessions[0]["engine"] == "eager"
     said = Run(config.directory).log_file.read_text()
     assert said.count("engine=compile does not work here (no compiler here); going on with engine=eager") == 1
     assert history_and_weights(config.directory)[0] == history_and_weights(eager.directory)[0]
@@ -234,7 +234,7 @@ def test_a_recording_that_fails_falls_back_too(
     monkeypatch.setattr(trainer, "Graphed", partial(Graphed, record=forbidden))
     monkeypatch.setattr("resexp.training.train.choose", as_asked)
     config = compose(*tiny, "engine=graph", f"runs={tmp_path / 'other'}")
-    assert train(config).stretches[0]["engine"] == "eager"
+    assert train(config).sessions[0]["engine"] == "eager"
     assert "not permitted when stream is capturing); going on" in Run(config.directory).log_file.read_text()
     assert history_and_weights(config.directory)[0] == history_and_weights(eager.directory)[0]
 
@@ -249,7 +249,7 @@ def test_a_compiled_run_is_the_eager_run_within_rounding(
     train(eager)
     for model in ("resnet20", "plain20"):  # in one process, as in a sweep
         compiled = compose(*short, f"model={model}", "engine=compile", f"runs={tmp_path / 'compiled'}")
-        assert train(compiled).stretches[0]["engine"] == "compile"
+        assert train(compiled).sessions[0]["engine"] == "compile"
     compiled = compose(*short, "model=resnet20", f"runs={tmp_path / 'compiled'}")
     one, other = (run.rows(run.record()) for run in (Run(eager.directory), Run(compiled.directory)))
     for a, b in zip(one, other, strict=True):

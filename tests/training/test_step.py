@@ -14,7 +14,7 @@ from resexp.config.settings import RecipeConfig
 from resexp.model.network import Network, initialise
 from resexp.storage.checkpoint import load, save
 from resexp.training.device import Execution
-from resexp.training.step import Step, make_optimiser
+from resexp.training.step import Step, make_optimizer
 
 CPU = Execution(torch.device("cpu"), "fp32", 1)
 RATES = (0.1, 0.1, 0.01, 0.01)
@@ -46,22 +46,22 @@ def batch(number: int, size: int = 12) -> tuple[Tensor, Tensor]:
 
 
 def stepper(network: nn.Module, recipe: RecipeConfig, precision: str = "fp32") -> Step:
-    return Step(network, make_optimiser(network, recipe), replace(CPU, precision=precision))
+    return Step(network, make_optimizer(network, recipe), replace(CPU, precision=precision))
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_updates_are_textbook_sgd_with_momentum_and_weight_decay(recipe: RecipeConfig, momentum: float) -> None:
     network, textbook = tiny(), tiny()
     step = stepper(network, replace(recipe, momentum=momentum))
-    optimiser = torch.optim.SGD(textbook.parameters(), lr=1.0, momentum=momentum, weight_decay=0.05, foreach=False)
+    optimizer = torch.optim.SGD(textbook.parameters(), lr=1.0, momentum=momentum, weight_decay=0.05, foreach=False)
     for number, rate in enumerate(RATES):
         images, labels = batch(number)
         loss, _ = step(images, labels, rate)
-        optimiser.param_groups[0]["lr"] = rate
-        optimiser.zero_grad()
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad()
         expected = functional.cross_entropy(textbook(images), labels)
         expected.backward()
-        optimiser.step()
+        optimizer.step()
         assert_close(loss, expected.detach(), rtol=1e-5, atol=1e-6)
     assert_close(network.state_dict(), textbook.state_dict(), rtol=1e-4, atol=1e-5)
 

@@ -45,10 +45,10 @@ def test_a_run_leaves_its_curve_its_record_and_its_settings(tiny: tuple[str, ...
     assert record.state == FINISHED
     assert record.final["running_error"] == history.running_error(rows, 12)
     assert record.final["test_error"] == rows[-1].test_error
-    stretch = record.stretches[0]
-    assert (stretch["from"], stretch["to"], stretch["threads"]) == (0, 12, 1)
-    assert stretch["torch"] == torch.__version__
-    assert stretch["peak_memory_mb"] is None  # there is none to tell on a CPU
+    session = record.sessions[0]
+    assert (session["from"], session["to"], session["threads"]) == (0, 12, 1)
+    assert session["torch"] == torch.__version__
+    assert session["peak_memory_mb"] is None  # there is none to tell on a CPU
     assert record.data["digest"]
     assert run.config()["result"] == config.result()
     assert [line.iteration for line in timing.read(run.timing_file)] == [2, 4, 6, 8, 10, 12]
@@ -84,7 +84,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     train(config)
     record = Run(config.directory).record()
     assert record.state == FINISHED
-    assert [(one["from"], one["to"]) for one in record.stretches] == [(0, iteration), (iteration, 12)]
+    assert [(one["from"], one["to"]) for one in record.sessions] == [(0, iteration), (iteration, 12)]
     assert outcome(config) == undisturbed
     timed = timing.read(Run(config.directory).timing_file)
     start_up_alone = iteration + 1
@@ -140,7 +140,7 @@ def test_fresh_starts_over_and_keeps_the_old_run(tiny: tuple[str, ...], runs: Pa
     train(config)
     old = Run(config.directory).history_file.read_bytes()
     record = train(compose(*tiny, "fresh=true"))
-    assert record.stretches[0]["from"] == 0
+    assert record.sessions[0]["from"] == 0
     kept = list((runs.parent / "runs-replaced").rglob("history.csv"))
     assert [path.read_bytes() for path in kept] == [old]
 
@@ -175,9 +175,9 @@ def test_start_up_is_told_apart_from_speed(tiny: tuple[str, ...], monkeypatch: p
 
     monkeypatch.setattr(time, "monotonic", lambda: clock() + passed[0])
     monkeypatch.setattr(Trainer, "advance", slow_at_first)
-    stretch = train(config).stretches[0]
-    assert stretch["seconds_startup"] > 9999
-    assert stretch["seconds"] < 9999
+    session = train(config).sessions[0]
+    assert session["seconds_startup"] > 9999
+    assert session["seconds"] < 9999
     run = Run(config.directory)
     first = next(csv.DictReader(run.timing_file.read_text().splitlines()))
     assert float(first["seconds"]) < 9999

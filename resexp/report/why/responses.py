@@ -90,7 +90,7 @@ class Pair:
 
     @property
     def number(self) -> str:
-        """resnet-56 0.80 times plain-56 (1 seed)."""
+        """ResNet-56 0.80 times plain-56 (1 seed)."""
         return f"{title(self.one)} {self.ratio:.2f} times {title(self.other)} ({plural(len(self.ones), 'seed')})"
 
     @property

@@ -7,7 +7,7 @@ import pytest
 from synthetic import Synthetic
 
 from resexp.analysis.study import load_study
-from resexp.diagnose.plan import Job, Plan
+from resexp.diagnose.selection import Job, Selection
 from resexp.errors import UserError
 from resexp.storage.run import FAILED, INTERRUPTED
 
@@ -22,9 +22,9 @@ def study(runs: Path) -> Synthetic:
     return study
 
 
-def plan(study: Synthetic, diagnosis: str, train: int = 50_000, test: int = 10_000) -> Plan:
+def plan(study: Synthetic, diagnosis: str, train: int = 50_000, test: int = 10_000) -> Selection:
     (group,) = load_study(study.runs).groups
-    return Plan(diagnosis, group, study.runs, "d", train, test, 128, 1000)
+    return Selection(diagnosis, group, study.runs, "d", train, test, 128, 1000)
 
 
 def names(jobs: list[Job]) -> list[str]:
@@ -34,11 +34,11 @@ def names(jobs: list[Job]) -> list[str]:
 @pytest.mark.parametrize("diagnosis", ["responses", "lesions"])
 def test_networks_that_did_not_train_or_are_not_finished_are_left_out_by_name(study: Synthetic, diagnosis: str) -> None:
     jobs, left_out = plan(study, diagnosis).jobs(None, None, [])
-    assert names(jobs) == ["plain-20 seed 0 after 2,000 iterations", "resnet-20 seed 0 after 2,000 iterations"]
+    assert names(jobs) == ["plain-20 seed 0 after 2,000 iterations", "ResNet-20 seed 0 after 2,000 iterations"]
     assert left_out == [
         "plain-56 seed 0: interrupted at iteration 1,000 of 2,000",
         "plain-110 seed 0: did not train, running training error 89.0%",
-        "resnet-56 seed 0: failed at iteration 1,000 of 2,000",
+        "ResNet-56 seed 0: failed at iteration 1,000 of 2,000",
     ]
 
 

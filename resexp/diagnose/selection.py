@@ -30,7 +30,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Selection:
     """One diagnosis of one group of the runs in `folder`, whose images are known by digest and number."""
 
     diagnosis: str
