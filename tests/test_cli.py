@@ -53,7 +53,7 @@ BAD = [
     ("threads=-1", r"threads=-1"),
     ("experiment=none", r"experiment=none: no such choice; choose .*figure1"),
     ("model=plain20,plain56", r"model=plain20,plain56: several values are a sweep; add -m"),
-    ("runs=/dev/null/runs", r"runs: cannot write to /dev/null/runs.*; choose a folder with runs=PATH"),
+    ("runs=/dev/null/runs", r"runs: cannot write /dev/null.*; choose a folder with runs=PATH"),
     ("model=resnet26", r"model=resnet26: no such choice; .*; model\.depth=N gives any other depth"),
     ("lr=0.1", r"lr: no such setting; did you mean recipe\.lr\?"),
     ("modle=resnet20", r"modle: no such setting; did you mean model\?"),

@@ -11,6 +11,7 @@ from resexp.analysis.study import Study, load_study
 from resexp.config.compose import settings_of
 from resexp.config.presets import conf_dir
 from resexp.errors import UserError
+from resexp.storage.run import no_runs
 
 log = logging.getLogger("resexp")
 
@@ -31,8 +32,7 @@ def task(cfg: DictConfig) -> None:
     runs = Path(settings.runs)
     study = load_study(runs)
     if not study.runs:
-        remedy = "train some with resexp train, or name their folder with runs=PATH"
-        raise UserError("; ".join([f"runs={runs}: no runs there", *study.problems[:1], remedy]))
+        raise no_runs(runs, "".join(f"; {problem}" for problem in study.problems[:1]))
     folder = Path(settings.reference) if settings.reference else conf_dir().parent / "results"
     references = load_references(folder, settings.reference is not None)
     for problem in dict.fromkeys(study.problems + references.problems):

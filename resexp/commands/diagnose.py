@@ -17,6 +17,7 @@ from resexp.diagnose.table import DIAGNOSES
 from resexp.errors import UserError
 from resexp.report.report import write_why
 from resexp.storage.provenance import source_version, utc_now
+from resexp.storage.run import no_runs
 
 log = logging.getLogger("resexp")
 
@@ -61,7 +62,7 @@ def task(cfg: DictConfig) -> None:
     study = load_study(Path(settings.runs))
     names = [f"{group.data}/{group.recipe}" for group in study.groups]
     if not names:
-        raise UserError(f"runs={settings.runs}: no runs there; train some with resexp train, or say runs=PATH")
+        raise no_runs(Path(settings.runs))
     if settings.group is not None and settings.group not in names:
         raise UserError(f"group={settings.group}: no such runs in {settings.runs}; choose {', '.join(names)}")
     for problem in study.problems:

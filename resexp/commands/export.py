@@ -14,6 +14,7 @@ from resexp.data.load import load
 from resexp.errors import UserError
 from resexp.publish import weights
 from resexp.storage.run import FINISHED, Run
+from resexp.system.files import writing_to
 
 log = logging.getLogger("resexp")
 
@@ -50,7 +51,7 @@ def task(cfg: DictConfig) -> None:
         networks, seeds = (",".join(map(str, names)) for names in (settings.networks, settings.seeds))
         what = f"networks=[{networks}] with seeds=[{seeds}]"
         raise UserError(f"runs={runs}: no finished run of {what} there; choose others, or another folder")
-    try:
+    with writing_to("out"):
         out.mkdir(parents=True, exist_ok=True)
         for run in chosen:
             path = out / f"{'-'.join(run.labels[part] for part in PARTS)}-seed{run.seed}.pt"
@@ -58,10 +59,6 @@ def task(cfg: DictConfig) -> None:
                 log.info("%s is there already", path)
             else:
                 print(export(run, Run(runs / run.path), path, settings))
-    except OSError as error:
-        raise UserError(
-            f"out: cannot write {error.filename} ({error.strerror}); choose another with out=PATH"
-        ) from error
     log.info("%s bytes together", f"{weights.total_bytes(out):,}")
 
 

@@ -12,7 +12,7 @@ from resexp.config.compose import settings_of
 from resexp.errors import UserError
 from resexp.formatting import ABSENT, aligned, duration
 from resexp.storage import history, timing
-from resexp.storage.run import FINISHED, RUNNING, Run, find_runs
+from resexp.storage.run import FINISHED, RUNNING, Run, find_runs, no_runs
 
 DIED, ELSEWHERE, DAMAGED = "died", "elsewhere", "damaged"
 """States that only a look from outside can tell: the process of a run is gone; another host's may live; unreadable."""
@@ -99,8 +99,6 @@ def task(cfg: DictConfig) -> None:
     if settings.json:
         print(json.dumps([asdict(one) for one in found], indent=1))
     elif not found:
-        raise UserError(
-            f"runs={folder}: no runs there; train some with resexp train, or name their folder with runs=PATH"
-        )
+        raise no_runs(folder)
     else:
         print(table(found))

@@ -1,6 +1,5 @@
 """CIFAR-10 from its official files, fetched once where they are missing; torchvision's MD5s are enforced."""
 
-import fcntl
 import logging
 import os
 import shutil
@@ -22,6 +21,7 @@ from resexp.data.download import UnreachableError, download
 from resexp.errors import UserError
 from resexp.seeds import generator_of
 from resexp.system.files import TEMPORARY, user_cache
+from resexp.system.lock import acquire
 
 log = logging.getLogger("resexp")
 
@@ -125,11 +125,9 @@ def _fetch(folder: Path, url: str) -> None:
     with _writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / ".cifar10.lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not acquire(lock, folder):
                 log.info("waiting for another process that is fetching CIFAR-10 into %s", folder)
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                acquire(lock, folder, wait=True)
             if _complete(folder):
                 return
             for left_by_killed_process in folder.glob(f"{prefix}*"):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from resexp.errors import UserError
-from resexp.system.files import write_text
+from resexp.system.files import write_text, writing_to
 
 Entry = dict[str, Any]
 """One session of measuring: networks (how many), images (in words), seconds, started, device, versions, commit."""
@@ -32,11 +32,8 @@ def read(table: Path) -> list[Entry]:
 
 def write(table: Path, entries: list[Entry]) -> None:
     """Replace the file. Raises UserError where it cannot be written."""
-    path = journal_file(table)
-    try:
-        write_text(path, json.dumps(entries, indent=1) + "\n")
-    except OSError as error:
-        raise UserError(f"runs: cannot write {path} ({error.strerror}); copy the runs to another folder") from error
+    with writing_to("runs"):
+        write_text(journal_file(table), json.dumps(entries, indent=1) + "\n")
 
 
 def merge(entries: list[Entry], more: list[Entry]) -> list[Entry]:

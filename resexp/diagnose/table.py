@@ -8,7 +8,7 @@ from pathlib import Path
 from resexp.analysis.study import Group, StudyRun, title
 from resexp.errors import UserError
 from resexp.storage.run import FINISHED
-from resexp.system.files import write_text
+from resexp.system.files import write_text, writing_to
 
 DIAGNOSES = ("gradients", "responses", "lesions")
 INITIALISATION, SNAPSHOT, CHECKPOINT = "initialisation", "snapshot", "checkpoint"
@@ -96,11 +96,9 @@ def text(measured: Measured) -> str:
 
 def write(path: Path, measured: Measured) -> None:
     """Replace the file. Raises UserError where it cannot be written."""
-    try:
+    with writing_to("runs"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text(measured))
-    except OSError as error:
-        raise UserError(f"runs: cannot write {path} ({error.strerror}); copy the runs to another folder") from error
 
 
 def read(path: Path) -> Measured:

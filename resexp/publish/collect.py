@@ -9,8 +9,8 @@ from resexp.diagnose import journal, table
 from resexp.errors import UserError
 from resexp.formatting import plural
 from resexp.report.tables import csv_text
-from resexp.storage.run import FINISHED, Run, without_places
-from resexp.system.files import write_text
+from resexp.storage.run import FINISHED, Run, no_runs, without_places
+from resexp.system.files import write_text, writing_to
 
 SUMMARY = "summary.csv"
 SUMMARY_COLUMNS = (
@@ -55,7 +55,7 @@ def collect(runs: Path, folder: Path) -> Collection:
             raise UserError(f"{runs / run.path}: another run of the same name, with other settings, lies in {runs}")
     if not wanted:
         hint = f" ({plural(len(found.left_out), 'run')} not finished)" if found.left_out else ""
-        raise UserError(f"runs={runs}: no finished runs there{hint}; train some, or name their folder with runs=PATH")
+        raise no_runs(runs, hint, "finished runs")
     for place, run in wanted.items():
         source, target = Run(runs / run.path), Run(place)
         if not target.history_file.exists():
@@ -64,15 +64,11 @@ def collect(runs: Path, folder: Path) -> Collection:
             remedy = "choose another name=NAME, or remove the one that is not wanted"
             raise UserError(f"{target} holds another curve of the same run than {source}; {remedy}")
         found.there.append(place)
-    try:
+    with writing_to("out"):
         for place in wanted.keys() - set(found.there):
             copy(Run(runs / wanted[place].path), Run(place))
             found.copied.append(place)
         collect_diagnoses(runs, folder)
-    except OSError as error:
-        raise UserError(
-            f"out: cannot write {error.filename} ({error.strerror}); choose another with out=PATH"
-        ) from error
     found.copied.sort()
     return found
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from resexp.analysis.rerun import commands
 from resexp.analysis.study import Group, load_study
-from resexp.errors import UserError
 from resexp.report import tables
 from resexp.report.answers import answers
 from resexp.report.captions import setting_words
@@ -14,7 +13,8 @@ from resexp.report.page import render
 from resexp.report.sections import GroupPage
 from resexp.report.spec import Plate
 from resexp.report.why.findings import findings
-from resexp.system.files import replacing
+from resexp.storage.run import no_runs
+from resexp.system.files import replacing, writing_to
 
 
 @dataclass
@@ -35,8 +35,7 @@ def write_report(runs: Path, out: Path, margin: float = 0.005, paper_points: boo
     study = load_study(runs)
     if not study.groups:
         hint = f" ({len(study.problems)} could not be read: {study.problems[0]})" if study.problems else ""
-        remedy = "train some with resexp train, or name their folder with runs=PATH"
-        raise UserError(f"runs={runs}: no runs there{hint}; {remedy}")
+        raise no_runs(runs, hint)
     report = Report(problems=study.problems)
     pages = [_write_group(group, runs, out, margin, paper_points, report) for group in study.groups]
     index = out / "index.html"
@@ -98,9 +97,7 @@ def _write_all(files: dict[str, bytes], group: Group, out: Path) -> list[Path]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    try:
+    with writing_to("out"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
             file.write(content)
-    except OSError as error:
-        raise UserError(f"out: cannot write {path} ({error.strerror}); choose a folder with out=PATH") from error

@@ -16,7 +16,7 @@ import yaml
 from resexp.config.settings import Config, differing
 from resexp.errors import UserError
 from resexp.storage import history
-from resexp.system.files import append_text, digest, remove_temporaries, write_text
+from resexp.system.files import append_text, digest, remove_temporaries, write_text, writing_to
 from resexp.system.lock import hold, is_held
 
 log = logging.getLogger("resexp")
@@ -215,12 +215,9 @@ class Run:
 
         Raises Busy when another process holds it, UserError when the folder is not writable.
         """
-        try:
+        with writing_to("runs"):
             self.directory.mkdir(parents=True, exist_ok=True)
             lock = self.lock_file.open("a")
-        except OSError as error:
-            problem = f"runs: cannot write to {self} ({error.strerror}); choose a folder with runs=PATH"
-            raise UserError(problem) from error
         with lock:
             hold(lock, self)
             remove_temporaries(self.directory)
@@ -259,6 +256,12 @@ def without_places(config: dict[str, Any]) -> dict[str, Any]:
     places = {**(execution.get("data") or {})}
     execution |= {"runs": UNNAMED, "data": places | dict.fromkeys(key for key in places if key in ("dir", "url"))}
     return {**config, "result": result, "execution": execution}
+
+
+def no_runs(folder: Path, more: str = "", kind: str = "runs") -> UserError:
+    """The refusal of a folder that holds no runs of some kind; `more` is what else is known."""
+    remedy = "train some with resexp train, or name their folder with runs=PATH"
+    return UserError(f"runs={folder}: no {kind} there{more}; {remedy}")
 
 
 def find_runs(folder: Path) -> list[Run]:

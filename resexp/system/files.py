@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from resexp.errors import UserError
+
 TEMPORARY = ".tmp-"
 
 
@@ -28,6 +30,16 @@ def naming(path: Path) -> Generator[None, None, None]:
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
+
+
+@contextmanager
+def writing_to(setting: str) -> Generator[None, None, None]:
+    """Raise UserError, naming the file and the setting that chooses its folder, where something cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        what = f"{error.filename or 'a file'} ({error.strerror or error})"
+        raise UserError(f"{setting}: cannot write {what}; choose a folder with {setting}=PATH") from error
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The lock of a run's directory. It is the kernel's, and goes with the process that holds it, however that ends."""
+"""Locks on open files. They are the kernel's, and go with the process that holds them, however that ends."""
 
 import fcntl
 import logging
@@ -11,22 +11,30 @@ from resexp.errors import Busy
 log = logging.getLogger("resexp")
 
 TRIES, PAUSE = 5, 0.05
-"""How often, and how many seconds apart, the lock is asked for: `is_held` in another process has it for a blink."""
+"""How often, and how many seconds apart, `hold` asks: `is_held` in another process takes the lock for a moment."""
+
+
+def acquire(file: int | TextIO, what: object, wait: bool = False) -> bool:
+    """Lock a file for as long as it is open; False while another process holds the lock, unless `wait`.
+
+    Where the file system has no locks, a warning takes their place: refusing would bar clusters that mount so.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        why = f"this file system has no locks ({error.strerror})"
+        log.warning("%s: %s; make sure that no other process writes there", what, why)
+    return True
 
 
 def hold(file: TextIO, what: object) -> None:
-    """Lock a file, for as long as it is open. Raises Busy while another process holds the lock.
-
-    Where the file system gives no locks, a warning takes their place: refusing would bar clusters that mount so.
-    """
+    """Lock the file of a run for as long as it is open. Raises Busy while another process holds the lock."""
     for _ in range(TRIES):
-        try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(PAUSE)
-        except OSError as error:
-            why = f"this file system gives no locks ({error.strerror})"
-            return log.warning("%s: %s; make sure that no other process trains this run", what, why)
+        if acquire(file, what):
+            return
+        time.sleep(PAUSE)
     raise Busy(f"{what} is being trained by another process")
 
 

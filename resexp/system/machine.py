@@ -1,9 +1,10 @@
 """A process's share of the machine: its threads, and its number among those that share the GPUs. No torch here."""
 
-import fcntl
 import os
 from itertools import count
 from pathlib import Path
+
+from resexp.system.lock import acquire
 
 WORKER = "RESEXP_WORKER"
 """Environment variable with this process's number among the workers of a sweep."""
@@ -29,10 +30,7 @@ def claim_worker_number(folder: Path) -> None:
     """Take the lowest number that no living worker of this sweep has; it is free again when this process ends."""
     for number in count():
         lock = os.open(folder / f"worker{number}", os.O_CREAT | os.O_RDWR)  # never closed: the lock must last
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-        else:
+        if acquire(lock, folder):
             os.environ[WORKER] = str(number)
             return
+        os.close(lock)

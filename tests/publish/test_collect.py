@@ -227,7 +227,7 @@ def test_what_cannot_be_collected_is_said_in_one_line(here: Here, runs: Path) ->
         with pytest.raises(UserError, match=r"name=.*: a folder's name, such as figure6"):
             here("collect", f"name={name}")
     Synthetic(runs, recipe="short32").add("plain20", 1)
-    with pytest.raises(UserError, match=r"out: cannot write .*; choose another with out=PATH"):
+    with pytest.raises(UserError, match=r"out: cannot write .*; choose a folder with out=PATH"):
         here("collect", "name=figure1", "out=/dev/null/results")
 
 
