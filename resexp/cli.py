@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from resexp import __version__
-from resexp.errors import Interrupted, UserError
+from resexp.errors import BrokenProcess, Interrupted, UserError
 from resexp.system.logs import log_to_console
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def main() -> None:
     debug = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
         status = dispatch(sys.argv[1:])
-    except UserError as error:
+    except (UserError, BrokenProcess) as error:
         if debug:
             raise
         print(f"resexp: {error}", file=sys.stderr)

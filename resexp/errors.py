@@ -1,17 +1,22 @@
-"""What a person can cause and mend: one line that names the setting and the remedy, never a traceback."""
+"""What a user can cause and mend: one line that names the setting and the remedy, never a traceback."""
 
 
 class UserError(Exception):
-    """A mistake in settings, files or surroundings; its text is the whole message a person reads."""
+    """A mistake in settings, files or surroundings; its text is the whole message that the user reads."""
 
 
-def only_text(error: Exception) -> UserError:
-    """What is told of an error; the error itself knows its frames, with the images and the network of its run."""
-    return UserError(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+def only_text(error: BaseException) -> UserError:
+    """An error without its frames, which hold the images and the network of its run."""
+    shown = isinstance(error, UserError | BrokenProcess)
+    return UserError(str(error) if shown else f"{type(error).__name__}: {error}")
 
 
 class Busy(UserError):
     """Another process is training this run."""
+
+
+class BrokenProcess(BaseException):
+    """This process can compute no more; its text is one line. Not an `Exception`, so that it ends a whole sweep."""
 
 
 class Interrupted(BaseException):

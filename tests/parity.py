@@ -5,6 +5,7 @@ from pathlib import Path
 from resexp.config.compose import compose
 from resexp.data.load import load
 from resexp.training.device import prepare
+from resexp.training.engine import ENGINES
 from resexp.training.trainer import Trainer
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -30,7 +31,7 @@ def losses(network: str, *overrides: str, engine: str = "eager") -> list[float]:
     """Loss of each of the first iterations, over a drop of the rate after 40."""
     config = compose(*SETTINGS, f"model={network}", *overrides)
     trainer = Trainer(config, load(config.data), prepare(config))
-    assert trainer.start_engine(engine) == engine
+    assert str(trainer.start_engine(ENGINES[engine])) == engine
     found: list[float] = []
     for _ in range(ITERATIONS):
         trainer.advance()

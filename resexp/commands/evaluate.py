@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from resexp.config.compose import settings_of
-from resexp.config.settings import DataPlace, check_device, moved, require
+from resexp.config.settings import DataPlace, check_device, require, with_data_dir
 from resexp.data.load import load
 from resexp.errors import UserError
 from resexp.publish import weights
@@ -43,8 +43,7 @@ def task(cfg: DictConfig) -> None:
     trained = (
         weights.load(Path(settings.weights)) if settings.weights else weights.of_run(Run(Path(settings.run or "")))
     )
-    config = trained.config
-    moved(config, settings.data)
+    config = with_data_dir(trained.config, settings.data.dir)
     execution = trained.prepare(settings.device, settings.precision, settings.threads)
     data = load(config.data)
     trained.check_data(data, settings.weights or str(settings.run))

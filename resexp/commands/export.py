@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from resexp.analysis.study import PARTS, StudyRun, load_study
 from resexp.config.compose import settings_of
-from resexp.config.settings import DataPlace, check_device, moved, require
+from resexp.config.settings import DataPlace, check_device, require, with_data_dir
 from resexp.data.load import load
 from resexp.errors import UserError
 from resexp.publish import weights
@@ -65,9 +65,8 @@ def task(cfg: DictConfig) -> None:
 def export(found: StudyRun, run: Run, path: Path, settings: ExportSettings) -> str:
     """Write one run's weights, load them back and measure them; a line that says how they did."""
     trained = weights.of_run(run)
-    moved(trained.config, settings.data)
     execution = trained.prepare(settings.device, settings.precision, settings.threads)
-    data = load(trained.config.data)
+    data = load(with_data_dir(trained.config, settings.data.dir).data)
     trained.check_data(data, str(run))
     weights.save(trained, run, data.classes, settings.dtype, path)
     total = weights.total_bytes(path.parent)

@@ -11,7 +11,7 @@ from resexp.config.compose import to_config
 from resexp.errors import Busy, UserError, only_text
 from resexp.storage.run import Run
 from resexp.sweep import plan
-from resexp.sweep.sweeper import FINISHED_BEFORE, Outcome, position
+from resexp.sweep.sweeper import AHEAD, FINISHED_BEFORE, Outcome
 
 log = logging.getLogger("resexp")
 
@@ -32,13 +32,13 @@ def task(cfg: DictConfig) -> Outcome:
         if config.plan:
             print(plan.table([config]))
             return Outcome(name, "planned")
-        if run.is_done(config):
+        if hydra.mode == RunMode.RUN and run.is_done(config):
             log.info("%s: finished already%s", run, run.precision_told(config))
             return Outcome(name, FINISHED_BEFORE)
         from resexp.training.train import train
 
-        place = position(hydra.job.num) if hydra.mode == RunMode.MULTIRUN else None
-        final = train(config, place).final
+        ahead = AHEAD.get() if hydra.mode == RunMode.MULTIRUN else None
+        final = train(config, ahead.position(hydra.job.num) if ahead else None).final
     except Busy as busy:
         return Outcome(name, "busy", Busy(str(busy)))
     except Exception as error:

@@ -1,6 +1,7 @@
 """From conf/ and a command line to checked settings: with cli.py, sweep.py and verbs/, the rooms that know Hydra."""
 
 import re
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -40,8 +41,11 @@ def register() -> None:
 
 def settings_of(cfg: DictConfig, schema: type[Settings], prefix: str = "") -> Settings:
     """A composed configuration as a dataclass whose types and rules hold. Raises UserError naming the key."""
+    typed = OmegaConf.structured(schema)
+    for node in (typed, *(typed._get_node(key) for key in typed)):
+        OmegaConf.set_readonly(node, False)  # OmegaConf takes a frozen class to mean that it may not be filled
     try:
-        settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), cfg))
+        settings = OmegaConf.to_object(OmegaConf.merge(typed, cfg))
     except OmegaConfBaseException as error:
         raise UserError(prefix + explain(error)) from error
     assert isinstance(settings, schema)
@@ -57,22 +61,20 @@ def to_config(cfg: DictConfig) -> Config:
     kind = DATA_CONFIGS.get(cfg.data.get("name"))
     if kind is None:
         raise UserError(f"data.name={cfg.data.get('name')}: choose {', '.join(DATA_CONFIGS)}")
-    settings.data = settings_of(cfg.data, kind, "data.")
-    config = Config(**vars(settings), labels={}, directory=Path())
-    result = config.result()
+    data = settings_of(cfg.data, kind, "data.")
+    settings = replace(settings, data=data)
+    result = settings.result()
     presets = _presets(result)
-    place = ""
-    if isinstance(config.data, FolderConfig):  # the folder is the data set, and has no default to differ from
-        if config.data.dir is None:
+    folder = ""
+    if isinstance(data, FolderConfig):  # the folder is the data set, and has no default to differ from
+        if data.dir is None:
             raise UserError("data.dir: not given; name the folder that holds train/ and test/ with data.dir=PATH")
-        place = name_differences({"dir": Path(config.data.dir).name}).replace("dir", "", 1)
-        presets["data"]["dir"] = config.data.dir
-    config.labels = {group: label(result[group], preset) for group, preset in presets.items()}
-    config.labels["data"] += place
-    name = run_name(result, presets)
-    data = config.data.name + place
-    config.directory = Path(config.runs) / data / config.recipe.name / name / f"seed{config.seed}"
-    return config
+        folder = name_differences({"dir": Path(data.dir).name}).replace("dir", "", 1)
+        presets["data"]["dir"] = data.dir
+    labels = {group: label(result[group], preset) for group, preset in presets.items()}
+    labels["data"] += folder
+    path = Path(settings.runs, data.name + folder, settings.recipe.name, run_name(result, presets))
+    return Config(**vars(settings), labels=labels, directory=path / f"seed{settings.seed}")
 
 
 def _presets(result: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ def require(holds: bool, setting: str, value: object, rule: str) -> None:
         raise UserError(f"{setting}={value}: {rule}")
 
 
-@dataclass
+@dataclass(frozen=True)
 class ModelConfig:
     """One network of the study."""
 
@@ -47,14 +47,14 @@ class ModelConfig:
         require(self.linear in ("default", "he"), "model.linear", self.linear, "choose default (PyTorch's) or he")
 
 
-@dataclass
+@dataclass(frozen=True)
 class DataConfig:
     """What every data set has. A data set is chosen with data=NAME."""
 
     name: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class Cifar10Config(DataConfig):
     """The official CIFAR-10 files."""
 
@@ -69,7 +69,7 @@ class Cifar10Config(DataConfig):
         require(whole, "data.validation", self.validation, "a multiple of 10 from 0 to 49990, as many of each class")
 
 
-@dataclass
+@dataclass(frozen=True)
 class FolderConfig(DataConfig):
     """A person's own images, one folder a class, in train/ and test/."""
 
@@ -77,12 +77,12 @@ class FolderConfig(DataConfig):
     image_size: int
 
     def __post_init__(self) -> None:
-        if self.dir is not None:  # the folder is the data set: one however it is spelled, and from wherever
-            self.dir = str(Path(self.dir).expanduser().resolve())
+        if self.dir is not None:  # the folder is the data set, the same one however its path is spelled
+            object.__setattr__(self, "dir", str(Path(self.dir).expanduser().resolve()))
         require(self.image_size >= 8, "data.image_size", self.image_size, "must be 8 or more pixels")
 
 
-@dataclass
+@dataclass(frozen=True)
 class ShapesConfig(DataConfig):
     """The embedded data set, generated."""
 
@@ -104,7 +104,7 @@ class ShapesConfig(DataConfig):
 DATA_CONFIGS: dict[str, type[DataConfig]] = {"cifar10": Cifar10Config, "folder": FolderConfig, "shapes": ShapesConfig}
 
 
-@dataclass
+@dataclass(frozen=True)
 class DataPlace:
     """For verbs that read the settings of a run: where its images lie on this machine."""
 
@@ -115,7 +115,7 @@ PLACES = {"cifar10": ("dir", "download", "url"), "folder": (), "shapes": ()}
 """Settings of a data set that say where it lies, not what it is."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class RecipeConfig:
     """How a network is trained; durations are iterations."""
 
@@ -179,7 +179,7 @@ NOT_RECORDED = ("model", "data", "recipe", "seed", "snapshots", "fresh", "plan")
 """Settings that do not say how a run is executed: what decides its result, what is kept, what is asked for once."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class TrainSettings:
     """Root of `resexp train`: model, data, recipe and seed decide the result, the rest is how it is executed."""
 
@@ -206,16 +206,6 @@ class TrainSettings:
         require(self.threads >= 0, "threads", self.threads, "0 (all cores) or more")
         require(self.checkpoint_seconds >= 0, "checkpoint_seconds", self.checkpoint_seconds, "must be 0 or more")
 
-
-@dataclass
-class Config(TrainSettings):
-    """All settings of one run, checked, and the directory that is its own."""
-
-    data: DataConfig
-    labels: dict[str, str]
-    """Short names of model, data and recipe: a preset and what differs from it, "paper+lr0.05"."""
-    directory: Path
-
     def result(self) -> dict[str, Any]:
         """The settings that decide the result, nested, plain values."""
         data = {key: value for key, value in asdict(self.data).items() if key not in PLACES[self.data.name]}
@@ -236,16 +226,25 @@ class Config(TrainSettings):
             "recipe.drops=[...] moves the drops, recipe=short8 shortens all of the schedule"
         )
 
-    def content(self) -> dict[str, Any]:
-        """What config.yaml holds."""
-        return {"labels": self.labels, "result": self.result(), "execution": self.execution()}
-
     def execution(self) -> dict[str, Any]:
         """The settings that say how it is executed."""
         names = [field.name for field in fields(TrainSettings)]
         own = {name: getattr(self, name) for name in names if name not in NOT_RECORDED}
         places = {key: value for key, value in asdict(self.data).items() if key in PLACES[self.data.name]}
         return {**own, "data": places}
+
+
+@dataclass(frozen=True)
+class Config(TrainSettings):
+    """All settings of one run, checked, and the directory that is its own."""
+
+    labels: dict[str, str]
+    """Short names of model, data and recipe: a preset and what differs from it, "paper+lr0.05"."""
+    directory: Path
+
+    def content(self) -> dict[str, Any]:
+        """What config.yaml holds."""
+        return {"labels": self.labels, "result": self.result(), "execution": self.execution()}
 
 
 def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -265,19 +264,20 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
 
 
-def moved(config: Config, place: DataPlace) -> None:
-    """Look for the images of a recorded run in another folder; those that are generated lie in none."""
-    if place.dir is not None and hasattr(config.data, "dir"):
-        config.data = replace(config.data, **{"dir": place.dir})
+def with_data_dir(settings: TrainSettings, folder: str | None) -> TrainSettings:
+    """The settings of a recorded run with its images in another folder; images that are generated lie in none."""
+    if folder is None or not hasattr(settings.data, "dir"):
+        return settings
+    return replace(settings, data=replace(settings.data, dir=folder))
 
 
-def recorded(result: dict[str, Any], execution: dict[str, Any]) -> Config:
+def recorded(result: dict[str, Any], execution: dict[str, Any]) -> TrainSettings:
     """The settings that a run's config.yaml holds. Raises UserError where they no longer fit this program."""
     own = {name: value for name, value in execution.items() if name not in ("data", "directory")}
     try:
         kind = DATA_CONFIGS[result["data"]["name"]]
         places = dict.fromkeys(PLACES[result["data"]["name"]]) | execution.get("data", {})
-        return Config(
+        return TrainSettings(
             model=ModelConfig(**result["model"]),
             data=kind(**result["data"], **places),
             recipe=RecipeConfig(**result["recipe"]),
@@ -285,8 +285,6 @@ def recorded(result: dict[str, Any], execution: dict[str, Any]) -> Config:
             snapshots=False,
             fresh=False,
             plan=False,
-            labels={},
-            directory=Path(),
             **own,
         )
     except (TypeError, KeyError) as error:

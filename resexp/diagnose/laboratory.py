@@ -1,6 +1,6 @@
 """Where the networks of a group are measured: its images, a device, and the weights of its runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from resexp.analysis.study import Group
-from resexp.config.settings import Config, DataPlace, moved, recorded
+from resexp.config.settings import DataPlace, TrainSettings, recorded, with_data_dir
 from resexp.data.batches import Images, Sampler, mean_image
 from resexp.data.dataset import Dataset, Split
 from resexp.data.load import load
@@ -35,7 +35,7 @@ class Laboratory:
     place: DataPlace
 
     @cached_property
-    def config(self) -> Config:
+    def config(self) -> TrainSettings:
         """The settings of one of the runs, to be executed here, in fp32: small differences are the subject.
 
         Raises UserError where they do not fit this program.
@@ -43,9 +43,8 @@ class Laboratory:
         first = self.group.networks[0].runs[0]
         content = Run(self.folder / first.path).config()
         config = recorded(content["result"], content.get("execution", {}))
-        config.device, config.threads, config.precision = self.device, self.threads, "fp32"
-        moved(config, self.place)
-        return config
+        config = replace(config, device=self.device, threads=self.threads, precision="fp32")
+        return with_data_dir(config, self.place.dir)
 
     @cached_property
     def execution(self) -> Execution:

@@ -3,13 +3,13 @@
 import hashlib
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from resexp.config.settings import Config, recorded
+from resexp.config.settings import TrainSettings, recorded
 from resexp.data.batches import Images, mean_image
 from resexp.data.dataset import Dataset
 from resexp.errors import UserError
@@ -31,7 +31,7 @@ DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
 class Trained:
     """A trained network's state and where it comes from."""
 
-    config: Config
+    config: TrainSettings
     iteration: int
     digest: str
     """Of the images it was trained on."""
@@ -46,14 +46,11 @@ class Trained:
 
         Raises UserError for what this machine does not have.
         """
-        config = self.config
-        config.device, config.precision, config.threads = device, precision, threads
+        here = replace(self.config, device=device, precision=precision, threads=threads)
         if precision == "auto":
             with suppress(UserError):
-                config.precision = self.precision
-                return prepare(config)
-            config.precision = precision
-        return prepare(config)
+                return prepare(replace(here, precision=self.precision))
+        return prepare(here)
 
     def check_data(self, data: Dataset, what: str) -> None:
         """Raise UserError unless these are the images that it was trained on."""

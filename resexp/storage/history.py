@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from resexp.errors import UserError
 
@@ -33,6 +33,12 @@ def write(rows: Iterable[Row]) -> str:
 
 def _cell(value: float | None) -> str:
     return "" if value is None else str(value) if isinstance(value, int) else f"{value:.8g}"
+
+
+def as_written(row: Row) -> Row:
+    """A row with the digits that history.csv keeps, so that the rows of a resumed run are those of any other."""
+    floats = {name: float(_cell(value)) for name, value in vars(row).items() if isinstance(value, float)}
+    return replace(row, **floats)
 
 
 def _parse_row(cells: list[str]) -> Row:

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.hydra_joblib_launcher import joblib_launcher
 
 from resexp.errors import Interrupted, UserError
-from resexp.sweep.sweeper import AT_ONCE, COSTS, RUNS
+from resexp.sweep.sweeper import AHEAD
 from resexp.sweep.worker import Worker
 from resexp.system.machine import default_threads
 from resexp.system.signals import Stop
@@ -28,17 +29,17 @@ class JoblibLauncher(joblib_launcher.JoblibLauncher):
         assert self.config is not None
         assert self.task_function is not None
         self.joblib["batch_size"] = 1  # else a run may wait for another while a core is idle
-        self.joblib["n_jobs"] = at_once = self.runs_at_once(int(os.environ[RUNS]))
+        ahead = AHEAD.get()
+        assert ahead is not None
+        self.joblib["n_jobs"] = at_once = self.runs_at_once(ahead.runs)
         environment = {
-            COSTS: os.environ[COSTS],
-            AT_ONCE: str(at_once),
             # The same however many runs are still to do, so that a repeated sweep goes on to the same bits.
             "OMP_NUM_THREADS": str(max(1, default_threads() // at_once)),
             "TQDM_DISABLE": "1",  # lines, since the bars of several processes overwrite each other
         }
         scratch = Path(self.config.hydra.sweep.dir)
         if at_once > 1:
-            self.task_function = Worker(self.task_function, environment, scratch)
+            self.task_function = Worker(self.task_function, environment, scratch, replace(ahead, at_once=at_once))
         with StopWorkers() as stop:
             try:
                 return super().launch(job_overrides, initial_job_idx)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resexp.config.settings import Config, recorded
+from resexp.config.settings import Config, TrainSettings, recorded
 from resexp.errors import UserError
 from resexp.formatting import duration, plural
 from resexp.model.cost import IMAGE_SIZE, multiply_adds, parameters
@@ -41,10 +41,10 @@ class Expectation:
         return f"{self.run}  {self.words}{time}" + (f", {megabytes(self.bytes)}" if self.bytes else "")
 
 
-def cost(config: Config) -> float:
+def cost(settings: TrainSettings) -> float:
     """Multiply-adds of the forward pass of one iteration."""
-    scale = getattr(config.data, "image_size", IMAGE_SIZE) / IMAGE_SIZE
-    return multiply_adds(config.model) * config.recipe.batch_size * scale**2
+    scale = getattr(settings.data, "image_size", IMAGE_SIZE) / IMAGE_SIZE
+    return multiply_adds(settings.model) * settings.recipe.batch_size * scale**2
 
 
 def speeds(runs: Path, device: str) -> list[Speed]:

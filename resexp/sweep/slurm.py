@@ -19,7 +19,6 @@ from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError
 
 from resexp.errors import Interrupted, UserError
-from resexp.sweep.sweeper import COSTS
 from resexp.sweep.worker import Worker
 from resexp.system.signals import Stop
 
@@ -38,7 +37,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Send the runs and wait for them. Raises Interrupted if a signal comes; the jobs go on."""
         assert self.task_function is not None
-        self.task_function = Worker(self.task_function, {COSTS: "[]"})  # what else the sweep does is not told there
+        self.task_function = Worker(self.task_function)
         jobs = self.send(job_overrides, initial_job_idx)
         sent = jobs[0].job_id.partition("_")[0]
         log.info("sent %d runs to Slurm as job %s; their logs come to %s", len(jobs), sent, jobs[0].paths.folder.parent)

@@ -1,11 +1,10 @@
 """Hydra's sweeper, with what a study needs of it: all settings checked first, and one table at the end."""
 
-import json
-import os
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus, env_override
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -30,12 +29,25 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E40
 
 FINISHED_BEFORE = "finished before"
 
-COSTS = "RESEXP_SWEEP_COSTS"
-"""Environment variable that tells a run what each run of its sweep costs, in multiply-adds, as JSON."""
-RUNS = "RESEXP_SWEEP_RUNS"
-"""Likewise: how many runs the whole sweep has, with those that are finished."""
-AT_ONCE = "RESEXP_SWEEP_AT_ONCE"
-"""Likewise: how many are trained at once."""
+
+@dataclass(frozen=True)
+class Ahead:
+    """What the sweep that this process works for still had to do when its runs were launched."""
+
+    costs: list[float]
+    """Of each of these runs, in multiply-adds."""
+    runs: int
+    """All runs of the sweep, finished ones included."""
+    at_once: int = 1
+
+    def position(self, number: int) -> Position:
+        """The place of the run with this number, and what comes after it."""
+        after = sum(self.costs[number + 1 :]) / max(self.costs[number], 1) / self.at_once
+        return Position(f"{number + 1} of {len(self.costs)}: ", after)
+
+
+AHEAD: ContextVar[Ahead | None] = ContextVar("ahead", default=None)
+"""Of the sweep that this process works for; None where its runs do not know of each other."""
 
 
 @dataclass(frozen=True)
@@ -120,11 +132,8 @@ class StudySweeper(BasicSweeper):
         assert self.launcher is not None
         if not jobs:
             return []
-        costs = [plan.cost(config) * config.recipe.iterations for config in configs]
-        with (
-            env_override({COSTS: json.dumps(costs), RUNS: str(runs)}),
-            tempfile.TemporaryDirectory(prefix="resexp-") as scratch,
-        ):
+        AHEAD.set(Ahead([plan.cost(config) * config.recipe.iterations for config in configs], runs))
+        with tempfile.TemporaryDirectory(prefix="resexp-") as scratch:
             OmegaConf.update(self.config, "hydra.sweep.dir", scratch)
             return self.launcher.launch([[*job, f"hydra.sweep.dir='{scratch}'"] for job in jobs], initial_job_idx=0)
 
@@ -151,15 +160,6 @@ def finished_before(config: Config) -> Outcome | None:
 def asked(overrides: Iterable[str]) -> str:
     """The overrides of a run that a person gave."""
     return " ".join(override for override in overrides if not override.startswith("hydra."))
-
-
-def position(number: int) -> Position:
-    """The place of the run with this number in the sweep that this process is part of."""
-    costs: list[int] = json.loads(os.environ.get(COSTS, "[]"))
-    if not costs:
-        return Position()
-    after = sum(costs[number + 1 :]) / max(costs[number], 1) / int(os.environ.get(AT_ONCE, "1"))
-    return Position(f"{number + 1} of {len(costs)}: ", after)
 
 
 def outcome_of(one: JobReturn, config: Config) -> Outcome:

@@ -117,7 +117,7 @@ def prepare(settings: TrainSettings) -> Execution:
     return Execution(device, precision, threads)
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, by any of the names that PyTorch and the libraries below it have for that."""
     signs = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)

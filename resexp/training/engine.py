@@ -1,52 +1,88 @@
-"""How an iteration is executed: as written, compiled, or replayed as one CUDA graph. It computes the same."""
+"""How an iteration is executed: as written, compiled, or replayed as one CUDA graph. Every engine computes the same."""
 
+import gc
+import logging
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from resexp.errors import UserError
+from resexp.errors import BrokenProcess, UserError
 from resexp.model.network import Block, Network
 from resexp.system.files import user_cache
-from resexp.training.device import Execution
+from resexp.training.device import Execution, is_out_of_memory
 
-dynamo: Any = torch._dynamo  # pyright: ignore[reportAttributeAccessIssue]  # PyTorch has no public name for its limits
-inductor: Any = torch._inductor  # pyright: ignore[reportAttributeAccessIssue]  # nor for its choices
+log = logging.getLogger("resexp")
 
 WARM_UPS = 3
-"""Iterations before a recording, as PyTorch's notes on CUDA graphs ask for."""
+"""Iterations before a capture, as PyTorch's notes on CUDA graphs ask for."""
 
 Iterate = Callable[[Tensor, float], None]
-"""One training iteration: plan rows (B, 4) and the learning rate."""
+"""One training iteration: rows of the augmentation (B, 4) and the learning rate."""
 
 
-class Replayable(Protocol):
-    """What a recording gives: something that does the recorded work again."""
+@dataclass(frozen=True)
+class Engine:
+    """What is done to the iteration: each block compiled, the whole captured in a CUDA graph, both, or neither."""
 
-    def replay(self) -> None:
-        """Do it again."""
-        ...
+    compiled: bool = False
+    graph: bool = False
+
+    def __str__(self) -> str:
+        return "+".join(["compile"] * self.compiled + ["graph"] * self.graph) or "eager"
+
+    def prepare(
+        self, iterate: Iterate, network: Network, deterministic: bool, picks: Tensor, rate: float
+    ) -> tuple["Engine", Iterate]:
+        """The iteration as this engine executes it, and the engine that does: eager where compiling fails.
+
+        Trains a few trial iterations on `picks` at `rate`, which compile, tune and warm up. Raises BrokenProcess where
+        the iteration cannot be captured.
+        """
+        if self.compiled:
+            try:
+                compile_blocks(network, deterministic)
+                iterate(picks, rate)
+            except Exception as error:  # compilers fail in many ways
+                if is_out_of_memory(error):
+                    raise
+                log.warning("engine=%s does not work here (%s); going on with engine=eager", self, first_line(error))
+                undo_compile(network)
+                return EAGER, iterate
+        if self.graph:
+            with capture_explained(self):
+                warm_up(lambda: iterate(picks, rate))
+            graphed = Graphed(iterate, picks, self)
+            graphed(picks, rate)  # what this captures serves the first iteration too
+            return self, graphed
+        return self, iterate
 
 
-Capture = Callable[[Callable[[], None]], Replayable]
-"""Records work without doing it."""
+EAGER = Engine()
+ENGINES = {str(engine): engine for engine in (EAGER, Engine(True), Engine(graph=True), Engine(True, True))}
 
 
-def choose(engine: str, execution: Execution) -> str:
-    """The engine behind `auto`, and whether a wish can be met. Raises UserError where it cannot.
+def choose(name: str, execution: Execution) -> Engine:
+    """The engine of that name, eager for "auto". Raises UserError where device or precision rule it out.
 
-    `auto` is eager: on the CPUs measured, compiling gains nothing; on CUDA the others are yet to be measured.
+    On the CPUs measured, compiling gains nothing; on CUDA the engines are yet to be measured.
     """
-    graph = engine.endswith("graph")
-    if graph and execution.device.type != "cuda":
-        raise UserError(f"engine={engine}: for CUDA devices only, not {execution.device.type}; use engine=auto")
-    if graph and execution.precision == "fp16":
+    engine = EAGER if name == "auto" else ENGINES[name]
+    if engine.graph and execution.device.type != "cuda":
+        raise UserError(f"engine={name}: for CUDA devices only, not {execution.device.type}; use engine=auto")
+    if engine.graph and execution.precision == "fp16":
         remedy = "use precision=bf16 or engine=eager"
-        raise UserError(f"engine={engine}: cannot scale losses as precision=fp16 needs; {remedy}")
-    return "eager" if engine == "auto" else engine
+        raise UserError(f"engine={name}: cannot scale losses as precision=fp16 needs; {remedy}")
+    return engine
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def keep_compiled() -> None:
@@ -62,9 +98,14 @@ def compile_blocks(network: Network, deterministic: bool) -> None:
     """Compile each block in place: as many graphs as there are kinds of block, at any depth; state-dict keys stay.
 
     What was compiled for another network in this process is dropped first: PyTorch keeps a limited number of variants
-    of one piece of code and goes on uncompiled behind it without a word; here that is an error. `deterministic` keeps
-    the compiler from choosing among orders of summation by timing them.
+    of one piece of code and silently goes on uncompiled after that; here that is an error. `deterministic` keeps the
+    compiler from choosing among orders of summation by timing them.
     """
+    import torch._dynamo  # over a second, so only where something is compiled
+    import torch._inductor
+
+    dynamo: Any = torch._dynamo  # pyright: ignore[reportAttributeAccessIssue]  # the limits have no public name
+    inductor: Any = torch._inductor  # pyright: ignore[reportAttributeAccessIssue]  # nor have the choices
     keep_compiled()
     inductor.config.deterministic = deterministic
     torch.compiler.reset()
@@ -74,27 +115,64 @@ def compile_blocks(network: Network, deterministic: bool) -> None:
             module.compile(dynamic=False)
 
 
-def uncompile(network: Network) -> None:
-    """Take compilation back."""
+def undo_compile(network: Network) -> None:
+    """Let every block run as written again."""
     for module in network.modules():
         module._compiled_call_impl = None
 
 
+class Replayable(Protocol):
+    """Captured work."""
+
+    def replay(self) -> None:
+        """Do it again."""
+        ...
+
+
+Capture = Callable[[Callable[[], None]], Replayable]
+"""Captures work without doing it."""
+
+
 class CudaGraph:
-    """Work recorded on a CUDA device, in a stream and memory pool of its own."""
+    """Work captured on a CUDA device, in a stream and memory pool of its own."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
+        # A capture that fails leaves its stream current; the outer block restores the one before.
+        recording = torch.cuda.graph(self.graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local")
+        with torch.cuda.stream(torch.cuda.current_stream()), no_collection(), recording:
             work()
 
     def replay(self) -> None:
-        """Do the recorded work again, on the current stream."""
+        """Do the captured work again, on the current stream."""
         self.graph.replay()
 
 
+@contextmanager
+def no_collection() -> Generator[None, None, None]:
+    """Collect garbage now and not inside: freeing a CUDA object during a capture spoils it."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@contextmanager
+def capture_explained(engine: Engine) -> Generator[None, None, None]:
+    """Turn a failure into BrokenProcess: PyTorch does not recover from a capture that failed."""
+    try:
+        yield
+    except Exception as error:
+        remedy = "use engine=eager or engine=compile"
+        raise BrokenProcess(f"engine={engine}: cannot be captured here ({first_line(error)}); {remedy}") from error
+
+
 def warm_up(work: Callable[[], None]) -> None:
-    """Do work a few times as it is before it is recorded: libraries choose their algorithms, on a stream of its own."""
+    """Do work a few times before it is captured: libraries choose their algorithms, on a stream of its own."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -105,21 +183,22 @@ def warm_up(work: Callable[[], None]) -> None:
 
 
 class Graphed:
-    """Replays an iteration; records it again when the rate changes, since a recording holds the rate as a number."""
+    """Replays an iteration; captures it again when the rate changes, since a graph holds the rate as a number."""
 
-    def __init__(self, iterate: Iterate, picks: Tensor, record: Capture = CudaGraph) -> None:
-        self.iterate, self.record = iterate, record
+    def __init__(self, iterate: Iterate, picks: Tensor, engine: Engine, capture: Capture = CudaGraph) -> None:
+        self.iterate, self.engine, self.capture = iterate, engine, capture
         self.picks = picks.clone()
         self.rate: float | None = None
-        self.recording: Replayable | None = None
+        self.captured: Replayable | None = None
 
     def __call__(self, picks: Tensor, rate: float) -> None:
-        """One iteration. Raises ValueError for plan rows of another shape than those recorded with."""
+        """One iteration. Raises ValueError for picks of another shape, BrokenProcess where capturing fails."""
         if picks.shape != self.picks.shape:
-            raise ValueError(f"plan rows {tuple(picks.shape)} in a recording of {tuple(self.picks.shape)}")
+            raise ValueError(f"picks {tuple(picks.shape)} for a graph of {tuple(self.picks.shape)}")
         self.picks.copy_(picks)
-        if self.recording is None or rate != self.rate:
-            self.recording = None  # its memory goes back before the next recording takes its own
-            self.recording = self.record(lambda: self.iterate(self.picks, rate))
+        if self.captured is None or rate != self.rate:
+            self.captured = None  # its memory goes back before the next capture takes its own
+            with capture_explained(self.engine):
+                self.captured = self.capture(lambda: self.iterate(self.picks, rate))
             self.rate = rate
-        self.recording.replay()
+        self.captured.replay()

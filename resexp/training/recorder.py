@@ -8,10 +8,12 @@ from resexp.config.settings import Config
 from resexp.data.dataset import Dataset
 from resexp.formatting import duration
 from resexp.storage import checkpoint, history
+from resexp.storage.history import Row
 from resexp.storage.provenance import source_version, this_process, utc_now
 from resexp.storage.run import FINISHED, RUNNING, Record, Run
 from resexp.storage.timing import Timing
 from resexp.training.device import Execution
+from resexp.training.engine import Engine
 from resexp.training.progress import Position, Progress, figures
 from resexp.training.tensorboard import Mirror
 from resexp.training.trainer import Trainer
@@ -33,15 +35,16 @@ class Recorder:
         name = f"{run.directory.parent.name} {run.directory.name}"
         self.progress = Progress(name, trainer.iteration, recipe.iterations, position)
         self.saved = time.monotonic()
+        self.speed: float | None = None
 
-    def begin(self, execution: Execution, data: Dataset, engine: str) -> None:
+    def begin(self, execution: Execution, data: Dataset, engine: Engine) -> None:
         """Note in run.json who goes on from here, on what, with which versions and images."""
         record, at = self.record, self.trainer.iteration
         if self.config.remark():
             log.warning("%s", self.config.remark())
         how = {
             **execution.describe(),
-            "engine": engine,
+            "engine": str(engine),
             "deterministic": self.config.deterministic,
             "resexp": __version__,
         }
@@ -77,19 +80,20 @@ class Recorder:
             self.timing.end_startup(self.trainer.iteration)
         self.progress.iteration()
 
-    def row(self) -> None:
-        """Close the trainer's row and write it everywhere."""
-        trainer = self.trainer
-        trainer.check_finite()  # waits for the device, so that the time of the row is known
-        speed = self.timing.end_row(trainer.iteration)
-        row = trainer.row()
-        if self.config.snapshots and row.test_error is not None and row.iteration < self.config.recipe.iterations:
+    def row_trained(self) -> None:
+        """The iterations of a row are done, its evaluations are not: here its time ends."""
+        self.trainer.check_finite()  # waits for the device
+        self.speed = self.timing.end_row(self.trainer.iteration)
+
+    def row(self, row: Row) -> None:
+        """Write a row everywhere."""
+        if self.config.snapshots and row.test_error is not None and not self.trainer.finished:
             self.run.snapshot_folder.mkdir(exist_ok=True)
-            checkpoint.save(trainer.snapshot(), self.run.snapshot_file(row.iteration))
+            checkpoint.save(self.trainer.snapshot(), self.run.snapshot_file(row.iteration))
         self.run.append_history(row)
-        self.mirror.add(row, speed)
+        self.mirror.add(row, self.speed)
         self.progress.row(row)
-        self.timing.start_row(trainer.iteration)
+        self.timing.start_row(row.iteration)
 
     def save(self, state: str) -> None:
         """Write a checkpoint, and the state of the run into run.json."""
@@ -131,6 +135,8 @@ class Recorder:
             "%s: finished in %s after %s of start-up, %s", self.run, seconds, startup, figures(last, last.test_error)
         )
 
-    def close(self) -> None:
-        """Take the bar away."""
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.progress.close()

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from resexp.config.settings import Config
 from resexp.data.dataset import Dataset
 from resexp.data.load import load
-from resexp.errors import Interrupted, UserError
+from resexp.errors import BrokenProcess, Interrupted, UserError
 from resexp.storage import checkpoint
 from resexp.storage.run import FAILED, INTERRUPTED, RUNNING, Record, Run, start_over
 from resexp.system.logs import logging_to
@@ -49,30 +49,30 @@ def train(config: Config, position: Position | None = None) -> Record:
             resume(trainer, run, record, data)
             engine = trainer.start_engine(engine)
             recorder = Recorder(config, run, record, trainer, position or Position(), began)
-            with Stop() as stop:
+            with Stop() as stop, recorder:
                 recorder.begin(execution, data, engine)
                 loop(trainer, recorder, stop)
     return record
 
 
 def loop(trainer: Trainer, recorder: Recorder, stop: Stop) -> None:
-    """The training loop. Raises Interrupted, all being saved, when a signal has come, be it at the very end."""
-    try:
-        while trainer.iteration < trainer.recipe.iterations:
-            trainer.advance()
-            recorder.iteration()
-            if trainer.row_due():
-                recorder.row()
-            if stop.signal is not None:
-                recorder.save(INTERRUPTED)
-                raise Interrupted(stop.signal)
-            if recorder.save_due():
-                recorder.save(RUNNING)
-        recorder.finish()
+    """The training loop: train, evaluate, record, save. Raises Interrupted, all being saved, when a signal has come."""
+    while not trainer.finished:
+        trainer.advance()
+        recorder.iteration()
+        if trainer.row_due():
+            recorder.row_trained()
+            test = trainer.test() if trainer.test_due() else None
+            clean = trainer.clean() if trainer.clean_due() else None
+            recorder.row(trainer.close_row(test, clean))
         if stop.signal is not None:
+            recorder.save(INTERRUPTED)
             raise Interrupted(stop.signal)
-    finally:
-        recorder.close()
+        if recorder.save_due():
+            recorder.save(RUNNING)
+    recorder.finish()
+    if stop.signal is not None:
+        raise Interrupted(stop.signal)
 
 
 def resume(trainer: Trainer, run: Run, record: Record, data: Dataset) -> None:
@@ -97,7 +97,7 @@ def recording_failure(run: Run, record: Record) -> Generator[None, None, None]:
         if record.state == INTERRUPTED:
             log.info("%s: interrupted at iteration %d; the same command goes on from there", run, record.iteration)
         raise
-    except Exception as error:
+    except (Exception, BrokenProcess) as error:
         problem = explain(error)
         record.state, record.error = FAILED, str(problem)
         log.debug("%s failed", run, exc_info=error)
@@ -115,8 +115,8 @@ def explained() -> Generator[None, None, None]:
         raise explain(error) from error
 
 
-def explain(error: Exception) -> Exception:
-    """The line for a person, where the cause is one that a person can mend; else the error itself."""
+def explain(error: BaseException) -> BaseException:
+    """The line for the user where the cause is one that a user can mend; else the error itself."""
     if isinstance(error, OSError):
         what = f"{error.filename or 'a file of the run'}: {error.strerror or error}"
         return UserError(f"cannot write {what}; free space or choose a folder with runs=PATH")

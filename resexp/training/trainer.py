@@ -1,7 +1,6 @@
 """One run between two iterations: what it has learned, what it has counted, and what it needs to go on."""
 
 import copy
-import logging
 import math
 
 import torch
@@ -13,17 +12,18 @@ from resexp.data.dataset import Dataset
 from resexp.errors import UserError
 from resexp.model.network import build
 from resexp.storage import checkpoint, history
-from resexp.training.device import Execution, is_out_of_memory
-from resexp.training.engine import Graphed, Iterate, compile_blocks, uncompile, warm_up
+from resexp.training.device import Execution
+from resexp.training.engine import Engine, Iterate
 from resexp.training.evaluate import evaluate
 from resexp.training.schedule import Schedule, warms_up
 from resexp.training.step import Step, make_optimizer
 
-log = logging.getLogger("resexp")
+Measured = tuple[float, float]
+"""Mean loss and error (a fraction)."""
 
 
 class Trainer:
-    """Network, optimizer, rate, the sums of the row in progress, and the rows so far."""
+    """Network, optimizer, learning rate, the sums of the row in progress, and the rows so far."""
 
     def __init__(self, config: Config, data: Dataset, execution: Execution) -> None:
         recipe, device = config.recipe, execution.device
@@ -43,11 +43,10 @@ class Trainer:
         self.rows: list[history.Row] = []
         self.loss_sum = torch.zeros((), device=device)
         self.wrong_sum = torch.zeros((), dtype=torch.int64, device=device)
-
         self.iterate: Iterate = self.eager
 
     def eager(self, picks: Tensor, rate: float) -> None:
-        """One iteration from its plan rows (B, 4): gather, train, count. Nothing in it waits for the device."""
+        """One iteration on the sampler's picks (B, 4): gather, train, count. Nothing in it waits for the device."""
         images, labels = self.train_images.gather(picks)
         loss, wrong = self.step(images, labels, rate)
         self.loss_sum += loss
@@ -58,77 +57,72 @@ class Trainer:
         self.iteration += 1
         self.iterate(self.sampler.batch(self.iteration), self.schedule.rate(self.iteration))
 
-    def start_engine(self, engine: str) -> str:
-        """Let iterations run on an engine; the one that does, which is eager where compiling proves impossible.
+    def start_engine(self, engine: Engine) -> Engine:
+        """Let an engine execute the iterations; the one that does. Its trial iterations leave no trace.
 
-        Trial iterations compile, tune and warm up; they leave no trace in what is trained.
+        Raises BrokenProcess where an iteration cannot be captured.
         """
-        if engine == "eager":
+        if engine == Engine():
             return engine
         before = copy.deepcopy(self.state())
         picks, rate = self.sampler.batch(self.iteration + 1), self.schedule.rate(self.iteration + 1)
-        try:
-            if engine.startswith("compile"):
-                compile_blocks(self.network, self.config.deterministic)
-                self.eager(picks, rate)
-            if engine.endswith("graph"):
-                warm_up(lambda: self.eager(picks, rate))
-                self.iterate = Graphed(self.eager, picks)
-                self.iterate(picks, rate)  # what it records serves the first iteration too
-        except Exception as error:  # compilers fail in many ways; training goes on without them
-            if is_out_of_memory(error):
-                raise
-            cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-            log.warning("engine=%s does not work here (%s); going on with engine=eager", engine, cause)
-            uncompile(self.network)
-            self.iterate, engine = self.eager, "eager"
+        deterministic = self.config.deterministic
+        engine, self.iterate = engine.prepare(self.eager, self.network, deterministic, picks, rate)
         self.load_state(before)
         self.step.optimizer.zero_grad(set_to_none=True)
         return engine
 
+    @property
+    def finished(self) -> bool:
+        """Whether all iterations are done."""
+        return self.iteration == self.recipe.iterations
+
     def row_due(self) -> bool:
-        """Rows end every `row_every` iterations, before a drop, and with the run."""
-        at = self.iteration
-        return at % self.recipe.row_every == 0 or at in self.recipe.drops or at == self.recipe.iterations
+        """Rows end every `row_every` iterations, before a drop of the rate, and with the run."""
+        return self.iteration % self.recipe.row_every == 0 or self.clean_due()
+
+    def test_due(self) -> bool:
+        """The test error is measured every `evaluate_every` iterations and at the end."""
+        return self.iteration % self.recipe.evaluate_every == 0 or self.finished
+
+    def clean_due(self) -> bool:
+        """The clean training error is measured before each drop of the rate and at the end."""
+        return self.iteration in self.recipe.drops or self.finished
 
     def check_finite(self) -> None:
-        """Raise UserError if a loss of the row in progress was not finite; which one, the host did not wait to see."""
+        """Wait for the device. Raises UserError if a loss of the row in progress was not finite."""
         if not math.isfinite(float(self.loss_sum)):
             rate, last = self.schedule.rate(self.iteration), self.iteration
             first = self.rows[-1].iteration + 1 if self.rows else 1
             when = f"at iteration {last}" if first == last else f"within iterations {first} to {last}"
             raise UserError(f"the loss is not finite {when}; use recipe.lr below {rate:g}")
 
-    def row(self) -> history.Row:
-        """Measure what is due now, close the row in progress and begin the next."""
-        self.check_finite()
+    def test(self) -> Measured:
+        """Loss and error on the test set."""
+        return evaluate(self.network, self.test_images, self.execution)
+
+    def clean(self) -> Measured:
+        """Loss and error on the whole training set as it is, in evaluation mode."""
+        return evaluate(self.network, self.train_images, self.execution)
+
+    def close_row(self, test: Measured | None, clean: Measured | None) -> history.Row:
+        """The row in progress, with what else was measured at its end; the next one begins."""
         at, recipe = self.iteration, self.recipe
         count = at - (self.rows[-1].iteration if self.rows else 0)
-        end = at == recipe.iterations
-        test = self.error_on(self.test_images) if at % recipe.evaluate_every == 0 or end else (None, None)
-        clean = self.error_on(self.train_images) if at in recipe.drops or end else (None, None)
         row = history.Row(
-            iteration=at,
-            epoch=at * recipe.batch_size / len(self.train_images),
-            learning_rate=self.schedule.rate(at),
-            train_loss=float(self.loss_sum) / count,
-            train_error=int(self.wrong_sum) / (count * recipe.batch_size),
-            test_loss=test[0],
-            test_error=test[1],
-            clean_train_loss=clean[0],
-            clean_train_error=clean[1],
+            at,
+            at * recipe.batch_size / len(self.train_images),
+            self.schedule.rate(at),
+            float(self.loss_sum) / count,
+            int(self.wrong_sum) / (count * recipe.batch_size),
+            *(test or (None, None)),
+            *(clean or (None, None)),
         )
-        # As history.csv will show it, so that the rows of a resumed run are those of an undisturbed one.
-        (row,) = history.parse(history.write([row]), "")
-        self.schedule.row_done(row.train_error)
-        self.rows.append(row)
+        self.rows.append(history.as_written(row))
+        self.schedule.row_done(self.rows[-1].train_error)
         self.loss_sum.zero_()
         self.wrong_sum.zero_()
-        return row
-
-    def error_on(self, images: Images) -> tuple[float, float]:
-        """Mean loss and error (a fraction) on a whole set."""
-        return evaluate(self.network, images, self.execution)
+        return self.rows[-1]
 
     def state(self) -> checkpoint.State:
         """Everything that going on needs, in plain containers."""
@@ -144,7 +138,7 @@ class Trainer:
         }
 
     def snapshot(self) -> checkpoint.State:
-        """What a diagnosis needs to know the network as it is now; `rows` tell to which curve it belongs."""
+        """What a diagnosis needs of the network as it is now; `rows` tell to which curve it belongs."""
         whole = self.state()
         return {name: whole[name] for name in ("result", "iteration", "rows", "network")}
 

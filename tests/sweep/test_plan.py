@@ -1,5 +1,6 @@
 """`plan=true`: what a sweep would do, without doing it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,12 +45,10 @@ def test_the_time_is_that_of_the_nearest_network(study: Synthetic) -> None:
     study.add("plain20")  # 600 seconds
     study.add("resnet56")  # 1,680 seconds
     seen = plan.speeds(study.runs, "auto")
-    again = study.config("plain20", 1)
-    again.runs, again.directory = str(study.runs), study.runs / "new"
+    again = replace(study.config("plain20", 1), runs=str(study.runs), directory=study.runs / "new")
     expected = plan.expect(again, seen)
     assert expected.seconds == pytest.approx(600)
-    deep = study.config("plain56", 1)
-    deep.directory = study.runs / "new"
+    deep = replace(study.config("plain56", 1), directory=study.runs / "new")
     assert plan.expect(deep, seen).seconds == pytest.approx(1680, rel=0.01)
 
 

@@ -1,4 +1,5 @@
 import copy
+import gc
 import os
 import tempfile
 from collections.abc import Callable
@@ -7,23 +8,31 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import Here
 
 from resexp.config.compose import compose
-from resexp.errors import UserError
+from resexp.errors import BrokenProcess, UserError
 from resexp.storage import checkpoint
-from resexp.storage.run import Run
+from resexp.storage.run import FAILED, FINISHED, Run
+from resexp.training import engine as engines
 from resexp.training import trainer
 from resexp.training.device import Execution
-from resexp.training.engine import Graphed, Iterate, choose, keep_compiled
+from resexp.training.engine import EAGER, ENGINES, Engine, Graphed, Iterate, choose, keep_compiled, no_collection
 from resexp.training.train import train
 
+GRAPH = Engine(graph=True)
 CPU = Execution(torch.device("cpu"), "fp32", 1)
 CUDA = Execution(torch.device("cuda", 0), "bf16", 1)
 
 
-def as_asked(engine: str, _: Execution) -> str:
-    """Whatever engine is wished for."""
-    return engine
+def any_engine(name: str, _: Execution) -> Engine:
+    """The engine of that name, whatever the device."""
+    return ENGINES[name]
+
+
+def pass_through(iterate: Iterate, picks: torch.Tensor, engine: Engine) -> Graphed:
+    """A graph on a device that has none."""
+    return Graphed(iterate, picks, engine, PassThrough)
 
 
 class PassThrough:
@@ -34,7 +43,7 @@ class PassThrough:
 
 
 def test_auto_is_eager_until_another_engine_was_measured_faster() -> None:
-    assert choose("auto", CPU) == choose("auto", CUDA) == "eager"
+    assert choose("auto", CPU) == choose("auto", CUDA) == EAGER
 
 
 @pytest.mark.parametrize(
@@ -59,7 +68,7 @@ def test_a_recording_is_made_anew_when_the_rate_changes_and_only_then() -> None:
         return recordings[-1]
 
     graphed = Graphed(
-        lambda picks, rate: done.append((picks.tolist(), rate)), torch.zeros(2, dtype=torch.int32), record
+        lambda picks, rate: done.append((picks.tolist(), rate)), torch.zeros(2, dtype=torch.int32), GRAPH, record
     )
     for iteration, rate in enumerate([0.1, 0.1, 0.01, 0.01, 0.1]):
         graphed(torch.tensor([iteration, 7], dtype=torch.int32), rate)
@@ -67,9 +76,9 @@ def test_a_recording_is_made_anew_when_the_rate_changes_and_only_then() -> None:
     assert len(recordings) == 3
 
 
-def test_plan_rows_of_another_shape_are_refused() -> None:
-    graphed = Graphed(lambda picks, rate: None, torch.zeros(2, 4), PassThrough)
-    with pytest.raises(ValueError, match=r"\(3, 4\) in a recording of \(2, 4\)"):
+def test_picks_of_another_shape_are_refused() -> None:
+    graphed = Graphed(lambda picks, rate: None, torch.zeros(2, 4), GRAPH, PassThrough)
+    with pytest.raises(ValueError, match=r"\(3, 4\) for a graph of \(2, 4\)"):
         graphed(torch.zeros(3, 4), 0.1)
 
 
@@ -98,9 +107,9 @@ def test_a_replayed_run_is_the_eager_run_over_rate_drops_and_resumes(
     train(eager)
     replayed = compose(*tiny, f"runs={tmp_path / 'replayed'}", "checkpoint_seconds=0")
 
-    def start(self: trainer.Trainer, engine: str) -> str:
-        self.iterate = Graphed(self.eager, self.sampler.batch(1), PassThrough)
-        return "graph"
+    def start(self: trainer.Trainer, engine: Engine) -> Engine:
+        self.iterate = Graphed(self.eager, self.sampler.batch(1), GRAPH, PassThrough)
+        return GRAPH
 
     monkeypatch.setattr(trainer.Trainer, "start_engine", start)
     stop_before(8, monkeypatch)
@@ -152,17 +161,17 @@ def test_compile_and_graph_combine(tiny: tuple[str, ...], tmp_path: Path, monkey
 
         return note
 
-    def record(iterate: Iterate, picks: torch.Tensor) -> Graphed:
-        done.append("recorded")
-        return Graphed(iterate, picks, PassThrough)
+    def capture(iterate: Iterate, picks: torch.Tensor, engine: Engine) -> Graphed:
+        done.append("captured")
+        return pass_through(iterate, picks, engine)
 
-    monkeypatch.setattr(trainer, "compile_blocks", stand_in("compiled"))
-    monkeypatch.setattr(trainer, "warm_up", stand_in("warm"))
-    monkeypatch.setattr(trainer, "Graphed", record)
-    monkeypatch.setattr("resexp.training.train.choose", as_asked)
+    monkeypatch.setattr(engines, "compile_blocks", stand_in("compiled"))
+    monkeypatch.setattr(engines, "warm_up", stand_in("warm"))
+    monkeypatch.setattr(engines, "Graphed", capture)
+    monkeypatch.setattr("resexp.training.train.choose", any_engine)
     both = compose(*tiny, "engine=compile+graph", f"runs={tmp_path / 'both'}")
     assert train(both).sessions[0]["engine"] == "compile+graph"
-    assert done == ["compiled", "warm", "recorded"]
+    assert done == ["compiled", "warm", "captured"]
     assert history_and_weights(both.directory)[0] == history_and_weights(eager.directory)[0]
 
 
@@ -185,12 +194,12 @@ def test_trial_iterations_leave_no_trace(tiny: tuple[str, ...], monkeypatch: pyt
     def compile_nothing(network: torch.nn.Module, deterministic: bool) -> None:
         pass
 
-    monkeypatch.setattr(trainer, "compile_blocks", compile_nothing)
+    monkeypatch.setattr(engines, "compile_blocks", compile_nothing)
     start = trainer.Trainer.start_engine
 
-    def watched(self: trainer.Trainer, engine: str) -> str:
+    def watched(self: trainer.Trainer, engine: Engine) -> Engine:
         states.append(copy.deepcopy(self.state()))
-        started = start(self, "compile")
+        started = start(self, Engine(compiled=True))
         states.append(copy.deepcopy(self.state()))
         return started
 
@@ -212,7 +221,7 @@ def test_an_engine_that_does_not_compile_falls_back_once_and_is_recorded(
 
     eager = compose(*tiny)
     train(eager)
-    monkeypatch.setattr(trainer, "compile_blocks", broken)
+    monkeypatch.setattr(engines, "compile_blocks", broken)
     config = compose(*tiny, "engine=compile", f"runs={tmp_path / 'other'}")
     record = train(config)
     assert record.sessions[0]["engine"] == "eager"
@@ -221,22 +230,39 @@ def test_an_engine_that_does_not_compile_falls_back_once_and_is_recorded(
     assert history_and_weights(config.directory)[0] == history_and_weights(eager.directory)[0]
 
 
-def test_a_recording_that_fails_falls_back_too(
-    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def refuse_capture(_: Callable[[], None]) -> PassThrough:
+    raise RuntimeError("operation not permitted when stream is capturing\nand much more")
+
+
+@pytest.mark.parametrize("rates", [1, 2], ids=["at the start", "at a drop of the rate"])
+def test_an_iteration_that_cannot_be_captured_ends_the_process_in_one_line(
+    here: Here, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, rates: int
 ) -> None:
-    eager = compose(*tiny)
-    train(eager)
+    captures: list[object] = []
 
-    def forbidden(_: Callable[[], None]) -> PassThrough:
-        raise RuntimeError("operation not permitted when stream is capturing")
+    def capture(work: Callable[[], None]) -> PassThrough:
+        captures.append(work)
+        return PassThrough(work) if len(captures) < rates else refuse_capture(work)
 
-    monkeypatch.setattr(trainer, "warm_up", PassThrough)
-    monkeypatch.setattr(trainer, "Graphed", partial(Graphed, record=forbidden))
-    monkeypatch.setattr("resexp.training.train.choose", as_asked)
-    config = compose(*tiny, "engine=graph", f"runs={tmp_path / 'other'}")
-    assert train(config).sessions[0]["engine"] == "eager"
-    assert "not permitted when stream is capturing); going on" in Run(config.directory).log_file.read_text()
-    assert history_and_weights(config.directory)[0] == history_and_weights(eager.directory)[0]
+    monkeypatch.setattr(engines, "warm_up", PassThrough)
+    monkeypatch.setattr(engines, "Graphed", partial(Graphed, capture=capture))
+    monkeypatch.setattr("resexp.training.train.choose", any_engine)
+    with pytest.raises(
+        BrokenProcess, match=r"^engine=graph: cannot be captured here \(.*capturing\); use engine=eager"
+    ):
+        here("train", "-m", *tiny, "engine=graph", "seed=0,1")
+    one, other = (Run(compose(*tiny, f"seed={seed}").directory) for seed in (0, 1))
+    assert one.record().state == FAILED
+    assert "cannot be captured" in str(one.record().error)
+    assert not other.record_file.exists(), "a second run began in a process that can compute no more"
+    monkeypatch.undo()
+    assert train(compose(*tiny, f"runs={one.directory.parents[3]}")).state == FINISHED
+
+
+def test_no_garbage_is_collected_during_a_capture() -> None:
+    with no_collection():
+        assert not gc.isenabled()
+    assert gc.isenabled()
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")

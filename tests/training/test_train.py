@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -270,8 +271,7 @@ def test_a_run_refuses_images_it_was_not_trained_on(tiny: tuple[str, ...]) -> No
 def test_other_settings_in_the_same_directory_are_refused_by_name(tiny: tuple[str, ...]) -> None:
     config = compose(*tiny)
     train(config)
-    other = compose(*tiny, "recipe.momentum=0.8", "data.noise=0.1")
-    other.directory = config.directory
+    other = replace(compose(*tiny, "recipe.momentum=0.8", "data.noise=0.1"), directory=config.directory)
     with pytest.raises(UserError, match=r"data\.noise, recipe\.momentum.*runs=PATH"):
         train(other)
 
