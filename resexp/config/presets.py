@@ -53,7 +53,9 @@ def help_text(verb: str) -> str:
     last = f"setting=value changes one. All of this stands in {path}."
     parts = [about, "Settings and their defaults:", settings, last]
     if verb == "train":
-        chosen = {group: name for one in content_of(path)["defaults"] if one != "_self_" for group, name in one.items()}
+        chosen = {
+            group: name for one in content_of(path)["defaults"] if isinstance(one, dict) for group, name in one.items()
+        }
         for group in GROUPS:
             names = ", ".join(preset.stem for preset in presets(group))
             parts.append(f"{group}=NAME: {names}")
