@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 ENVIRONMENT = {"GOMP_SPINCOUNT": "10000"}
-"""For libraries that read it as they are loaded, so before torch is; what is set already stays.
+"""Set before torch is loaded, unless the user has set it.
 
-OpenMP's threads wait for each other by spinning, for long. Beside other work on the machine they then mostly wait for
-threads that have no core to run on: where a neighbour uses one of two cores, two threads train a small network 3 times
-faster with this many turns; two runs of two threads each, 1.5 times. Not spinning at all costs a run alone two thirds
-of its speed; this many turns, nothing on cores of its own, a seventh where a hypervisor takes cores away at times.
+OpenMP's threads wait for each other by spinning, by default for long. Beside other work on the machine they then mostly
+wait for threads that have no core. With this many turns two threads train a small network 3 times faster where a
+neighbour uses one of two cores, and two runs of two threads each 1.5 times. Alone on its cores a run loses nothing by
+it, and a seventh where a hypervisor takes cores away at times; without any spinning it would lose two thirds.
 """
 
 VERBS = {
@@ -33,7 +33,7 @@ VERBS = {
     "export": "trained weights as small files:  resexp export runs=runs out=results/weights",
     "models": "the networks: layers, parameters, multiply-adds, published error",
 }
-"""Each verb is a room of `resexp.commands`, and but for `models` a root configuration in conf/."""
+"""Each verb is a module of `resexp.commands` and, except `models`, a root configuration in conf/."""
 
 HELP = """resexp: train plain and residual networks on CIFAR-10 and see whether depth hurts them.
 
@@ -50,7 +50,7 @@ First steps without any download: resexp train experiment=quick, then resexp rep
 
 
 def with_hydra(verb: str) -> None:
-    """Compose the verb's configuration from sys.argv and run its task. Raises UserError for what a person can mend."""
+    """Compose the verb's configuration from sys.argv and run its task. Raises UserError for what a user can mend."""
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.utils import env_override
@@ -67,7 +67,7 @@ def with_hydra(verb: str) -> None:
     alone: list[sweeper.Outcome] = []
 
     def task(cfg: "DictConfig") -> sweeper.Outcome:
-        """What a person can mend is told, not raised: a traceback of Hydra's would come with it."""
+        """Errors that a user can mend become outcomes: Hydra would print more than their one line."""
         try:
             outcome = import_module(f"resexp.commands.{verb}").task(cfg) or sweeper.Outcome(verb, "done")
         except UserError as error:
@@ -87,7 +87,7 @@ def with_hydra(verb: str) -> None:
 
 
 def complete(arguments: list[str]) -> None:
-    """Answer the shell: verbs here, settings by the Hydra of the verb that is typed, which must not see the verb."""
+    """Complete a command line: verbs here, settings by Hydra, which must not see the verb."""
     name, *typed = os.environ.get("COMP_LINE", "resexp").split(" ")
     if "query=bash" not in arguments:  # install or uninstall
         with_hydra("train")
@@ -124,7 +124,7 @@ def dispatch(arguments: list[str]) -> int:
 
 
 def main() -> None:
-    """Entry point of the command: one line for what a person can mend, a traceback for our own mistakes."""
+    """Entry point of the command: one line for what a user can mend, a traceback for our own bugs."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     log_to_console()

@@ -17,10 +17,7 @@ log = logging.getLogger("resexp")
 
 
 def task(cfg: DictConfig) -> Outcome:
-    """Train what a composed configuration says, and tell what became of it.
-
-    What a person can mend is told, not raised, so that a sweep goes on with the next run.
-    """
+    """Train the run of a composed configuration; its outcome. Errors are part of it, so that a sweep goes on."""
     name, hydra = "run", HydraConfig.get()
     try:
         launcher = hydra.runtime.choices["hydra/launcher"]

@@ -71,22 +71,22 @@ class StudySweeper(BasicSweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take over Hydra's objects. Raises UserError where the launcher's extra is not installed."""
         launcher = config.hydra.launcher.get("_target_")
-        if room := LAUNCHERS.get(launcher):
+        if module_name := LAUNCHERS.get(launcher):
             try:
-                module = import_module(f"resexp.sweep.{room}")
+                module = import_module(f"resexp.sweep.{module_name}")
             except ImportError as error:
-                raise UserError(not_installed(config.hydra.runtime.choices["hydra/launcher"], room)) from error
+                raise UserError(not_installed(config.hydra.runtime.choices["hydra/launcher"], module_name)) from error
             Plugins.instance().class_name_to_class[launcher] = getattr(module, launcher.rpartition(".")[2])
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Launch what is not finished, and tell what became of each run.
+        """Launch the runs that are not finished, and print what became of each.
 
         Raises UserError if one failed, and Interrupted if a signal stopped one.
         """
         jobs = self.jobs(arguments)
         configs = [self.composed(job) for job in jobs]
-        named_once(configs, jobs)
+        refuse_duplicates(configs, jobs)
         if configs[0].plan:
             print(plan.table(configs))
             return []
@@ -95,17 +95,17 @@ class StudySweeper(BasicSweeper):
         done = self.launch([jobs[number] for number in due], [configs[number] for number in due], len(jobs))
         for number, one in zip(due, done, strict=True):
             outcomes[number] = outcome_of(one, configs[number])
-        told = [outcome for outcome in outcomes if outcome]
-        with suppress(OSError):  # whoever read along may be gone
-            print(table(told), file=sys.stderr)
-        errors = [outcome.error for outcome in told]
+        ended = [outcome for outcome in outcomes if outcome]
+        with suppress(OSError):  # the terminal may be gone
+            print(table(ended), file=sys.stderr)
+        errors = [outcome.error for outcome in ended]
         for error in errors:
             if isinstance(error, Interrupted):
                 raise error
         failed = sum(error is not None and not isinstance(error, Busy) for error in errors)
         if failed:
-            raise UserError(f"{failed} of {len(told)} runs failed; the same command tries them again")
-        return told
+            raise UserError(f"{failed} of {len(ended)} runs failed; the same command tries them again")
+        return ended
 
     def jobs(self, arguments: list[str]) -> list[list[str]]:
         """The overrides of each run. Raises UserError where there is none."""
@@ -127,7 +127,7 @@ class StudySweeper(BasicSweeper):
         return to_config(cfg)
 
     def launch(self, jobs: list[list[str]], configs: list[Config], runs: int) -> Sequence[JobReturn]:
-        """Give the due ones of so many runs to Hydra's launcher, in a scratch folder for what it writes itself."""
+        """Give the runs that are due, of `runs` in all, to Hydra's launcher, with a scratch folder for its files."""
         assert self.config is not None
         assert self.launcher is not None
         if not jobs:
@@ -138,18 +138,18 @@ class StudySweeper(BasicSweeper):
             return self.launcher.launch([[*job, f"hydra.sweep.dir='{scratch}'"] for job in jobs], initial_job_idx=0)
 
 
-def named_once(configs: list[Config], jobs: list[list[str]]) -> None:
+def refuse_duplicates(configs: list[Config], jobs: list[list[str]]) -> None:
     """Raise UserError where two runs of a sweep are the same run."""
     directories: dict[Path, list[str]] = {}
     for config, job in zip(configs, jobs, strict=True):
-        directories.setdefault(config.directory, []).append(asked(job))
+        directories.setdefault(config.directory, []).append(own_overrides(job))
     for directory, same in directories.items():
         if len(same) > 1:
             raise UserError(f"a sweep names the same run twice ({directory}): {' and '.join(same)}")
 
 
 def finished_before(config: Config) -> Outcome | None:
-    """A run that has nothing left to do; one that cannot be told is left to the attempt."""
+    """The outcome of a run that was finished before; a run that cannot be read is left to the attempt."""
     run = Run(config.directory)
     with suppress(UserError):
         if run.is_done(config):
@@ -157,13 +157,13 @@ def finished_before(config: Config) -> Outcome | None:
     return None
 
 
-def asked(overrides: Iterable[str]) -> str:
-    """The overrides of a run that a person gave."""
+def own_overrides(overrides: Iterable[str]) -> str:
+    """The overrides of a run that the user gave."""
     return " ".join(override for override in overrides if not override.startswith("hydra."))
 
 
 def outcome_of(one: JobReturn, config: Config) -> Outcome:
-    """What became of a run, also if it ended by a mistake of ours, or finished without being able to say so."""
+    """What became of a run, also where it ended by a bug of ours, or finished and could not report it."""
     if one.status == JobStatus.COMPLETED:
         return one.return_value
     if done := finished_before(config):

@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a bar on a terminal, a line now and then elsewhere."""
+"""What the user sees while a run trains: a bar on a terminal, a line now and then elsewhere."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from resexp.system.logs import SECONDS_BETWEEN_LINES
 log = logging.getLogger("resexp")
 
 
-def figures(row: Row, test_error: float | None) -> str:
+def errors(row: Row, test_error: float | None) -> str:
     """Errors of a row, in percent."""
     tested = "" if test_error is None else f", test error {test_error:.1%}"
     return f"training error {row.train_error:.1%}{tested}"
@@ -63,7 +63,7 @@ class Progress:
         if self.cost_after:
             whole = an_iteration * (self.total - row.iteration + self.total * self.cost_after)
             left += f", whole sweep {duration(whole)}"
-        shown = figures(row, self.test_error)
+        shown = errors(row, self.test_error)
         self.bar.set_postfix_str(f"{shown}, {left}", refresh=False)
         if self.bar.disable and row.iteration < self.total and now - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = now

@@ -14,7 +14,7 @@ from resexp.storage.run import FINISHED, RUNNING, Record, Run
 from resexp.storage.timing import Timing
 from resexp.training.device import Execution
 from resexp.training.engine import Engine
-from resexp.training.progress import Position, Progress, figures
+from resexp.training.progress import Position, Progress, errors
 from resexp.training.tensorboard import Mirror
 from resexp.training.trainer import Trainer
 
@@ -25,7 +25,7 @@ class Recorder:
     """Writes down one session of a run, from the trainer's iteration on."""
 
     def __init__(
-        self, config: Config, run: Run, record: Record, trainer: Trainer, position: Position, began: float
+        self, config: Config, run: Run, record: Record, trainer: Trainer, position: Position | None, began: float
     ) -> None:
         self.config, self.run, self.record, self.trainer = config, run, record, trainer
         recipe = config.recipe
@@ -33,12 +33,12 @@ class Recorder:
         self.timing = Timing(run, trainer.iteration, recipe.batch_size, began)
         self.mirror = Mirror(run.directory, trainer.rows, self.timing.speeds)
         name = f"{run.directory.parent.name} {run.directory.name}"
-        self.progress = Progress(name, trainer.iteration, recipe.iterations, position)
+        self.progress = Progress(name, trainer.iteration, recipe.iterations, position or Position())
         self.saved = time.monotonic()
         self.speed: float | None = None
 
     def begin(self, execution: Execution, data: Dataset, engine: Engine) -> None:
-        """Note in run.json who goes on from here, on what, with which versions and images."""
+        """Note in run.json who trains from here, on what, with which versions and images."""
         record, at = self.record, self.trainer.iteration
         if self.config.remark():
             log.warning("%s", self.config.remark())
@@ -49,14 +49,16 @@ class Recorder:
             "resexp": __version__,
         }
         if at:
-            log.info("%s: goes on at iteration %d of %d", self.run, at, self.config.recipe.iterations)
+            log.info("%s: resumes at iteration %d of %d", self.run, at, self.config.recipe.iterations)
             last = record.sessions[-1] if record.sessions else how
             changes = [f"{key} {last.get(key)} -> {value}" for key, value in how.items() if last.get(key) != value]
             if changes:
-                log.warning("%s: %s; from here on not the curve of an undisturbed run", self.run, ", ".join(changes))
+                log.warning(
+                    "%s: %s; the curve may differ from that of an undisturbed run", self.run, ", ".join(changes)
+                )
         else:
             if record.iteration:
-                log.warning("%s: no checkpoint left of its %d iterations; starts over", self.run, record.iteration)
+                log.warning("%s: no checkpoint left of its %d iterations; starting over", self.run, record.iteration)
             record.sessions.clear()
             iterations, device = self.config.recipe.iterations, execution.device
             log.info("%s: %d iterations on %s in %s", self.run, iterations, device, execution.precision)
@@ -74,7 +76,7 @@ class Recorder:
         self.run.write_record(record)
 
     def iteration(self) -> None:
-        """One more iteration is on its way; the first of the session is waited for, since it ends the start-up."""
+        """One more iteration was launched; the first of a session is waited for, since it ends the start-up."""
         if self.timing.starting:
             self.trainer.check_finite()
             self.timing.end_startup(self.trainer.iteration)
@@ -118,7 +120,7 @@ class Recorder:
         return time.monotonic() - self.saved >= self.config.checkpoint_seconds
 
     def finish(self) -> None:
-        """Enter the final figures; the run is finished."""
+        """Enter the final metrics; the run is finished."""
         last = self.trainer.rows[-1]
         measured = {
             "running_error": history.running_error(self.trainer.rows, self.config.recipe.iterations),
@@ -132,7 +134,7 @@ class Recorder:
         self.save(FINISHED)
         seconds, startup = duration(self.record.seconds), duration(self.timing.seconds_startup)
         log.info(
-            "%s: finished in %s after %s of start-up, %s", self.run, seconds, startup, figures(last, last.test_error)
+            "%s: finished in %s after %s of start-up, %s", self.run, seconds, startup, errors(last, last.test_error)
         )
 
     def __enter__(self) -> "Recorder":

@@ -25,9 +25,9 @@ log = logging.getLogger("resexp")
 def train(config: Config, position: Position | None = None) -> Record:
     """Train a run to its end, from wherever it stands; a finished one is left as it is.
 
-    Raises UserError for what a person can mend: where the device, its engine or the images are missing, nothing is
-    changed; later the run is `failed` and can be gone on with. Raises Busy where another process is training it, and
-    Interrupted when a signal stopped it; all is saved then.
+    Raises UserError for what a user can mend: where device, engine or images are missing, nothing is changed; later
+    the run is `failed`, and the same call resumes it. Raises Busy where another process is training it, Interrupted
+    when a signal stopped it (all is saved then), and BrokenProcess where this process can compute no more.
     """
     began = time.monotonic()
     run = Run(config.directory)
@@ -48,7 +48,7 @@ def train(config: Config, position: Position | None = None) -> Record:
             trainer = Trainer(config, data, execution)
             resume(trainer, run, record, data)
             engine = trainer.start_engine(engine)
-            recorder = Recorder(config, run, record, trainer, position or Position(), began)
+            recorder = Recorder(config, run, record, trainer, position, began)
             with Stop() as stop, recorder:
                 recorder.begin(execution, data, engine)
                 loop(trainer, recorder, stop)
@@ -78,7 +78,7 @@ def loop(trainer: Trainer, recorder: Recorder, stop: Stop) -> None:
 def resume(trainer: Trainer, run: Run, record: Record, data: Dataset) -> None:
     """Take over the newest usable checkpoint, if there is one.
 
-    Raises UserError where none of those that lie there can be used, or the images are not those trained on.
+    Raises UserError where none of those in the folder can be used, or the images are not those trained on.
     """
     state = checkpoint.load_newest(run.checkpoint_files, trainer.config.result(), start_over(run))
     known = {record.data.get("digest", data.digest), (state or {}).get("images", data.digest)}
@@ -95,7 +95,7 @@ def recording_failure(run: Run, record: Record) -> Generator[None, None, None]:
         yield
     except Interrupted:
         if record.state == INTERRUPTED:
-            log.info("%s: interrupted at iteration %d; the same command goes on from there", run, record.iteration)
+            log.info("%s: interrupted at iteration %d; the same command resumes it", run, record.iteration)
         raise
     except (Exception, BrokenProcess) as error:
         problem = explain(error)

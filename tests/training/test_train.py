@@ -116,7 +116,7 @@ def test_lost_checkpoints_are_told_before_a_run_starts_over(
     interrupt(config, 7)
     Run(config.directory).checkpoint_file.unlink()
     finishes_as(config, undisturbed)
-    assert f"{config.directory}: no checkpoint left of its 7 iterations; starts over" in caplog.messages
+    assert f"{config.directory}: no checkpoint left of its 7 iterations; starting over" in caplog.messages
 
 
 def test_a_run_with_a_checkpoint_after_every_iteration_is_the_same_run(
