@@ -40,6 +40,7 @@ def hardware(session: dict[str, Any]) -> str:
     on_cpu = session.get("device") == "cpu" and session.get("threads")
     found = [
         session.get("device_name") or session.get("device"),
+        session.get("cpu_model") if on_cpu else None,
         plural(session["threads"], "thread") if on_cpu else None,
         session.get("precision"),
         session.get("engine"),

@@ -11,6 +11,7 @@ import torch
 from resexp.config.settings import TrainSettings
 from resexp.errors import UserError
 from resexp.system.machine import default_threads, worker_number
+from resexp.system.processor import processor
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,12 @@ class Execution:
 
     def describe(self) -> dict[str, Any]:
         """Device, precision, threads and the versions that decide the bits."""
-        cuda = self.device.type == "cuda"
+        cuda, cpu = self.device.type == "cuda", processor()
         return {
             "device": str(self.device),
-            "device_name": torch.cuda.get_device_name(self.device) if cuda else processor_name(),
+            "device_name": torch.cuda.get_device_name(self.device) if cuda else cpu.name,
+            "cpu_model": cpu.model,
+            "cpu_extensions": " ".join(cpu.extensions),
             "precision": self.precision,
             "threads": self.threads,
             "python": platform.python_version(),
@@ -43,15 +46,6 @@ class Execution:
             "cuda": torch.version.cuda if cuda else None,
             "cudnn": torch.backends.cudnn.version() if cuda else None,
         }
-
-
-def processor_name() -> str:
-    """The CPU's name, as the system tells it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _device(wanted: str) -> torch.device:
@@ -70,21 +64,10 @@ def _device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def _has_bf16(device: torch.device) -> bool:
+def _fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type == "cpu":
-        return "avx512_bf16" in _cpu_flags() or "bf16" in _cpu_flags()
-    return False
-
-
-def _cpu_flags() -> set[str]:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            line = next(line for line in lines if line.startswith(("flags", "Features")))
-    except (OSError, StopIteration):
-        return set()
-    return set(line.partition(":")[2].split())
+    return device.type == "cpu" and processor().fast_bf16
 
 
 def prepare(settings: TrainSettings) -> Execution:
@@ -96,7 +79,7 @@ def prepare(settings: TrainSettings) -> Execution:
     device = _device(settings.device)
     precision = settings.precision
     if precision == "auto":
-        precision = "bf16" if _has_bf16(device) else "fp32"
+        precision = "bf16" if _fast_bf16(device) else "fp32"
     if precision in ("fp16", "tf32") and device.type != "cuda":
         raise UserError(f"precision={precision}: only on CUDA devices; use precision=bf16 or precision=fp32")
     threads = settings.threads or default_threads()

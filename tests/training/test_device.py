@@ -12,6 +12,7 @@ from resexp.config.compose import compose
 from resexp.config.settings import TrainSettings
 from resexp.errors import UserError
 from resexp.system import machine
+from resexp.system.processor import Processor
 from resexp.training import device
 from resexp.training.device import Execution, is_out_of_memory, prepare
 
@@ -64,12 +65,18 @@ def test_runs_at_once_go_round_the_cuda_devices(settings: TrainSettings, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("flags", "precision"), [({"avx2", "avx512_bf16"}, "bf16"), ({"bf16"}, "bf16"), (set(), "fp32")]
+    ("vendor", "extensions", "precision"),
+    [
+        ("AuthenticAMD", ("avx512f", "avx512_bf16"), "bf16"),
+        ("GenuineIntel", ("avx512f", "avx512_bf16"), "fp32"),
+        ("GenuineIntel", ("avx512_bf16", "amx_bf16"), "bf16"),
+        ("", ("asimd", "bf16"), "fp32"),
+    ],
 )
-def test_auto_on_the_cpu_is_bf16_only_where_the_processor_has_it(
-    settings: TrainSettings, monkeypatch: pytest.MonkeyPatch, flags: set[str], precision: str
+def test_auto_on_the_cpu_is_bf16_only_where_that_is_fast(
+    settings: TrainSettings, monkeypatch: pytest.MonkeyPatch, vendor: str, extensions: tuple[str, ...], precision: str
 ) -> None:
-    monkeypatch.setattr(device, "_cpu_flags", lambda: flags)
+    monkeypatch.setattr(device, "processor", lambda: Processor("a CPU", vendor, "", extensions))
     assert prepare(replace(settings, device="cpu", precision="auto")).precision == precision
 
 
