@@ -110,16 +110,15 @@ class Server:
         handler.send_response(how if isinstance(how, int) else 206 if how == "the rest" else 200)
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
-        step = len(content) // 8 + 1 if how == "slow" else 100 if how in ("breaks off", "stalls") else len(content) + 1
+        if how in ("breaks off", "stalls"):
+            content = content[:100]
+        step = len(content) // 8 + 1 if how == "slow" else len(content) + 1
         for begin in range(0, len(content), step):
             handler.wfile.write(content[begin : begin + step])
             handler.wfile.flush()
-            if how == "slow":
-                time.sleep(0.1)
-            if how == "stalls":
-                self.released.wait(20)
-            if how in ("breaks off", "stalls"):
-                return
+            time.sleep(0.1 if how == "slow" else 0)
+        if how == "stalls":
+            self.released.wait(20)
 
 
 @pytest.fixture
@@ -133,14 +132,12 @@ def server(fake: Fake) -> Iterator[Server]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http, ThreadPoolExecutor(1) as thread:
         served.url = f"http://127.0.0.1:{http.server_port}/cifar.tar.gz"
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+        thread.submit(http.serve_forever, 0.02)
         yield served
         served.released.set()
         http.shutdown()
-        thread.join()
 
 
 def refused(config: Cifar10Config, *parts: object) -> None:
@@ -206,16 +203,23 @@ def test_a_damaged_file_is_named_with_both_md5s_and_a_remedy(fake: Fake) -> None
     refused(settings(fake.folder), path, md5(whole), md5(path.read_bytes()), "delete it", "data.dir=PATH")
 
 
-def test_files_that_are_missing_are_refused_with_every_remedy_where_nothing_may_be_fetched(tmp_path: Path) -> None:
-    remedies = ("cifar-10-batches-py", "data.url=", "data.dir=", "data=shapes")
-    refused(settings(tmp_path / "none", download=False), tmp_path / "none", "data.download=false", *remedies)
-    assert not (tmp_path / "none").exists()
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, fake: Fake) -> None:
-    (tmp_path / "file").touch()
-    folder = tmp_path / "file" / "folder"
-    refused(settings(folder, fake.archive), folder, "cannot write", "data.dir=PATH")
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(
+    ("folder", "source", "why"),
+    [
+        ("sets", None, ["data.download=false"]),
+        ("cifar.tar.gz/sets", "cifar.tar.gz", ["cannot write"]),
+        ("sets", "missing.tar.gz", ["missing.tar.gz: ", "No such file"]),
+        ("sets", NOWHERE, [NOWHERE, "Connection refused"]),
+    ],
+)
+def test_files_that_cannot_be_fetched_are_refused_with_every_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, source: str | None, why: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    remedies = ("cifar-10-batches-py", "data.url=", "data.dir=PATH", "data=shapes")
+    refused(settings(tmp_path / folder, source, download=source is not None), tmp_path / folder, *why, *remedies)
+    assert source or not (tmp_path / folder).exists()
 
 
 def test_a_full_disk_is_not_taken_for_a_broken_network(server: Server) -> None:
@@ -242,13 +246,6 @@ def test_a_local_archive_completes_a_folder_that_lacks_a_file(fake: Fake, source
     (fake.folder / "cifar-10-batches-py" / "test_batch").unlink()
     assert len(cifar10.load(settings(fake.folder, source.format(archive=fake.archive))).test) == 10
     assert fake.archive.exists()
-
-
-@pytest.mark.usefixtures("fake")
-@pytest.mark.parametrize(("source", "why"), [("missing.tar.gz", "No such file"), (NOWHERE, "Connection refused")])
-def test_a_source_that_is_not_there_is_named(tmp_path: Path, source: str, why: str) -> None:
-    url = source if "://" in source else tmp_path / source
-    refused(settings(tmp_path / "sets", url), tmp_path / "sets", url, why, "data.url=", "data=shapes")
 
 
 def test_another_archive_is_refused_and_leaves_nothing(tmp_path: Path, server: Server) -> None:

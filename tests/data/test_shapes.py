@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,21 +41,18 @@ def test_no_test_image_is_a_training_image() -> None:
     assert train.isdisjoint(test)
 
 
-@given(st.integers(10, 64), st.integers(10, 64))
-def test_classes_are_balanced_within_one(train_images: int, test_images: int) -> None:
-    data = shapes(train_images=train_images, test_images=test_images)
+@given(st.integers(10, 64), st.integers(10, 64), st.integers(8, 33))
+def test_images_are_bytes_of_the_wanted_size_and_classes_balanced_within_one(
+    train_images: int, test_images: int, size: int
+) -> None:
+    data = shapes(train_images=train_images, test_images=test_images, image_size=size)
     for split, images in ((data.train, train_images), (data.test, test_images)):
+        assert split.images.shape == (images, 3, size, size)
+        assert (split.images.dtype, split.labels.dtype) == (torch.uint8, torch.int64)
         numbers = split.labels.bincount(minlength=len(data.classes))
         assert len(numbers) == len(data.classes) == 10
-        assert int(numbers.sum()) == len(split.images) == images
+        assert int(numbers.sum()) == images
         assert int(numbers.max() - numbers.min()) <= 1
-
-
-@pytest.mark.parametrize("size", [8, 16, 33])
-def test_images_are_bytes_of_the_wanted_size(size: int) -> None:
-    train = shapes(image_size=size, train_images=10).train
-    assert train.images.shape == (10, 3, size, size)
-    assert (train.images.dtype, train.labels.dtype) == (torch.uint8, torch.int64)
 
 
 def test_pixels_use_the_range_of_a_byte() -> None:
