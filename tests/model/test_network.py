@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.datasets import CIFAR10
@@ -73,6 +73,7 @@ def test_only_depths_of_6n_plus_2_can_be_built(depth: int) -> None:
             on_meta(depth)
 
 
+@settings(max_examples=20)
 @given(
     depth=st.sampled_from([8, 14, 20]),
     shortcut=st.sampled_from(["none", "A", "B", "C"]),

@@ -102,7 +102,7 @@ def test_workers_at_the_same_time_have_numbers_of_their_own(tmp_path: Path, monk
 )
 def test_a_launcher_that_cannot_be_used_so_is_refused(here: Here, arguments: list[str], line: str) -> None:
     with pytest.raises(UserError, match=line):
-        here("train", *TINY, "hydra/launcher=joblib", *arguments)
+        here("train", *arguments, *TINY, "hydra/launcher=joblib")
 
 
 def test_a_launcher_that_is_not_installed_is_named_with_the_extra_that_brings_it() -> None:

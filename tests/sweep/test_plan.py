@@ -54,7 +54,7 @@ def test_the_time_is_that_of_the_nearest_network_on_the_device_that_is_wanted(st
 
 @pytest.mark.parametrize(("sweep", "total"), [(["-m", "seed=0,1"], "2 runs to train"), ([], "1 run to train")])
 def test_without_a_speed_no_time_is_given(here: Here, tmp_path: Path, sweep: list[str], total: str) -> None:
-    output = here("train", *TINY, *sweep, "plan=true")
+    output = here("train", *sweep, *TINY, "plan=true")
     assert total in output
     assert "no run there has been trained on this device yet" in output
     assert not list(tmp_path.iterdir())
