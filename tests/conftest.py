@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
@@ -28,6 +29,10 @@ TINY = (
     "threads=1",
 )
 """Settings of a run of a second: overrides of `resexp train`."""
+
+pytest_plugins = ["faulty"]
+hypothesis.settings.register_profile("resexp", deadline=None, max_examples=30)
+hypothesis.settings.load_profile("resexp")
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Here = Callable[..., str]
@@ -54,7 +59,7 @@ def tiny(runs: Path) -> tuple[str, ...]:
 
 @pytest.fixture
 def resexp(tmp_path: Path) -> Command:
-    """Run `resexp ARGUMENTS` as a person would, in a folder of its own."""
+    """Run `resexp ARGUMENTS` as a user would, in a folder of its own."""
 
     def call(*arguments: str, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -72,7 +77,7 @@ def resexp(tmp_path: Path) -> Command:
 
 @pytest.fixture(autouse=True)
 def _fresh_process() -> Iterator[None]:
-    """Take back what a command leaves behind in a process that was to be its own."""
+    """Undo what a command leaves in a process that it takes for its own."""
     yield
     GlobalHydra.instance().clear()
     log = logging.getLogger("resexp")
@@ -83,7 +88,7 @@ def _fresh_process() -> Iterator[None]:
 
 @pytest.fixture
 def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Here:
-    """Run a command line in this process; all that it printed. Raises what the command would print as its one line."""
+    """Run a command line in this process and return all that it printed. Raises what it would print as its one line."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
 

@@ -1,23 +1,28 @@
-"""Runs that are disturbed: in processes of their own that can be killed, and what must have become of them."""
+"""Runs that are disturbed, in this process or in one that can be killed, and what must become of them."""
 
 import hashlib
 import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tqdm import tqdm
 
 from resexp import cli
+from resexp.config.compose import compose
 from resexp.config.settings import Config
 from resexp.errors import Interrupted, UserError
 from resexp.storage import checkpoint
@@ -25,31 +30,66 @@ from resexp.storage.run import FINISHED, Run
 from resexp.training.train import train
 from resexp.training.trainer import Trainer
 
+SHORT = (*TINY, "checkpoint_seconds=0", "recipe.evaluate_every=2")
+"""Checkpoints after every iteration, evaluations after every second: most of the time something is being written."""
+
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["__main__", "resexp.training.train", "resexp.sweep.sweeper", "resexp.commands.train"])
 
 Outcome = tuple[bytes, str]
 
 
-def weights(run: Run) -> str:
-    """A digest of everything that training has changed."""
-    state = checkpoint.load(run.checkpoint_file)
-    sha = hashlib.sha256()
-    for tensor in [*state["network"].values(), *state["momentum"]]:
-        sha.update(tensor.contiguous().numpy().tobytes())
-    return sha.hexdigest()
+@dataclass
+class Calm:
+    """A run that ended undisturbed: how, and what that took."""
+
+    config: Config
+    outcome: Outcome
+    operations: int
+    """On files."""
+    seconds: float
+
+
+@pytest.fixture(scope="session")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Calm:
+    """A run in another process: this one's random state and threads play no part."""
+    folder = tmp_path_factory.mktemp("calm")
+    config, output = compose(*SHORT, f"runs={folder / 'runs'}"), folder / "output"
+    process = training(config, output)
+    began = wait_for(Run(config.directory).lock_file, process)
+    process.join()
+    seconds = time.monotonic() - began
+    assert process.exitcode == 0, output.read_text()
+    return Calm(config, outcome(config), int(output.read_text().splitlines()[-1]), seconds)
+
+
+@pytest.fixture
+def disturbed(calm: Calm, runs: Path) -> Config:
+    """The same run in another folder, not yet begun."""
+    return at_runs(calm.config, runs)
 
 
 def outcome(config: Config) -> Outcome:
-    """What must be equal, bit for bit: the curve, and weights and momentum."""
-    run = Run(config.directory)
-    return run.history_file.read_bytes(), weights(run)
+    """What must be equal, bit for bit: the curve, and weights and momentum, which a digest stands for."""
+    run, sha = Run(config.directory), hashlib.sha256()
+    state = checkpoint.load(run.checkpoint_file)
+    for tensor in [*state["network"].values(), *state["momentum"]]:
+        sha.update(tensor.contiguous().numpy().tobytes())
+    return run.history_file.read_bytes(), sha.hexdigest()
 
 
 def at_runs(config: Config, runs: Path) -> Config:
     """The same run in another folder of runs."""
     directory = runs / config.directory.relative_to(config.runs)
     return replace(config, runs=str(runs), directory=directory)
+
+
+def copied(config: Config, runs: Path) -> Config:
+    """A copy of a run in another folder of runs."""
+    copy = at_runs(config, runs)
+    shutil.rmtree(runs, ignore_errors=True)
+    shutil.copytree(config.directory, copy.directory)
+    return copy
 
 
 def points(directory: Path, tag: str) -> list[tuple[int, float]]:
@@ -60,7 +100,7 @@ def points(directory: Path, tag: str) -> list[tuple[int, float]]:
 
 
 def finishes_as(config: Config, undisturbed: Outcome) -> None:
-    """Go on with a disturbed run: it must end as the undisturbed one, with nothing left over and no point twice."""
+    """Resume a disturbed run: it must end as the undisturbed one, with nothing left over and no point twice."""
     run = Run(config.directory)
     record = train(config)
     assert record.state == FINISHED
@@ -69,17 +109,18 @@ def finishes_as(config: Config, undisturbed: Outcome) -> None:
     assert [step for step, _ in points(run.directory, "error/train")] == [row.iteration for row in run.rows(record)]
 
 
-def caught(config: Config) -> str:
-    """Train a run; the line that is said where it cannot go on."""
+def refusal(config: Config) -> str:
+    """Train a run; the one line that the user reads where that cannot be, or nothing."""
     try:
         train(config)
     except UserError as error:
+        assert "\n" not in str(error)  # noqa: PT017
         return str(error)
     return ""
 
 
 def interrupt(config: Config, iteration: int, number: int = signal.SIGTERM) -> int:
-    """Train a run in this process until a signal stops it behind an iteration; the status that it leaves with."""
+    """Train a run in this process until a signal stops it after an iteration; the status that it leaves with."""
     advance = Trainer.advance
 
     def advance_and_signal(self: Trainer) -> None:
@@ -96,19 +137,27 @@ def interrupt(config: Config, iteration: int, number: int = signal.SIGTERM) -> i
     return stopped.value.status
 
 
-def command(*arguments: str, said: Path) -> BaseProcess:
-    """Start `resexp ARGUMENTS` in a process of its own, whose imports are done already; it writes to `said`."""
-    return _start(_command, arguments, said)
+@contextmanager
+def mounted(place: Path, *mounts: str) -> Generator[None, None, None]:
+    """Mount what these arguments say at a place while the block lasts; skip the test where that is not allowed."""
+    for arguments in mounts:
+        if subprocess.run(["mount", *arguments.split(), str(place)], capture_output=True, check=False).returncode:
+            pytest.skip(f"mount {arguments} is not allowed here")
+    yield
+    subprocess.run(["umount", str(place)], check=True)
 
 
-def training(config: Config, said: Path, die_before: int = 0) -> BaseProcess:
-    """Start training in a process of its own. It kills itself before its n-th file operation, and counts them all."""
-    return _start(_train, config, said, die_before)
+def command(*arguments: str, output: Path) -> BaseProcess:
+    """Start `resexp ARGUMENTS` in a process of its own, whose imports are done already; it writes to `output`."""
+    return _start(_command, arguments, output)
 
 
-def stuck(config: Config, said: Path) -> BaseProcess:
-    """Start training that hangs in its first iteration, and says so."""
-    return _start(_hang, config, said)
+def training(config: Config, output: Path, die_before: int = 0, hang: bool = False) -> BaseProcess:
+    """Start training in a process of its own. It kills itself before its n-th file operation, and counts them all.
+
+    One that is to hang does so in its first iteration, and prints that.
+    """
+    return _start(_train, config, output, die_before, hang)
 
 
 def _start(target: Any, *arguments: Any) -> BaseProcess:
@@ -117,15 +166,15 @@ def _start(target: Any, *arguments: Any) -> BaseProcess:
     return process
 
 
-def _write_to(said: Path) -> None:
-    with said.open("w") as file:
+def _write_to(output: Path) -> None:
+    with output.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     tqdm.set_lock(threading.RLock())  # its own is shared between processes, and outlives one that is killed
 
 
-def _command(arguments: tuple[str, ...], said: Path) -> None:
-    _write_to(said)
+def _command(arguments: tuple[str, ...], output: Path) -> None:
+    _write_to(output)
     sys.argv = ["resexp", *arguments]
     try:
         cli.main()
@@ -133,8 +182,8 @@ def _command(arguments: tuple[str, ...], said: Path) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # else multiprocessing, tidying up, makes it a status of 1
 
 
-def _train(config: Config, said: Path, die_before: int) -> None:
-    _write_to(said)
+def _train(config: Config, output: Path, die_before: int, hang: bool) -> None:
+    _write_to(output)
     folder, operations = str(config.directory), 0
 
     def count(event: str, arguments: tuple[Any, ...]) -> None:
@@ -144,20 +193,15 @@ def _train(config: Config, said: Path, die_before: int) -> None:
             if operations == die_before:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    sys.addaudithook(count)
-    train(config)
-    print(operations)
-
-
-def _hang(config: Config, said: Path) -> None:
-    _write_to(said)
-
-    def hang(self: Trainer) -> None:
+    def sleep(self: Trainer) -> None:
         print("hangs", flush=True)
         time.sleep(60)
 
-    Trainer.advance = hang
+    if hang:
+        Trainer.advance = sleep
+    sys.addaudithook(count)
     train(config)
+    print(operations)
 
 
 def wait_for(path: Path, process: BaseProcess) -> float:
@@ -165,11 +209,3 @@ def wait_for(path: Path, process: BaseProcess) -> float:
     while process.is_alive() and not path.exists():
         time.sleep(0.001)
     return time.monotonic()
-
-
-def copied(config: Config, runs: Path) -> Config:
-    """A copy of a run in another folder of runs."""
-    copy = at_runs(config, runs)
-    shutil.rmtree(runs, ignore_errors=True)
-    shutil.copytree(config.directory, copy.directory)
-    return copy

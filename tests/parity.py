@@ -1,5 +1,6 @@
 """The first losses of small networks: what `test_parity` compares and `scripts/golden` writes."""
 
+from functools import cache
 from pathlib import Path
 
 from resexp.config.compose import compose
@@ -9,8 +10,8 @@ from resexp.training.engine import ENGINES
 from resexp.training.trainer import Trainer
 
 GOLDEN = Path(__file__).parent / "golden"
-# Shallow and slow, so that the rounding of another processor does not grow beyond the bound that a change may not pass.
 NETWORKS = ("plain20", "resnet20")
+"""Shallow, and trained slowly, so that another processor's rounding does not grow beyond the bound of a change."""
 ITERATIONS = 50
 SETTINGS = (
     "data=shapes",
@@ -27,17 +28,18 @@ SETTINGS = (
 )
 
 
-def losses(network: str, *overrides: str, engine: str = "eager") -> list[float]:
+@cache
+def losses(network: str, *overrides: str, engine: str = "eager") -> tuple[float, ...]:
     """Loss of each of the first iterations, over a drop of the rate after 40."""
     config = compose(*SETTINGS, f"model={network}", *overrides)
     trainer = Trainer(config, load(config.data), prepare(config))
     assert str(trainer.start_engine(ENGINES[engine])) == engine
-    found: list[float] = []
+    sums: list[float] = []
     for _ in range(ITERATIONS):
         trainer.advance()
-        found.append(float(trainer.loss_sum))
+        sums.append(float(trainer.loss_sum))
         trainer.loss_sum.zero_()
-    return found
+    return tuple(sums)
 
 
 def golden_file(network: str) -> Path:

@@ -1,4 +1,4 @@
-"""Run directories that no network was trained for: curves of a wished shape, written as training writes them."""
+"""Run directories that no network was trained for: curves of a chosen shape, written as training writes them."""
 
 import math
 import random
@@ -112,15 +112,13 @@ def make_rows(
 def write_run(run: Run, config: Config, rows: list[history.Row], state: str, **record: Any) -> None:
     """A run's three files, as training writes them."""
     run.directory.mkdir(parents=True)
-    result = config.result()
     run.write_config(config.content())
     text = history.write(rows)
     run.history_file.write_text(text)
-    layers = result["model"]["depth"]
     session: dict[str, Any] = {
         "from": 0,
         "to": rows[-1].iteration,
-        "seconds": 30.0 * layers,
+        "seconds": 30.0 * config.model.depth,
         "started": "2026-01-01T00:00:00+00:00",
         "device": "cuda:0",
         "device_name": "NVIDIA H200",
@@ -136,11 +134,11 @@ def write_run(run: Run, config: Config, rows: list[history.Row], state: str, **r
         "commit": "0123456789abcdef0123456789abcdef01234567",
         "dirty": False,
     }
-    data = {"name": result["data"]["name"], "digest": "d", "classes": 10, "train_images": 50_000, "test_images": 10_000}
+    data = {"name": config.data.name, "digest": "d", "classes": 10, "train_images": 50_000, "test_images": 10_000}
     written: dict[str, Any] = {
         "state": state,
         "iteration": rows[-1].iteration,
-        "iterations": result["recipe"]["iterations"],
+        "iterations": config.recipe.iterations,
         "rows": len(rows),
         "history_sha256": digest(text),
         "data": data,

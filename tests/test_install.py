@@ -1,12 +1,12 @@
-"""What a person gets who installs a wheel: code and conf/, working from any folder."""
+"""What a user gets who installs a wheel: code and conf/, working from any folder."""
 
-import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import Command
 from synthetic import Synthetic
 
 ROOT = Path(__file__).parent.parent
@@ -24,27 +24,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def run(site: Path, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    command = [sys.executable, "-m", "resexp", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+def test_a_wheel_brings_its_settings(site: Path, resexp: Command) -> None:
+    installed = {"PYTHONPATH": str(site)}
+    assert "resnet1202" in resexp("models", env=installed).stdout
+    assert "lr: 0.1" in resexp("train", "model=plain56", "--cfg", "job", env=installed).stdout
 
 
-def resexp(site: Path, folder: Path, *arguments: str) -> str:
-    done = run(site, folder, *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_a_wheel_brings_its_settings(site: Path, tmp_path: Path) -> None:
-    assert "resnet1202" in resexp(site, tmp_path, "models")
-    assert "lr: 0.1" in resexp(site, tmp_path, "train", "model=plain56", "--cfg", "job")
-
-
-def test_a_wheel_brings_no_results_and_says_so(site: Path, tmp_path: Path) -> None:
-    Synthetic(tmp_path / "runs", recipe="short8").add("plain20")
-    Synthetic(tmp_path / "runs").add("plain20")
-    done = run(site, tmp_path, "check")
+def test_a_wheel_brings_no_results_and_says_so(site: Path, resexp: Command, runs: Path) -> None:
+    Synthetic(runs, recipe="short8").add("plain20")
+    Synthetic(runs).add("plain20")
+    done = resexp("check", env={"PYTHONPATH": str(site)})
     assert done.returncode == 0
     remedy = "reference=PATH takes the results/ folder of a checkout"
     assert done.stderr == f"no reference runs come with this installation; {remedy}\n"

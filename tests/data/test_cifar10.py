@@ -1,24 +1,25 @@
-"""CIFAR-10: what is read, where it is looked for, how it is fetched, and what a person is told when that fails."""
+"""CIFAR-10: what is read, where it is looked for, how it is fetched, and what the user reads when that fails."""
 
 import errno
 import hashlib
 import io
-import json
 import logging
 import pickle
-import subprocess
 import sys
 import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torchvision.datasets import CIFAR10
 
@@ -30,6 +31,7 @@ from resexp.errors import UserError
 OFFICIAL = cifar10.data_folder(None)
 FILES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch", "batches.meta"]
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+NOWHERE = "http://127.0.0.1:1/cifar.tar.gz"
 
 
 def md5(content: bytes) -> str:
@@ -43,6 +45,16 @@ def settings(
     return Cifar10Config("cifar10", place, download, None if url is None else str(url), validation, seed=0)
 
 
+@pytest.fixture(autouse=True)
+def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the user's own files or proxy, or waits long between two tries."""
+    monkeypatch.delenv("RESEXP_DATA", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(download, "PAUSES", (0.01, 0.01))
+
+
 @dataclass
 class Fake:
     """Ten images a batch, in the official layout."""
@@ -51,16 +63,6 @@ class Fake:
     archive: Path
     images: NDArray[np.uint8]
     labels: list[int]
-    patches: dict[str, object]
-
-
-@pytest.fixture(autouse=True)
-def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the person's own files or proxy, or waits long between two tries."""
-    monkeypatch.delenv("RESEXP_DATA", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(download, "PAUSES", (0.01, 0.01))
 
 
 @pytest.fixture
@@ -79,83 +81,44 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     archive = tmp_path / "cifar.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(batches, "cifar-10-batches-py")
-    patches: dict[str, object] = {
-        "train_list": md5s[:5],
-        "test_list": md5s[5:6],
-        "meta": {"filename": "batches.meta", "key": "label_names", "md5": md5s[6][1]},
-        "tgz_md5": md5(archive.read_bytes()),
-    }
-    for name, value in patches.items():
-        monkeypatch.setattr(CIFAR10, name, value)
-    return Fake(batches.parent, archive, images.reshape(-1, 3, 32, 32), labels, patches)
+    monkeypatch.setattr(CIFAR10, "train_list", md5s[:5])
+    monkeypatch.setattr(CIFAR10, "test_list", md5s[5:6])
+    monkeypatch.setattr(CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": md5s[6][1]})
+    monkeypatch.setattr(CIFAR10, "tgz_md5", md5(archive.read_bytes()))
+    return Fake(batches.parent, archive, images.reshape(-1, 3, 32, 32), labels)
 
 
-Behaviour = Callable[["Server", BaseHTTPRequestHandler], None]
-
-
-@dataclass
 class Server:
-    """A web server that answers each request by the next behaviour, then by giving the whole content."""
+    """A web server that answers each request by the next of `answers`, then by giving the whole content."""
 
-    content: bytes
-    behaviours: list[Behaviour] = field(default_factory=list[Behaviour])
-    ranges: list[str | None] = field(default_factory=list[str | None])
-    """The Range header of each request so far."""
-    go_on: threading.Event = field(default_factory=threading.Event)
-    url: str = ""
+    def __init__(self, content: bytes) -> None:
+        self.content, self.url = content, ""
+        self.answers: list[int | str] = []
+        """A status of failure, or how the content is sent."""
+        self.ranges: list[str | None] = []
+        """The Range header of each request so far."""
+        self.released = threading.Event()
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         self.ranges.append(handler.headers["Range"])
-        behaviour = self.behaviours.pop(0) if self.behaviours else whole
-        behaviour(self, handler)
-
-
-def send(handler: BaseHTTPRequestHandler, status: int, length: int, content: bytes) -> None:
-    handler.send_response(status)
-    handler.send_header("Content-Length", str(length))
-    handler.end_headers()
-    handler.wfile.write(content)
-    handler.wfile.flush()
-
-
-def whole(server: Server, handler: BaseHTTPRequestHandler) -> None:
-    send(handler, 200, len(server.content), server.content)
-
-
-def rest(server: Server, handler: BaseHTTPRequestHandler) -> None:
-    begin = int((handler.headers["Range"] or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
-    send(handler, 206, len(server.content) - begin, server.content[begin:])
-
-
-def breaks_off(server: Server, handler: BaseHTTPRequestHandler) -> None:
-    send(handler, 200, len(server.content), server.content[:100])
-
-
-def stalls(server: Server, handler: BaseHTTPRequestHandler) -> None:
-    breaks_off(server, handler)
-    server.go_on.wait(20)
-
-
-def silent(server: Server, handler: BaseHTTPRequestHandler) -> None:
-    server.go_on.wait(20)
-
-
-def waits(server: Server, handler: BaseHTTPRequestHandler) -> None:
-    server.go_on.wait(20)
-    whole(server, handler)
-
-
-def trickles(server: Server, handler: BaseHTTPRequestHandler) -> None:
-    send(handler, 200, len(server.content), b"")
-    step = len(server.content) // 8 + 1
-    for begin in range(0, len(server.content), step):
-        time.sleep(0.1)
-        handler.wfile.write(server.content[begin : begin + step])
-        handler.wfile.flush()
-
-
-def status(code: int) -> Behaviour:
-    return lambda server, handler: send(handler, code, 0, b"")
+        how = self.answers.pop(0) if self.answers else "whole"
+        content = b"" if isinstance(how, int) else self.content
+        if how == "the rest":
+            content = content[int((handler.headers["Range"] or "bytes=0-").removeprefix("bytes=").removesuffix("-")) :]
+        if how in ("silent", "waits"):
+            self.released.wait(20)
+        handler.send_response(how if isinstance(how, int) else 206 if how == "the rest" else 200)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        if how in ("breaks off", "stalls"):
+            content = content[:100]
+        step = len(content) // 8 + 1 if how == "slow" else len(content) + 1
+        for begin in range(0, len(content), step):
+            handler.wfile.write(content[begin : begin + step])
+            handler.wfile.flush()
+            time.sleep(0.1 if how == "slow" else 0)
+        if how == "stalls":
+            self.released.wait(20)
 
 
 @pytest.fixture
@@ -169,49 +132,40 @@ def server(fake: Fake) -> Iterator[Server]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http, ThreadPoolExecutor(1) as thread:
         served.url = f"http://127.0.0.1:{http.server_port}/cifar.tar.gz"
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+        thread.submit(http.serve_forever, 0.02)
         yield served
-        served.go_on.set()
+        served.released.set()
         http.shutdown()
-        thread.join()
 
 
-def message(config: Cifar10Config) -> str:
-    """The one line that a person reads when loading fails."""
-    with pytest.raises(UserError) as caught:
+def refused(config: Cifar10Config, *parts: object) -> None:
+    """Loading fails, and all these parts stand in the one line that the user reads."""
+    with pytest.raises(UserError) as error:
         cifar10.load(config)
-    text = str(caught.value)
-    assert "\n" not in text
-    return text
+    assert "\n" not in str(error.value)
+    for part in parts:
+        assert str(part) in str(error.value)
 
 
 def left_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_reads_pixels_and_labels_in_the_official_order(fake: Fake) -> None:
-    data = cifar10.load(settings(fake.folder))
+def test_pixels_and_labels_are_those_of_the_official_files_in_their_order(fake: Fake) -> None:
+    data = cifar10.load(settings(fake.folder, NOWHERE))
     assert (data.name, data.classes, data.validation) == ("cifar10", CLASSES, None)
-    assert data.train.images.dtype == torch.uint8
-    assert data.train.labels.dtype == torch.int64
-    assert np.array_equal(data.train.images.numpy(), fake.images[:50])
-    assert np.array_equal(data.test.images.numpy(), fake.images[50:])
-    assert data.train.labels.tolist() == fake.labels[:50]
-    assert data.test.labels.tolist() == fake.labels[50:]
-
-
-def test_files_that_are_there_need_neither_network_nor_write_access(fake: Fake) -> None:
-    cifar10.load(settings(fake.folder, "http://127.0.0.1:1/"))
-    assert left_in(fake.folder) == {"cifar-10-batches-py"}
+    for split, part in ((data.train, slice(0, 50)), (data.test, slice(50, 60))):
+        assert (split.images.dtype, split.labels.dtype) == (torch.uint8, torch.int64)
+        assert np.array_equal(split.images.numpy(), fake.images[part])
+        assert split.labels.tolist() == fake.labels[part]
+    assert left_in(fake.folder) == {"cifar-10-batches-py"}, "files that are there need no write access"
 
 
 def test_the_folder_is_the_setting_then_the_variable_then_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
     assert cifar10.data_folder(None) == tmp_path / "cache" / "resexp"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cifar10.data_folder(None) == tmp_path / ".cache" / "resexp"
@@ -220,21 +174,16 @@ def test_the_folder_is_the_setting_then_the_variable_then_the_cache(
     assert cifar10.data_folder("~/mine") == tmp_path / "mine"
 
 
-@pytest.mark.parametrize(("count", "seed"), [(10, 0), (70, 1), (190, 2)])
-def test_held_out_images_are_as_many_of_each_class(count: int, seed: int) -> None:
+@given(st.integers(1, 19).map(lambda tens: 10 * tens), st.integers(0, 2**31 - 1))
+def test_held_out_images_are_as_many_of_each_class_and_depend_on_the_seed_alone(count: int, seed: int) -> None:
     labels = torch.arange(200) * 7 % 10
-    kept, held_out = cifar10.hold_out(labels, count, seed)
+    kept, held_out = (indices.tolist() for indices in cifar10.hold_out(labels, count, seed))
     assert labels[held_out].bincount(minlength=10).tolist() == [count // 10] * 10
-    assert sorted(kept.tolist() + held_out.tolist()) == list(range(200))
-    assert kept.tolist() == sorted(kept.tolist())
-    assert held_out.tolist() == sorted(held_out.tolist())
-
-
-def test_held_out_images_depend_on_the_seed_alone() -> None:
-    labels = torch.arange(200) % 10
-    first, again, other = (cifar10.hold_out(labels, 50, seed)[1].tolist() for seed in (0, 0, 1))
-    assert first == again
-    assert first != other
+    assert sorted(kept + held_out) == list(range(200))
+    assert (kept, held_out) == (sorted(kept), sorted(held_out))
+    torch.rand(1)
+    assert cifar10.hold_out(labels, count, seed)[1].tolist() == held_out
+    assert any(cifar10.hold_out(labels, count, seed + more)[1].tolist() != held_out for more in (1, 2, 3))
 
 
 def test_validation_images_leave_the_training_set(fake: Fake) -> None:
@@ -249,29 +198,31 @@ def test_validation_images_leave_the_training_set(fake: Fake) -> None:
 
 def test_a_damaged_file_is_named_with_both_md5s_and_a_remedy(fake: Fake) -> None:
     path = fake.folder / "cifar-10-batches-py" / "data_batch_3"
-    expected = md5(path.read_bytes())
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
-    text = message(settings(fake.folder))
-    for part in (str(path), expected, md5(path.read_bytes()), "delete it", "data.dir=PATH"):
-        assert part in text
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + b"x")
+    refused(settings(fake.folder), path, md5(whole), md5(path.read_bytes()), "delete it", "data.dir=PATH")
 
 
-def test_absent_files_without_download(tmp_path: Path) -> None:
-    folder = tmp_path / "none"
-    text = message(settings(folder, download=False))
-    for part in (str(folder), "data.download=false", "cifar-10-batches-py", "data.url=", "data.dir=", "data=shapes"):
-        assert part in text
-    assert not folder.exists()
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(
+    ("folder", "source", "why"),
+    [
+        ("sets", None, ["data.download=false"]),
+        ("cifar.tar.gz/sets", "cifar.tar.gz", ["cannot write"]),
+        ("sets", "missing.tar.gz", ["missing.tar.gz: ", "No such file"]),
+        ("sets", NOWHERE, [NOWHERE, "Connection refused"]),
+    ],
+)
+def test_files_that_cannot_be_fetched_are_refused_with_every_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, source: str | None, why: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    remedies = ("cifar-10-batches-py", "data.url=", "data.dir=PATH", "data=shapes")
+    refused(settings(tmp_path / folder, source, download=source is not None), tmp_path / folder, *why, *remedies)
+    assert source or not (tmp_path / folder).exists()
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path, fake: Fake) -> None:
-    (tmp_path / "file").touch()
-    text = message(settings(tmp_path / "file" / "folder", fake.archive))
-    for part in (str(tmp_path / "file" / "folder"), "cannot write", "data.dir=PATH"):
-        assert part in text
-
-
-def test_a_full_disk_is_told_from_a_broken_network(tmp_path: Path, server: Server) -> None:
+def test_a_full_disk_is_not_taken_for_a_broken_network(server: Server) -> None:
     class FullDisk(io.BytesIO):
         def write(self, data: object) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -290,30 +241,16 @@ def test_the_official_archive_is_fetched_once(tmp_path: Path, server: Server, mo
     assert left_in(tmp_path / "sets") == {"cifar-10-batches-py", ".cifar10.lock"}
 
 
-@pytest.mark.parametrize("form", ["path", "home", "url"])
-def test_a_local_archive(form: str, tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(fake.archive.parent))
-    source = {"path": str(fake.archive), "home": f"~/{fake.archive.name}", "url": fake.archive.as_uri()}[form]
-    assert len(cifar10.load(settings(tmp_path / "sets", source)).test) == 10
+@pytest.mark.parametrize("source", ["{archive}", "~/cifar.tar.gz", "file://{archive}"])
+def test_a_local_archive_completes_a_folder_that_lacks_a_file(fake: Fake, source: str) -> None:
+    (fake.folder / "cifar-10-batches-py" / "test_batch").unlink()
+    assert len(cifar10.load(settings(fake.folder, source.format(archive=fake.archive))).test) == 10
     assert fake.archive.exists()
 
 
-def test_a_local_archive_that_is_not_there(tmp_path: Path, fake: Fake) -> None:
-    text = message(settings(tmp_path / "sets", tmp_path / "missing.tar.gz"))
-    assert str(tmp_path / "missing.tar.gz") in text
-    assert "No such file" in text
-
-
-def test_fetching_completes_a_folder_that_lacks_a_file(fake: Fake) -> None:
-    (fake.folder / "cifar-10-batches-py" / "test_batch").unlink()
-    assert len(cifar10.load(settings(fake.folder, fake.archive)).test) == 10
-
-
-def test_another_archive_is_refused_and_leaves_nothing(tmp_path: Path, server: Server, fake: Fake) -> None:
+def test_another_archive_is_refused_and_leaves_nothing(tmp_path: Path, server: Server) -> None:
     server.content = b"not the archive"
-    text = message(settings(tmp_path / "sets", server.url))
-    for part in (server.url, md5(b"not the archive"), str(fake.patches["tgz_md5"]), "data.url="):
-        assert part in text
+    refused(settings(tmp_path / "sets", server.url), server.url, md5(server.content), CIFAR10.tgz_md5, "data.url=")
     assert left_in(tmp_path / "sets") == {".cifar10.lock"}
 
 
@@ -325,7 +262,8 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path, fake: Fake) -> No
     assert not orphan.exists()
 
 
-def test_an_interrupted_download_leaves_nothing(tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("fake")
+def test_an_interrupted_download_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(url: str, file: io.BufferedWriter) -> None:
         file.write(b"half")
         raise KeyboardInterrupt
@@ -336,102 +274,78 @@ def test_an_interrupted_download_leaves_nothing(tmp_path: Path, fake: Fake, monk
     assert left_in(tmp_path / "sets") == {".cifar10.lock"}
 
 
-def test_nothing_listens(tmp_path: Path, fake: Fake) -> None:
-    text = message(settings(tmp_path / "sets", "http://127.0.0.1:1/cifar.tar.gz"))
-    for part in (str(tmp_path / "sets"), "http://127.0.0.1:1/", "Connection refused", "data.url=", "data=shapes"):
-        assert part in text
-
-
-@pytest.mark.parametrize("failure", [status(503), status(429), breaks_off])
-def test_a_failure_is_tried_again(failure: Behaviour, tmp_path: Path, server: Server) -> None:
-    server.behaviours = [failure]
+@pytest.mark.parametrize(
+    ("answers", "ranges"),
+    [
+        ([503], [None, None]),
+        ([429], [None, None]),
+        (["breaks off"], [None, "bytes=100-"]),
+        (["breaks off", "the rest"], [None, "bytes=100-"]),
+        ([503, 503, "breaks off", 503, "the rest"], [None, None, None, "bytes=100-", "bytes=100-"]),
+    ],
+    ids=str,
+)
+def test_a_failure_is_tried_again_where_it_broke_and_tries_are_counted_afresh_after_new_bytes(
+    tmp_path: Path, server: Server, answers: list[int | str], ranges: list[str | None]
+) -> None:
+    server.answers = answers
     assert len(cifar10.load(settings(tmp_path / "sets", server.url)).train) == 50
-    assert len(server.ranges) == 2
+    assert server.ranges == ranges
 
 
-def test_a_broken_download_goes_on_where_it_broke(tmp_path: Path, server: Server) -> None:
-    server.behaviours = [breaks_off, rest]
-    assert len(cifar10.load(settings(tmp_path / "sets", server.url)).train) == 50
-    assert server.ranges == [None, "bytes=100-"]
-
-
-def test_tries_are_counted_afresh_after_new_bytes(tmp_path: Path, server: Server) -> None:
-    server.behaviours = [status(503), status(503), breaks_off, status(503), rest]
-    assert len(cifar10.load(settings(tmp_path / "sets", server.url)).train) == 50
-
-
-def test_a_server_that_never_gets_further_is_given_up(tmp_path: Path, server: Server) -> None:
-    server.behaviours = [breaks_off] * 99
-    assert f"ended after 100 of {len(server.content)} bytes" in message(settings(tmp_path / "sets", server.url))
-    assert len(server.ranges) == 3
-
-
-def test_a_file_that_the_server_lacks_is_not_asked_for_again(tmp_path: Path, server: Server) -> None:
-    server.behaviours = [status(404)] * 9
-    assert "404" in message(settings(tmp_path / "sets", server.url))
-    assert len(server.ranges) == 1
-
-
-@pytest.mark.parametrize("behaviour", [stalls, silent])
-def test_a_stalled_server_is_given_up(
-    behaviour: Behaviour, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("answer", "patience", "requests", "why"),
+    [
+        ("breaks off", 40, 3, "ended after 100 of "),
+        (404, 40, 1, "404"),
+        (503, 0, 1, "503"),
+        ("stalls", 40, 3, "timed out"),
+        ("silent", 40, 3, "timed out"),
+    ],
+)
+def test_a_server_that_gives_nothing_is_given_up(
+    tmp_path: Path,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: int | str,
+    patience: float,
+    requests: int,
+    why: str,
 ) -> None:
     monkeypatch.setattr(download, "STALL", 0.2)
-    server.behaviours = [behaviour] * 9
+    monkeypatch.setattr(download, "PATIENCE", patience)
+    server.answers = [answer] * 9
     began = time.monotonic()
-    assert "timed out" in message(settings(tmp_path / "sets", server.url))
+    refused(settings(tmp_path / "sets", server.url), server.url, why)
     assert time.monotonic() - began < 10
+    assert len(server.ranges) == requests
     assert left_in(tmp_path / "sets") == {".cifar10.lock"}
 
 
-def test_no_further_try_when_patience_is_at_an_end(
-    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(download, "PATIENCE", 0.0)
-    server.behaviours = [status(503)] * 9
-    message(settings(tmp_path / "sets", server.url))
-    assert len(server.ranges) == 1
-
-
-def test_a_slow_server_is_not_a_stalled_one(
+def test_a_slow_server_is_not_taken_for_a_stalled_one(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(download, "STALL", 0.6)
     monkeypatch.setattr(download, "SECONDS_BETWEEN_LINES", 0.0)
     caplog.set_level(logging.INFO, "resexp")
-    server.behaviours = [trickles]
+    server.answers = ["slow"]
     assert len(cifar10.load(settings(tmp_path / "sets", server.url)).train) == 50
     assert len(server.ranges) == 1
     assert f" of {len(server.content) / 1e6:.1f} MB" in caplog.text
 
 
-IN_ANOTHER_PROCESS = """
-import json, sys
-from torchvision.datasets import CIFAR10
-from resexp.config.settings import Cifar10Config
-from resexp.data import cifar10
-folder, url, patches = sys.argv[1:]
-for name, value in json.loads(patches).items():
-    setattr(CIFAR10, name, value)
-print(len(cifar10.load(Cifar10Config("cifar10", folder, True, url, 0, 0)).train))
-"""
-
-
-def test_two_processes_fetch_once(tmp_path: Path, fake: Fake, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_of_two_that_need_the_files_at_once_one_fetches_them(
+    tmp_path: Path, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two threads: the lock belongs to the open file, and keeps them apart as it does two processes."""
     caplog.set_level(logging.INFO, "resexp")
-    server.behaviours = [waits]
-    folder = tmp_path / "sets"
-    command = [sys.executable, "-c", IN_ANOTHER_PROCESS, str(folder), server.url, json.dumps(fake.patches)]
-    images: list[int] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
-        until(lambda: len(server.ranges) == 1)
-        here = threading.Thread(target=lambda: images.append(len(cifar10.load(settings(folder, server.url)).train)))
-        here.start()
-        until(lambda: "waiting for another process" in caplog.text)
-        server.go_on.set()
-        here.join()
-        output, _ = other.communicate(timeout=60)
-    assert (output, images, len(server.ranges)) == ("50\n", [50], 1)
+    server.answers = ["waits"]
+    with ThreadPoolExecutor(2) as threads:
+        both = [threads.submit(cifar10.load, settings(tmp_path / "sets", server.url)) for _ in range(2)]
+        until(lambda: len(server.ranges) == 1 and "waiting for another process" in caplog.text)
+        server.released.set()
+    assert [len(loaded.result().train) for loaded in both] == [50, 50]
+    assert len(server.ranges) == 1
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -445,7 +359,7 @@ def until(holds: Callable[[], bool]) -> None:
     not (OFFICIAL / "cifar-10-batches-py").is_dir(),
     reason=f"the official files are not in {OFFICIAL}; say where they are with RESEXP_DATA",
 )
-def test_the_official_files() -> None:
+def test_the_official_files_hold_what_the_data_set_is_known_for() -> None:
     data = cifar10.load(settings(OFFICIAL, download=False, validation=5000))
     assert data.validation is not None
     assert data.classes == CLASSES
@@ -458,8 +372,8 @@ def test_the_official_files() -> None:
     assert means.tolist() == pytest.approx([0.4914, 0.4822, 0.4465], abs=5e-5)
 
 
-def test_a_torchvision_of_another_torch_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torchvision_that_does_not_fit_torch_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("resexp.data.cifar10")
     monkeypatch.setitem(sys.modules, "resexp.data.cifar10", None)
     with pytest.raises(UserError, match=r"data=cifar10: torchvision does not fit torch .*; install both anew"):
-        load(Cifar10Config("cifar10", None, False, None, 0, seed=0))
+        load(settings())

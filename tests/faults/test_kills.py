@@ -1,4 +1,4 @@
-"""A run that is killed at any moment goes on to the bytes of the undisturbed one."""
+"""A run that is killed at any moment is resumed to the bytes of the undisturbed one."""
 
 import os
 import random
@@ -8,45 +8,25 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import TINY
-from faulty import Outcome, at_runs, command, finishes_as, outcome, stuck, training, wait_for
+from faulty import SHORT, Calm, at_runs, command, finishes_as, training, wait_for
 
-from resexp.config.compose import compose
 from resexp.config.settings import Config
 from resexp.storage.run import FINISHED, INTERRUPTED, Run
 
-SHORT = (*TINY, "checkpoint_seconds=0", "recipe.evaluate_every=2")
-"""Checkpoints after every iteration, evaluations after every second: most of the time something is being written."""
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
 
-@pytest.fixture(scope="module")
-def short(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """A run that ends undisturbed, in another process: this one's random state and threads play no part."""
-    return compose(*SHORT, f"runs={tmp_path_factory.mktemp('undisturbed')}")
+def half_written(config: Config) -> bool:
+    return any(path.name.startswith(".tmp-") for path in config.directory.iterdir())
 
 
-@pytest.fixture(scope="module")
-def known(short: Config, tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, int, float]:
-    """What the undisturbed run ends as, how many file operations it takes, and how many seconds."""
-    said = tmp_path_factory.mktemp("said") / "said"
-    process = training(short, said)
-    began = wait_for(Run(short.directory).lock_file, process)
-    process.join()
-    seconds = time.monotonic() - began
-    assert process.exitcode == 0, said.read_text()
-    return outcome(short), int(said.read_text().splitlines()[-1]), seconds
-
-
-def test_killed_at_random_moments(
-    short: Config, known: tuple[Outcome, int, float], tmp_path: Path, thorough: bool
-) -> None:
-    undisturbed, _, seconds = known
-    chance = random.Random(0)
+def test_killed_at_random_moments(calm: Calm, tmp_path: Path, thorough: bool) -> None:
+    chance, seconds = random.Random(0), calm.seconds
     wanted, kills, writing, attempts = (25 if thorough else 2), 0, 0, 0
     while kills < wanted:
-        config = at_runs(short, tmp_path / str(attempts))
+        config = at_runs(calm.config, tmp_path / str(attempts))
         attempts += 1
-        process = training(config, tmp_path / "said")
+        process = training(config, tmp_path / "output")
         began = wait_for(Run(config.directory).lock_file, process)
         process.join(seconds * (kills + chance.random()) / wanted)  # over the whole duration, the end included
         process.kill()
@@ -56,61 +36,53 @@ def test_killed_at_random_moments(
             continue
         assert process.exitcode == -signal.SIGKILL
         kills += 1
-        writing += any(path.name.startswith(".tmp-") for path in config.directory.iterdir())
-        finishes_as(config, undisturbed)
+        writing += half_written(config)
+        finishes_as(config, calm.outcome)
     print(f"SIGKILL at random moments: {kills} kills, {writing} with a file half written, all ended bit-identical")
 
 
-def test_killed_before_any_file_operation(
-    short: Config, known: tuple[Outcome, int, float], tmp_path: Path, thorough: bool
-) -> None:
-    undisturbed, operations, _ = known
-    chosen = random.Random(1).sample(range(1, operations + 1), 25 if thorough else 3)
+def test_killed_before_any_file_operation(calm: Calm, tmp_path: Path, thorough: bool) -> None:
+    numbers = random.Random(1).sample(range(1, calm.operations + 1), 25 if thorough else 3)
     writing = 0
-    for number in chosen:
-        config = at_runs(short, tmp_path / str(number))
-        process = training(config, tmp_path / "said", die_before=number)
+    for number in numbers:
+        config = at_runs(calm.config, tmp_path / str(number))
+        process = training(config, tmp_path / "output", die_before=number)
         process.join()
         assert process.exitcode == -signal.SIGKILL
-        writing += any(path.name.startswith(".tmp-") for path in config.directory.iterdir())
-        finishes_as(config, undisturbed)
-    counted = f"{len(chosen)} of the {operations} places between file operations"
-    print(f"SIGKILL at {counted}: {writing} with a temporary file, all ended bit-identical")
+        writing += half_written(config)
+        finishes_as(config, calm.outcome)
+    places = f"{len(numbers)} of the {calm.operations} places between file operations"
+    print(f"SIGKILL at {places}: {writing} with a temporary file, all ended bit-identical")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_at_random_moments(
-    known: tuple[Outcome, int, float], short: Config, tmp_path: Path, thorough: bool, number: signal.Signals
-) -> None:
-    undisturbed, _, seconds = known
-    wanted = 12 if thorough else 1
-    saved = 0
+@SIGNALS
+def test_signals_at_random_moments(calm: Calm, tmp_path: Path, thorough: bool, number: signal.Signals) -> None:
+    wanted, saved, output = (12 if thorough else 1), 0, tmp_path / "output"
     for attempt in range(wanted):
-        config = at_runs(short, tmp_path / str(attempt))
-        process = command("train", *SHORT, f"runs={tmp_path / str(attempt)}", said=tmp_path / "said")
-        wait_for(Run(config.directory).history_file, process)
-        time.sleep(seconds * (attempt + random.Random(attempt).random()) / wanted / 2)
-        state = Run(config.directory).record().state
+        config = at_runs(calm.config, tmp_path / str(attempt))
+        run = Run(config.directory)
+        process = command("train", *SHORT, f"runs={config.runs}", output=output)
+        wait_for(run.history_file, process)
+        time.sleep(calm.seconds * (attempt + random.Random(attempt).random()) / wanted / 2)
+        state = run.record().state
         with suppress(ProcessLookupError):
             os.kill(process.pid or 0, number)
         process.join()
-        said = (tmp_path / "said").read_text()
-        assert "Traceback" not in said
+        assert "Traceback" not in output.read_text()
         if process.exitcode == 128 + number:
-            after = Run(config.directory).record()
-            saved += after.state == INTERRUPTED
-            assert after.state in (state, INTERRUPTED, FINISHED)
-        else:  # before the loop, or behind its end
+            saved += run.record().state == INTERRUPTED
+            assert run.record().state in (state, INTERRUPTED, FINISHED)
+        else:  # before the loop, or after its end
             assert process.exitcode in (0, -number)
-        finishes_as(config, undisturbed)
-    print(f"{number.name}: {wanted} sent, {saved} times the run saved and left, all ended bit-identical")
+        finishes_as(config, calm.outcome)
+    print(f"{number.name}: {wanted} sent, {saved} times the run was saved and left, all ended bit-identical")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_the_process_at_once(short: Config, tmp_path: Path, number: signal.Signals) -> None:
-    said = tmp_path / "said"
-    process = stuck(at_runs(short, tmp_path), said)
-    while "hangs" not in (said.read_text() if said.exists() else ""):
+@SIGNALS
+def test_a_second_signal_ends_the_process_at_once(disturbed: Config, tmp_path: Path, number: signal.Signals) -> None:
+    output = tmp_path / "output"
+    process = training(disturbed, output, hang=True)
+    while "hangs" not in (output.read_text() if output.exists() else ""):
         time.sleep(0.01)
     assert process.pid is not None
     os.kill(process.pid, number)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -13,8 +13,7 @@ from resexp.model.network import Network
 
 
 def of_kind(kind: tuple[bool, str], depth: int, width: int, norm: str) -> ModelConfig:
-    residual, shortcut = kind
-    return ModelConfig("any", depth, residual, shortcut, width, norm)
+    return ModelConfig("any", depth, *kind, width, norm)
 
 
 MODELS = st.builds(
@@ -31,13 +30,11 @@ def built(model: ModelConfig) -> Network:
         return Network(model.depth, model.residual, model.shortcut, model.width, model.norm)
 
 
-@settings(deadline=None, max_examples=30)
 @given(MODELS)
 def test_parameters_are_those_of_the_network(model: ModelConfig) -> None:
     assert parameters(model) == sum(parameter.numel() for parameter in built(model).parameters())
 
 
-@settings(deadline=None, max_examples=20)
 @given(MODELS)
 def test_multiply_adds_are_those_of_a_forward_pass(model: ModelConfig) -> None:
     network = built(model)

@@ -47,12 +47,12 @@ def convolutions(network: nn.Module) -> list[nn.Conv2d]:
     return [module for module in network.modules() if isinstance(module, nn.Conv2d)]
 
 
-def with_zero_branch(block: Block) -> Block:
-    """A block whose stacked layers give 0 whatever comes in."""
-    assert isinstance(block.norm2, nn.BatchNorm2d)
-    nn.init.zeros_(block.norm2.weight)
-    nn.init.zeros_(block.norm2.bias)
-    return block
+def equal(one: nn.Module, other: nn.Module) -> bool:
+    """Whether all that `one` holds is the same, bit for bit, in `other`, which may hold more."""
+    states = one.state_dict(), other.state_dict()
+    return states[0].keys() <= states[1].keys() and all(
+        torch.equal(states[0][key], states[1][key]) for key in states[0]
+    )
 
 
 @pytest.mark.parametrize("depth", PARAMETERS)
@@ -62,14 +62,6 @@ def test_parameters_are_the_papers(depth: int) -> None:
     assert [trainable(on_meta(depth, shortcut=option)) for option in "ABC"] == [a, b, c]
 
 
-@pytest.mark.parametrize("depth", [8, 20, 56])
-def test_depth_counts_the_weighted_layers(depth: int) -> None:
-    network = on_meta(depth)
-    assert len(convolutions(network)) + 1 == depth
-    assert all(convolution.kernel_size == (3, 3) for convolution in convolutions(network))
-
-
-@settings(deadline=None, max_examples=30)
 @given(st.integers(-10, 60))
 @example(2)
 @example(-4)
@@ -81,82 +73,58 @@ def test_only_depths_of_6n_plus_2_can_be_built(depth: int) -> None:
             on_meta(depth)
 
 
-@pytest.mark.parametrize("residual", [False, True])
-def test_stages_halve_the_map_and_double_the_filters(residual: bool) -> None:
-    network = on_meta(14, residual, classes=7)
-    x = network.stem(torch.empty(2, 3, 32, 32, device="meta"))
-    shapes = [x.shape[1:]]
+@settings(max_examples=20)
+@given(
+    depth=st.sampled_from([8, 14, 20]),
+    shortcut=st.sampled_from(["none", "A", "B", "C"]),
+    width=st.integers(1, 3),
+    norm=st.sampled_from(["batch", "none"]),
+    size=st.integers(8, 40),
+    classes=st.integers(2, 12),
+)
+def test_a_network_is_built_as_section_4_2_describes(
+    depth: int, shortcut: str, width: int, norm: str, size: int, classes: int
+) -> None:
+    network = on_meta(depth, shortcut != "none", shortcut, width, norm, classes)
+    kernels = [convolution.kernel_size for convolution in convolutions(network)]
+    n = (depth - 2) // 6
+    assert kernels.count((3, 3)) + 1 == depth
+    assert kernels.count((1, 1)) == {"none": 0, "A": 0, "B": 2, "C": 3 * n}[shortcut] == len(kernels) + 1 - depth
+    x = network.stem(torch.empty(3, 3, size, size, device="meta"))
+    shapes = [x.shape]
     for stage in network.stages:
         x = stage(x)
-        shapes.append(x.shape[1:])
-    assert shapes == [(16, 32, 32), (16, 32, 32), (32, 16, 16), (64, 8, 8)]
-    assert network(torch.empty(2, 3, 32, 32, device="meta")).shape == (2, 7)
-
-
-@settings(deadline=None, max_examples=20)
-@given(st.integers(8, 40), st.sampled_from("ABC"))
-def test_images_of_any_size_pass(size: int, shortcut: str) -> None:
-    assert on_meta(8, shortcut=shortcut)(torch.empty(3, 3, size, size, device="meta")).shape == (3, 10)
-
-
-def test_width_multiplies_the_filters() -> None:
-    outputs = [convolution.out_channels for convolution in convolutions(on_meta(8, width=3))]
-    assert outputs == [48, 48, 48, 96, 96, 192, 192]
-    assert on_meta(8, width=3).head.in_features == 192
-
-
-@pytest.mark.parametrize("norm", ["batch", "none"])
-def test_every_convolution_has_either_a_batch_norm_or_a_bias(norm: str) -> None:
-    network = on_meta(8, shortcut="C", norm=norm)
+        shapes.append(x.shape)
+    sizes = [size, size, -(-size // 2), -(-size // 4)]
+    assert shapes == [(3, width * maps, side, side) for maps, side in zip((16, 16, 32, 64), sizes, strict=True)]
+    assert network(torch.empty(3, 3, size, size, device="meta")).shape == (3, classes)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert len(norms) == (len(convolutions(network)) if norm == "batch" else 0)
+    assert len(norms) == (len(kernels) if norm == "batch" else 0)
     assert all((convolution.bias is None) == (norm == "batch") for convolution in convolutions(network))
 
 
-def test_a_residual_block_with_a_zero_branch_is_the_identity_on_what_is_not_negative() -> None:
-    block = with_zero_branch(Block(4, 4, 1, True, "A", "batch"))
-    x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(block(x.abs()), x.abs())
-    assert torch.equal(block(x), x.relu())
-
-
-def test_a_plain_block_with_a_zero_branch_lets_nothing_through() -> None:
-    block = with_zero_branch(Block(4, 4, 1, False, "A", "batch"))
-    assert not block(torch.ones(2, 4, 5, 5)).any()
-
-
-def test_a_residual_block_adds_before_the_last_relu() -> None:
-    block = Block(4, 4, 1, True, "A", "batch")
-    x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(block(x), (block.branch(x) + x).relu())
-
-
-def test_a_branch_is_convolution_norm_relu_convolution_norm() -> None:
-    block = Block(4, 4, 1, True, "A", "batch")
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_residual_block_adds_its_input_before_the_last_relu_and_a_plain_one_does_not(residual: bool) -> None:
+    block = Block(4, 4, 1, residual, "A", "batch")
     x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(0))
     assert torch.equal(block.branch(x), block.norm2(block.conv2(block.norm1(block.conv1(x)).relu())))
+    assert torch.equal(block(x), (block.branch(x) + x if residual else block.branch(x)).relu())
 
 
-def test_option_a_takes_every_second_pixel_and_puts_new_channels_half_in_front_and_half_behind() -> None:
-    x = torch.rand(2, 4, 6, 6)
-    for out in (SubsampleAndPad(4, 2)(x), with_zero_branch(Block(4, 8, 2, True, "A", "batch"))(x)):
+def test_option_a_takes_every_second_pixel_and_adds_empty_channels_half_before_and_half_after() -> None:
+    block, x = Block(4, 8, 2, True, "A", "batch"), torch.rand(2, 4, 6, 6)
+    assert isinstance(block.norm2, nn.BatchNorm2d)
+    nn.init.zeros_(block.norm2.weight)  # so that nothing but the shortcut is left
+    for out in (SubsampleAndPad(4, 2)(x), block(x)):
         assert torch.equal(out[:, 2:6], x[:, :, ::2, ::2])
         assert not out[:, :2].any()
         assert not out[:, 6:].any()
 
 
-@pytest.mark.parametrize(("option", "projections"), [("A", 0), ("B", 2), ("C", 6)])
-def test_options_differ_in_the_shortcuts_that_project(option: str, projections: int) -> None:
-    kernels = [convolution.kernel_size for convolution in convolutions(on_meta(14, shortcut=option))]
-    assert kernels.count((1, 1)) == projections
-
-
 @pytest.mark.parametrize("norm", ["batch", "none"])
 @pytest.mark.parametrize("option", ["A", "B", "C"])
 def test_plain_and_residual_networks_of_one_seed_start_from_equal_weights(option: str, norm: str) -> None:
-    plain, residual = initialised(3, False, norm=norm).state_dict(), initialised(3, True, option, norm).state_dict()
-    assert plain.keys() <= residual.keys()
-    assert all(torch.equal(plain[key], residual[key]) for key in plain)
+    assert equal(initialised(3, False, norm=norm), initialised(3, True, option, norm))
 
 
 def test_other_seeds_give_other_weights_in_every_layer() -> None:
@@ -167,15 +135,14 @@ def test_other_seeds_give_other_weights_in_every_layer() -> None:
 
 @pytest.mark.parametrize("norm", ["batch", "none"])
 def test_initial_weights_and_the_global_generator_leave_each_other_alone(norm: str) -> None:
-    states: list[dict[str, Tensor]] = []
+    networks: list[Network] = []
     for global_seed in (1, 2):
-        network = Network(8, True, "C", norm=norm)
         torch.manual_seed(global_seed)
+        networks.append(Network(8, True, "C", norm=norm))
         before = torch.get_rng_state()
-        initialise(network, 0)
+        initialise(networks[-1], 0)
         assert torch.equal(torch.get_rng_state(), before)
-        states.append(network.state_dict())
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert equal(*networks)
 
 
 def test_convolutions_start_with_the_standard_deviation_of_he_for_their_fan_in() -> None:
@@ -195,7 +162,7 @@ def test_the_head_starts_uniform_within_pytorchs_bound() -> None:
     assert 0 < head.bias.abs().max().item() <= 64**-0.5
 
 
-def test_the_head_may_start_like_the_convolutions_which_stay_as_they_are() -> None:
+def test_with_linear_he_the_head_starts_like_the_convolutions_which_stay_as_they_are() -> None:
     network = Network(8, True)
     initialise(network, 0, linear="he")
     assert network.head.weight.std().item() == pytest.approx((2 / 64) ** 0.5, rel=0.06)
@@ -208,15 +175,14 @@ def test_a_built_network_has_the_weights_of_its_seed_in_channels_last_layout() -
     model = ModelConfig("tiny", 8, True, "B", 1, "batch")
     network = build(model, 5, 10, torch.device("cpu"))
     assert build(replace(model, linear="he"), 5, 10, torch.device("cpu")).head.weight.abs().max() > 64**-0.5
-    expected = initialised(5, shortcut="B").state_dict()
-    assert all(torch.equal(value, expected[key]) for key, value in network.state_dict().items())
+    assert equal(network, initialised(5, shortcut="B"))
     for convolution in convolutions(network):
         assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.fixture(scope="module")
 def published() -> Network:
-    """ResNet-20 with the published weights that were trained by others, given to our layers in their order."""
+    """ResNet-20 with weights that others trained and published, given to our layers in their order."""
     path = os.environ.get("RESEXP_PUBLISHED_WEIGHTS")
     if path is None:
         pytest.skip("RESEXP_PUBLISHED_WEIGHTS names no file of published weights")
@@ -233,11 +199,8 @@ def published() -> Network:
     return network.eval()
 
 
-def test_published_weights_fit_by_renaming_alone(published: Network) -> None:
-    assert trainable(published) == PARAMETERS[20][0]
-
-
 def test_published_weights_make_the_published_827_errors(published: Network) -> None:
+    assert trainable(published) == PARAMETERS[20][0]
     root = os.environ.get("RESEXP_DATA")
     if root is None or not Path(root, "cifar-10-batches-py").is_dir():
         pytest.skip("RESEXP_DATA names no folder with the official CIFAR-10 files")

@@ -1,6 +1,8 @@
 """A checkpoint comes back bit for bit, or it is refused: damaged, foreign, another run's, or carrying code."""
 
 import random
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,49 +41,28 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "checkpoint.pt"
 
 
-def test_a_checkpoint_comes_back_bit_for_bit(path: Path) -> None:
+@pytest.mark.parametrize("read", [load, partial(torch.load, weights_only=True)], ids=["ours", "torch.load"])
+def test_a_checkpoint_comes_back_bit_for_bit(path: Path, read: Callable[[Path], State]) -> None:
     save(state(), path)
-    found, expected = load(path), state()
-    assert_close(found.pop("network"), expected["network"], rtol=0, atol=0, check_stride=True)
-    assert bits(load(path)["network"]["odd"]) == bits(expected.pop("network")["odd"])
-    assert bits(found.pop("momentum")[0]) == bits(expected.pop("momentum")[0])
-    assert found == expected
+    loaded, expected = read(path), state()
+    assert bits(loaded["network"]["odd"]) == bits(expected["network"]["odd"])
+    assert bits(loaded.pop("momentum")[0]) == bits(expected.pop("momentum")[0])
+    assert_close(loaded.pop("network"), expected.pop("network"), rtol=0, atol=0, check_stride=True)
+    assert loaded == expected
 
 
-def test_plain_torch_load_reads_a_checkpoint(path: Path) -> None:
+def test_every_flipped_bit_every_truncation_and_every_byte_too_many_is_noticed(path: Path) -> None:
     save(state(), path)
-    found = torch.load(path, weights_only=True)
-    assert found["iteration"] == 100
-    assert bits(found["network"]["weight"]) == bits(state()["network"]["weight"])
-
-
-def test_every_flipped_bit_is_noticed(path: Path) -> None:
-    save(state(), path)
-    whole = path.read_bytes()
-    chance = random.Random(0)
+    whole, chance = path.read_bytes(), random.Random(0)
     near_the_end = range(8 * (len(whole) - 100), 8 * len(whole))
+    damaged = [whole + b"\0", b"", whole[:1], whole[:-1]]
+    damaged += [whole[:length] for length in chance.sample(range(len(whole)), 40)]
     for at in [*chance.sample(range(8 * len(whole)), 100), *chance.sample(near_the_end, 60)]:
-        damaged = bytearray(whole)
-        damaged[at // 8] ^= 1 << at % 8
-        path.write_bytes(damaged)
+        damaged.append(whole[: at // 8] + bytes([whole[at // 8] ^ 1 << at % 8]) + whole[at // 8 + 1 :])
+    for content in damaged:
+        path.write_bytes(content)
         with pytest.raises(Damaged):
             load(path)
-
-
-def test_every_truncation_is_noticed(path: Path) -> None:
-    save(state(), path)
-    whole = path.read_bytes()
-    for length in [0, 1, len(whole) - 1, *random.Random(0).sample(range(len(whole)), 40)]:
-        path.write_bytes(whole[:length])
-        with pytest.raises(Damaged):
-            load(path)
-
-
-def test_bytes_behind_a_checkpoint_are_noticed(path: Path) -> None:
-    save(state(), path)
-    path.write_bytes(path.read_bytes() + b"\0")
-    with pytest.raises(Damaged):
-        load(path)
 
 
 class Trap:
@@ -104,87 +85,58 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(path: Path, tmp_path: Path)
     assert proof.exists(), "the trap of this test is not armed"
 
 
-def test_a_file_of_another_program_is_refused(path: Path) -> None:
-    torch.save({"state_dict": {}}, path)
+@pytest.mark.parametrize("write", [torch.save, save], ids=["of another program", "without a state"])
+def test_a_file_that_is_no_checkpoint_is_refused(path: Path, write: Callable[[Any, Path], None]) -> None:
+    write([1, 2, 3], path)
     with pytest.raises(Damaged, match="not a checkpoint of this program"):
         load(path)
-
-
-def test_something_other_than_a_state_is_refused(path: Path) -> None:
-    save([1, 2, 3], path)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(Damaged, match="not a checkpoint of this program"):
-        load(path)
-
-
-def test_the_checkpoint_before_is_kept(path: Path, tmp_path: Path) -> None:
-    previous = tmp_path / "previous.pt"
-    for iteration in (100, 200, 300):
-        save(state(iteration), path, previous)
-    assert (load(path)["iteration"], load(previous)["iteration"]) == (300, 200)
 
 
 @pytest.fixture
 def both(path: Path, tmp_path: Path) -> list[Path]:
-    """The newest checkpoint, of iteration 200, and the one before it."""
+    """The newest checkpoint, of iteration 300, and the one before it, of iteration 200."""
     previous = tmp_path / "checkpoint.previous.pt"
-    save(state(100), path, previous)
-    save(state(200), path, previous)
+    for iteration in (100, 200, 300):
+        save(state(iteration), path, previous)
     return [path, previous]
 
 
-def newest(paths: list[Path], result: dict[str, Any] = RESULT) -> State | None:
-    return load_newest(paths, result, "use fresh=true")
+def newest(paths: list[Path], result: dict[str, Any] = RESULT) -> int | None:
+    """The iteration of the newest checkpoint that can be used."""
+    loaded = load_newest(paths, result, "use fresh=true")
+    return None if loaded is None else loaded["iteration"]
 
 
-def test_the_newest_checkpoint_is_used(both: list[Path]) -> None:
-    found = newest(both)
-    assert found is not None
-    assert found["iteration"] == 200
+def test_the_newest_checkpoint_is_used_and_the_one_before_is_kept(both: list[Path], tmp_path: Path) -> None:
+    assert newest(both) == 300
+    assert newest(both[::-1]) == 200
+    assert newest([tmp_path / "none.pt", tmp_path / "neither.pt"]) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", None])
 def test_the_one_before_is_used_when_the_newest_is_bad_or_gone(
-    both: list[Path], content: bytes | None, monkeypatch: pytest.MonkeyPatch
+    both: list[Path], content: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    warnings: list[str] = []
-
-    def warn(text: str, *values: object) -> None:
-        warnings.append(text % values)
-
-    monkeypatch.setattr("resexp.storage.checkpoint.log.warning", warn)
-    if content is None:
-        both[0].unlink()
-    else:
+    both[0].unlink()
+    if content is not None:
         both[0].write_bytes(content)
-    found = newest(both)
-    assert found is not None
-    assert found["iteration"] == 100
-    (warning,) = warnings
+    assert newest(both) == 200
+    (warning,) = caplog.messages
     assert str(both[0]) in warning
     assert ("is missing" in warning) == (content is None)
 
 
 def test_bad_checkpoints_are_all_named_with_the_remedy(both: list[Path]) -> None:
-    for path in both:
-        path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError) as caught:
+    both[0].write_bytes(both[0].read_bytes()[:-1])
+    both[1].unlink()
+    both[1].mkdir()
+    with pytest.raises(UserError) as error:
         newest(both)
-    message = str(caught.value)
-    assert all(str(path) in message for path in both)
-    assert message.endswith("use fresh=true")
-    assert "\n" not in message
-
-
-def test_no_checkpoint_is_no_mistake(tmp_path: Path) -> None:
-    assert newest([tmp_path / "checkpoint.pt", tmp_path / "previous.pt"]) is None
+    assert all(f"{path} cannot be used" in str(error.value) for path in both)
+    assert str(error.value).endswith("use fresh=true")
+    assert "\n" not in str(error.value)
 
 
 def test_another_runs_checkpoint_is_refused(both: list[Path]) -> None:
     with pytest.raises(UserError, match="another run"):
         newest(both, {**RESULT, "seed": 1})
-
-
-def test_a_checkpoint_that_cannot_be_read_counts_as_bad(path: Path) -> None:
-    path.mkdir()
-    with pytest.raises(UserError, match="cannot be used"):
-        newest([path])

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import astuple
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,22 +30,16 @@ ROWS = st.lists(
 ).map(lambda rows: sorted(rows, key=lambda row: row.iteration))
 
 
-def curve(*errors: float, every: int = 100) -> list[Row]:
-    """Rows of `every` iterations each."""
-    return [Row(every * (at + 1), 0.25 * (at + 1), 0.1, 2.0, error) for at, error in enumerate(errors)]
-
-
-def shown(row: Row) -> Row:
-    """A row with the digits that the file has."""
-    iteration, *others = astuple(row)
-    digits: list[Any] = [value if value is None else float(f"{value:.8g}") for value in others]
-    return Row(iteration, *digits)
+def curve(*errors: float) -> list[Row]:
+    """Rows of 100 iterations each."""
+    return [Row(100 * (at + 1), 0.25 * (at + 1), 0.1, 2.0, error) for at, error in enumerate(errors)]
 
 
 @given(ROWS)
 def test_what_is_written_is_read_back_to_eight_digits(rows: list[Row]) -> None:
     text = write(rows)
-    assert parse(text, "history.csv") == [shown(row) for row in rows]
+    expected = [[value if value is None else float(f"{value:.8g}") for value in astuple(row)] for row in rows]
+    assert [list(astuple(row)) for row in parse(text, "history.csv")] == expected
     assert write(parse(text, "history.csv")) == text
 
 
@@ -69,10 +62,11 @@ DAMAGED = {
     "an error above 1": "200,0.5,0.1,2,1.5,,,,",
     "a test error below 0": "200,0.5,0.1,2,0.8,2,-0.5,,",
     "a clean error above 1": "200,0.5,0.1,2,0.8,2,0.5,2,7",
-    "an error that is none": "200,0.5,0.1,2,nan,,,,",
+    "an error that is not a number": "200,0.5,0.1,2,nan,,,,",
     "iteration 0": "0,0.5,0.1,2,0.8,,,,",
+    "a negative iteration": "-100,0.5,0.1,2,0.8,,,,",
     "an iteration again": "100,0.5,0.1,2,0.8,,,,",
-    "an endless epoch": "200,inf,0.1,2,0.8,,,,",
+    "an infinite epoch": "200,inf,0.1,2,0.8,,,,",
     "zero bytes": "\0" * 20,
     "a cell without end": "200" * 100_000,
     "an opening quote": '"200,0.5,0.1,2,0.8,,,,',
@@ -88,7 +82,7 @@ def test_a_damaged_row_is_named(damage: str) -> None:
 
 
 @pytest.mark.parametrize("iteration", [0, -100])
-def test_a_history_starts_behind_iteration_0(iteration: int) -> None:
+def test_the_first_row_comes_after_iteration_0(iteration: int) -> None:
     with pytest.raises(UserError, match=r"history\.csv: line 2 is damaged"):
         parse(write([Row(iteration, 0.5, 0.1, 2.0, 0.8)]), "history.csv")
 
@@ -97,10 +91,7 @@ def test_a_history_starts_behind_iteration_0(iteration: int) -> None:
 def test_a_file_without_the_heading_is_not_a_history(text: str) -> None:
     with pytest.raises(UserError, match="some/history: line 1 is not the heading"):
         parse(text, "some/history")
-
-
-def test_a_history_without_rows_is_empty() -> None:
-    assert parse(",".join(COLUMNS) + "\n", "history.csv") == []
+    assert parse(",".join(COLUMNS) + "\n", "a history without rows") == []
 
 
 def test_the_final_running_error_is_the_mean_of_iterations_60001_to_64000() -> None:
@@ -120,6 +111,5 @@ def test_a_run_shorter_than_a_row_has_the_error_of_its_only_row(iterations: int)
 
 @given(st.lists(FRACTIONS, min_size=1, max_size=80))
 def test_the_final_running_error_lies_between_those_of_the_last_sixteenth(errors: list[float]) -> None:
-    rows = curve(*errors)
     last = errors[-math.ceil(len(errors) / 16) :]
-    assert min(last) - 1e-9 <= running_error(rows, 100 * len(errors)) <= max(last) + 1e-9
+    assert min(last) - 1e-9 <= running_error(curve(*errors), 100 * len(errors)) <= max(last) + 1e-9

@@ -33,14 +33,14 @@ def test_a_disturbed_sweep_in_slurm_ends_with_the_bytes_of_a_local_one() -> None
     assert "all that was started is stopped" in done.stdout
 
 
-def test_the_extra_that_is_missing_is_named(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_launcher_without_its_extra_is_named_with_the_extra(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "resexp.sweep.slurm", raising=False)
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(UserError, match=r"slurm_gpu: not installed; in a checkout, pip install -e '\.\[slurm\]'"):
         here("train", "-m", *TINY, "hydra/launcher=slurm_gpu")
 
 
-def test_a_machine_without_slurm_is_told_so(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_slurm_is_named_as_such(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("submitit", reason="needs resexp[slurm]")
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match=r"hydra/launcher: Slurm does not take the runs: .*srun"):

@@ -14,8 +14,8 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
 
 
 def test_new_content_takes_the_place_of_the_old_on_leaving(path: Path) -> None:
@@ -23,8 +23,7 @@ def test_new_content_takes_the_place_of_the_old_on_leaving(path: Path) -> None:
         file.write(b"new")
         file.flush()
         assert path.read_text() == "old"
-    assert path.read_text() == "new"
-    assert names(path.parent) == ["file"]
+    assert contents(path.parent) == {"file": "new"}
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
@@ -36,45 +35,32 @@ def test_old_content_stays_when_writing_fails(path: Path, error: BaseException) 
 
     with pytest.raises(type(error)):
         write_half()
-    assert path.read_text() == "old"
-    assert names(path.parent) == ["file"]
+    assert contents(path.parent) == {"file": "old"}
 
 
-def test_old_content_moves_to_previous(path: Path) -> None:
-    previous = path.with_name("previous")
-    for content in (b"new", b"newer"):
+def test_old_content_moves_to_previous_if_there_is_any(tmp_path: Path) -> None:
+    path, previous = tmp_path / "file", tmp_path / "previous"
+    expected = [{"file": "first"}, {"file": "second", "previous": "first"}, {"file": "third", "previous": "second"}]
+    for after in expected:
         with replacing(path, previous) as file:
-            file.write(content)
-    assert (path.read_text(), previous.read_text()) == ("newer", "new")
-    assert names(path.parent) == ["file", "previous"]
+            file.write(after["file"].encode())
+        assert contents(tmp_path) == after
 
 
-def test_the_first_content_has_nothing_before_it(tmp_path: Path) -> None:
-    with replacing(tmp_path / "file", tmp_path / "previous") as file:
-        file.write(b"first")
-    assert names(tmp_path) == ["file"]
-
-
-def test_a_folder_that_is_not_there_is_said_by_its_name(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError) as caught:
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as error:
         write_text(tmp_path / "absent" / "file", "new")
-    assert "absent" in str(caught.value.filename)
-
-
-def test_text_is_written_whole_and_in_utf_8(path: Path) -> None:
-    write_text(path, "ä\n")
-    assert path.read_bytes() == b"\xc3\xa4\n"
+    assert "absent" in str(error.value.filename)
 
 
 def test_temporaries_of_a_killed_process_are_removed_and_nothing_else(path: Path) -> None:
     for name in (f"{TEMPORARY}file", f"{TEMPORARY}other"):
         path.with_name(name).write_text("half")
     remove_temporaries(path.parent)
-    assert names(path.parent) == ["file"]
+    assert contents(path.parent) == {"file": "old"}
 
 
 def test_what_a_killed_process_left_does_not_stop_the_next(path: Path) -> None:
     path.with_name(f"{TEMPORARY}{path.name}").write_text("much longer than what comes now")
-    write_text(path, "new")
-    assert path.read_text() == "new"
-    assert names(path.parent) == ["file"]
+    write_text(path, "ä\n")
+    assert contents(path.parent) == {"file": "ä\n"}

@@ -16,24 +16,21 @@ def paper() -> RecipeConfig:
     return compose("recipe=paper").recipe
 
 
-def network(depth: int, residual: bool) -> ModelConfig:
-    return ModelConfig("any", depth, residual, "A", 1, "batch")
+def rates(recipe: RecipeConfig, warming_up: bool, *iterations: int) -> list[float]:
+    schedule = Schedule(recipe, warming_up)
+    return [schedule.rate(iteration) for iteration in iterations]
 
 
-@pytest.mark.parametrize(
-    ("iteration", "rate"),
-    [(1, 0.1), (32_000, 0.1), (32_001, 0.01), (48_000, 0.01), (48_001, 0.001), (64_000, 0.001)],
-)
-def test_the_rate_drops_tenfold_after_32000_and_48000_iterations(
-    paper: RecipeConfig, iteration: int, rate: float
-) -> None:
-    assert Schedule(paper, warming_up=False).rate(iteration) == pytest.approx(rate, rel=1e-12)
+def test_the_rate_drops_tenfold_after_32000_and_48000_iterations(paper: RecipeConfig) -> None:
+    ends = (1, 32_000, 32_001, 48_000, 48_001, 64_000)
+    assert rates(paper, False, *ends) == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rel=1e-12)
+    assert rates(paper, True, *ends) == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.001, 0.001], rel=1e-12)
 
 
 def test_another_number_of_iterations_moves_no_drop() -> None:
     recipe = compose("recipe=paper", "recipe.iterations=1000").recipe
     assert (recipe.iterations, list(recipe.drops)) == (1000, [32_000, 48_000])
-    assert Schedule(recipe, warming_up=False).rate(1000) == 0.1
+    assert rates(recipe, False, 1000) == [0.1]
 
 
 @pytest.mark.parametrize(
@@ -47,39 +44,27 @@ def test_another_number_of_iterations_moves_no_drop() -> None:
         ("never", 110, True, False),
     ],
 )
-def test_deep_residual_networks_warm_up_unless_told_otherwise(
+def test_deep_residual_networks_warm_up_unless_the_recipe_says_otherwise(
     paper: RecipeConfig, warmup: str, depth: int, residual: bool, expected: bool
 ) -> None:
-    assert warms_up(replace(paper, warmup=warmup), network(depth, residual)) is expected
+    model = ModelConfig("any", depth, residual, "A", 1, "batch")
+    assert warms_up(replace(paper, warmup=warmup), model) is expected
 
 
-def test_the_warm_up_runs_at_a_hundredth_until_a_rows_error_is_below_80_percent(paper: RecipeConfig) -> None:
+def test_the_warm_up_runs_at_a_tenth_of_the_rate_until_a_rows_error_is_below_80_percent(paper: RecipeConfig) -> None:
     schedule = Schedule(paper, warming_up=True)
-    rates: list[float] = []
+    seen: list[float] = []
     for row, train_error in enumerate([0.9, 0.8, 0.7999, 0.85]):
-        rates.append(schedule.rate(100 * row + 1))
+        seen.append(schedule.rate(100 * row + 1))
         schedule.row_done(train_error)
-    assert [*rates, schedule.rate(401)] == [0.01, 0.01, 0.01, 0.1, 0.1]
+    assert [*seen, schedule.rate(401)] == [0.01, 0.01, 0.01, 0.1, 0.1]
 
 
-@given(st.lists(st.floats(0, 1)), st.integers(1, 64_000))
-def test_a_warm_up_once_over_never_comes_back_and_shifts_no_drop(
-    paper: RecipeConfig, errors: list[float], iteration: int
+@given(st.lists(st.floats(0, 1)), st.booleans(), st.integers(1, 64_000))
+def test_a_warm_up_that_is_over_never_comes_back_nor_one_that_never_was(
+    paper: RecipeConfig, errors: list[float], warming_up: bool, iteration: int
 ) -> None:
-    schedule = Schedule(paper, warming_up=True)
-    for train_error in [*errors, 0.5, *errors]:
+    schedule = Schedule(paper, warming_up)
+    for train_error in [*errors, 0.5, *errors] if warming_up else errors:
         schedule.row_done(train_error)
-    assert schedule.rate(iteration) == Schedule(paper, warming_up=False).rate(iteration)
-
-
-def test_a_warm_up_that_does_not_end_holds_up_no_drop(paper: RecipeConfig) -> None:
-    schedule = Schedule(paper, warming_up=True)
-    assert [schedule.rate(at) for at in (32_000, 32_001, 48_000, 48_001)] == pytest.approx([0.01, 0.01, 0.01, 0.001])
-
-
-@given(st.lists(st.floats(0, 1)))
-def test_a_network_without_warm_up_never_gets_one(paper: RecipeConfig, errors: list[float]) -> None:
-    schedule = Schedule(paper, warming_up=False)
-    for train_error in errors:
-        schedule.row_done(train_error)
-    assert schedule.rate(1) == 0.1
+    assert [schedule.rate(iteration)] == rates(paper, False, iteration)

@@ -1,7 +1,11 @@
+"""What TensorBoard shows of a run: every measured value once, and its settings."""
+
 from pathlib import Path
 from typing import cast
 
 import pytest
+from conftest import TINY
+from faulty import points
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 from tensorboard.plugins.hparams import metadata
@@ -13,20 +17,19 @@ from resexp.training.tensorboard import TAGS, Mirror
 from resexp.training.train import train
 
 
-def points(directory: Path, tag: str) -> list[tuple[int, float]]:
-    events = EventAccumulator(str(directory), size_guidance={"scalars": 0})
-    events.Reload()
-    return [(event.step, event.value) for event in events.Scalars(tag)]
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
 
 
-@pytest.fixture
-def run(tiny: tuple[str, ...]) -> Run:
-    config = compose(*tiny, "model=plain20")
+@pytest.fixture(scope="module")
+def run(runs: Path) -> Run:
+    config = compose(*TINY, "model=plain20", f"runs={runs}")
     train(config)
     return Run(config.directory)
 
 
-def test_every_measured_figure_is_a_point(run: Run) -> None:
+def test_every_measured_value_is_a_point(run: Run) -> None:
     rows = run.rows(run.record())
     for tag, column in TAGS.items():
         expected = [(row.iteration, getattr(row, column)) for row in rows if getattr(row, column) is not None]
@@ -56,12 +59,11 @@ def test_a_view_made_anew_replaces_the_old_points_for_a_reader_that_has_seen_the
     second = Mirror(tmp_path, [row(10, 0.9)], {10: 5.0})
     second.add(row(20, 0.8), 5.0)
     reader.Reload()
-    expected = [(10, 0.9), (20, 0.8)]
-    assert [(e.step, e.value) for e in reader.Scalars("error/train")] == [(s, pytest.approx(v)) for s, v in expected]
-    assert points(tmp_path, "error/train") == [(s, pytest.approx(v)) for s, v in expected]
+    shown = [(event.step, event.value) for event in reader.Scalars("error/train")]
+    assert shown == points(tmp_path, "error/train") == [(10, pytest.approx(0.9)), (20, pytest.approx(0.8))]
 
 
-def test_settings_stand_in_the_hparams_tab_without_a_run_or_point_of_their_own(run: Run, runs: Path) -> None:
+def test_settings_are_in_the_hparams_tab_without_a_run_or_point_of_their_own(run: Run, runs: Path) -> None:
     events = EventAccumulator(str(run.directory))
     events.Reload()
     content = events.PluginTagToContent(metadata.PLUGIN_NAME)
