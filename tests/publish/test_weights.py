@@ -61,7 +61,7 @@ def test_fp16_takes_half_the_bytes_and_rounds(here: Here, tmp_path: Path, export
     (small,) = (tmp_path / "small").glob("*.pt")
     content, whole = checkpoint.load(small)["network"], checkpoint.load(exported)["network"]
     assert {value.dtype for value in content.values()} == {torch.float16, torch.int64}
-    for name, value in weights.load(small).network.items():
+    for name, value in weights.load_file(small).network.items():
         torch.testing.assert_close(value, whole[name], rtol=1e-3, atol=1e-6)
     assert small.stat().st_size < 0.75 * exported.stat().st_size
 

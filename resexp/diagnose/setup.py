@@ -1,6 +1,6 @@
-"""Where the networks of a group are measured: its images, a device, and the weights of its runs."""
+"""What the networks of a group are measured with: its images, a device, and the weights of its runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from resexp.analysis.study import Group
-from resexp.config.settings import Config, DataPlace, moved, recorded
+from resexp.config.settings import Config, recorded, with_data_dir
 from resexp.data.batches import Images, Sampler, mean_image
 from resexp.data.dataset import Dataset, Split
 from resexp.data.load import load
@@ -25,14 +25,14 @@ from resexp.training.device import Execution, prepare
 
 
 @dataclass(frozen=True)
-class Laboratory:
-    """A group of the runs in `folder`; images and device are made ready when the first network needs them."""
+class Setup:
+    """For a group of the runs in `folder`; images and device are prepared when the first network needs them."""
 
     group: Group
     folder: Path
     device: str
     threads: int
-    place: DataPlace
+    data_dir: str | None
 
     @cached_property
     def config(self) -> Config:
@@ -40,12 +40,9 @@ class Laboratory:
 
         Raises UserError where they do not fit this program.
         """
-        first = self.group.networks[0].runs[0]
-        content = Run(self.folder / first.path).config()
-        config = recorded(content["result"], content.get("execution", {}))
-        config.device, config.threads, config.precision = self.device, self.threads, "fp32"
-        moved(config, self.place)
-        return config
+        content = Run(self.folder / self.group.networks[0].runs[0].path).config()
+        config = with_data_dir(recorded(content["result"], content["execution"]), self.data_dir)
+        return replace(config, device=self.device, threads=self.threads, precision="fp32")
 
     @cached_property
     def execution(self) -> Execution:
@@ -56,24 +53,19 @@ class Laboratory:
     def data(self) -> Dataset:
         """The group's images. Raises UserError where they are not those that its runs were trained on."""
         data = load(self.config.data)
-        if self.recorded_data and self.recorded_data["digest"] != data.digest:
+        if self.group.images.get("digest", data.digest) != data.digest:
             raise UserError(
                 f"data={data.name}: not the images of the runs in {self.group.data}; is data.dir=PATH right?"
             )
         return data
 
     @cached_property
-    def recorded_data(self) -> dict[str, Any]:
-        """What the runs noted about their images; empty where none came so far."""
-        runs = [run for network in self.group.networks for run in network.runs]
-        return next((run.record.data for run in runs if run.record.data.get("digest")), {})
-
-    @cached_property
-    def facts(self) -> tuple[str, int, int]:
-        """Digest of the images, number of training images, of test images; without loading them if it can be."""
-        if {"digest", "train_images", "test_images"} <= self.recorded_data.keys():
-            return tuple(self.recorded_data[key] for key in ("digest", "train_images", "test_images"))
-        return self.data.digest, len(self.data.train), len(self.data.test)
+    def images(self) -> dict[str, Any]:
+        """Digest, train_images and test_images; they are loaded only where no run recorded them."""
+        if self.group.images:
+            return self.group.images
+        data = self.data
+        return {"digest": data.digest, "train_images": len(data.train), "test_images": len(data.test)}
 
     @cached_property
     def mean(self) -> Tensor:
@@ -93,22 +85,24 @@ class Laboratory:
         return Images.of(Split(test.images[picks], test.labels[picks]), self.mean, 0, self.execution.device)
 
     def network(self, job: Job) -> Network:
-        """The network with its weights. Raises UserError where those that were kept are not of the run's curve."""
-        network, at = build(job.model, job.subject.seed, len(self.data.classes), self.execution.device), job.subject
-        if job.run is not None:
-            run = Run(self.folder / job.run.path)
-            remedy = start_over(run)
-            files = run.checkpoint_files if at.source == CHECKPOINT else [run.snapshot_file(at.iteration)]
-            state = checkpoint.load_newest(files, job.run.result, remedy)
-            if state is None:
-                raise UserError(f"{run}: no checkpoint there; {remedy}")
-            if state["rows"] != history.write([row for row in job.run.rows if row.iteration <= at.iteration]):
-                raise UserError(f"{run}: its weights after {at.iteration:,} iterations are not of its curve; {remedy}")
-            network.load_state_dict(state["network"])
+        """The network with its weights. Raises UserError where there are none, or they are not of the run's curve."""
+        subject = job.subject
+        network = build(job.model, subject.seed, len(self.data.classes), self.execution.device)
+        if job.run is None:
+            return network
+        run = Run(self.folder / job.run.path)
+        files = run.checkpoint_files if subject.source == CHECKPOINT else [run.snapshot_file(subject.iteration)]
+        state = checkpoint.load_newest(files, job.run.result, start_over(run))
+        if state is None:
+            raise UserError(f"{run}: no checkpoint there; {start_over(run)}")
+        if state["rows"] != history.write([row for row in job.run.rows if row.iteration <= subject.iteration]):
+            problem = f"its weights after {subject.iteration:,} iterations are not of its curve"
+            raise UserError(f"{run}: {problem}; {start_over(run)}")
+        network.load_state_dict(state["network"])
         return network
 
     def measure(self, diagnosis: str, job: Job) -> list[Reading]:
-        """All numbers of one diagnosis of one network. Raises UserError where it cannot be had."""
+        """All numbers of one diagnosis of one network. Raises UserError where it cannot be measured."""
         network, seed = self.network(job), job.subject.seed
         if diagnosis == "gradients":
             return gradients.measure(network, *self.batch(seed, job.count))
