@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from resexp.analysis.study import Group
 from resexp.config.settings import Config, recorded, with_data_dir
@@ -67,23 +66,6 @@ class Setup:
         data = self.data
         return {"digest": data.digest, "train_images": len(data.train), "test_images": len(data.test)}
 
-    @cached_property
-    def mean(self) -> Tensor:
-        """The mean training image."""
-        return mean_image(self.data.train)
-
-    def batch(self, seed: int, size: int) -> tuple[Tensor, Tensor]:
-        """The first mini-batch that a run of this seed and batch size sees, cropped and flipped as there."""
-        recipe, device, train = self.config.recipe, self.execution.device, self.data.train
-        picks = Sampler(seed, len(train), size, recipe.pad, recipe.flip, device).batch(1)
-        return Images.of(train, self.mean, recipe.pad, device).gather(picks)
-
-    def test_images(self, count: int) -> Images:
-        """`count` test images, the same for every network."""
-        test = self.data.test
-        picks = torch.randperm(len(test), generator=generator_of("lesions", "images"))[:count]
-        return Images.of(Split(test.images[picks], test.labels[picks]), self.mean, 0, self.execution.device)
-
     def network(self, job: Job) -> Network:
         """The network with its weights. Raises UserError where there are none, or they are not of the run's curve."""
         subject = job.subject
@@ -102,11 +84,19 @@ class Setup:
         return network
 
     def measure(self, diagnosis: str, job: Job) -> list[Reading]:
-        """All numbers of one diagnosis of one network. Raises UserError where it cannot be measured."""
-        network, seed = self.network(job), job.subject.seed
+        """All numbers of one diagnosis of one network. Raises UserError where it cannot be measured.
+
+        Gradients are of the first mini-batch that a run of this seed and batch size sees, cropped and flipped as there;
+        lesions of test images that are the same for every network.
+        """
+        network, seed, device = self.network(job), job.subject.seed, self.execution.device
+        train, test, recipe = self.data.train, self.data.test, self.config.recipe
+        mean = mean_image(train)
         if diagnosis == "gradients":
-            return gradients.measure(network, *self.batch(seed, job.count))
+            picks = Sampler(seed, len(train), job.count, recipe.pad, recipe.flip, device).batch(1)
+            return gradients.measure(network, *Images.of(train, mean, recipe.pad, device).gather(picks))
         if diagnosis == "responses":
-            images = Images.of(self.data.train, self.mean, 0, self.execution.device)
-            return responses.measure(network, images, self.execution)
-        return lesions.measure(network, self.test_images(job.count), self.execution, seed)
+            return responses.measure(network, Images.of(train, mean, 0, device), self.execution)
+        chosen = torch.randperm(len(test), generator=generator_of("lesions", "images"))[: job.count]
+        images = Images.of(Split(test.images[chosen], test.labels[chosen]), mean, 0, device)
+        return lesions.measure(network, images, self.execution, seed)

@@ -139,11 +139,13 @@ def read_sessions(path: Path) -> list[Session]:
     path = path.with_suffix(".json")
     try:
         sessions = json.loads(path.read_text(encoding="utf-8"))
-        return sorted(sessions, key=itemgetter("started"))
+        if not all({"networks", "seconds", "started"} <= session.keys() for session in sessions):
+            raise ValueError("it is not whole")
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError, LookupError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged; delete it, the CSV beside it does not need it") from error
+    return sessions
 
 
 def add(source: Path, target: Path) -> None:
