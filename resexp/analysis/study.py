@@ -239,7 +239,7 @@ def _load_run(run: Run, folder: Path) -> StudyRun:
     if not all(isinstance(name, str) and NAME.fullmatch(name) for name in names):
         raise UserError("config.yaml is damaged (names)")
     if record.state == NEW and any(path.exists() for path in run.checkpoint_files):
-        raise UserError(f"{run.record_file}: no such file; the command that trained the run writes it anew")
+        raise UserError(f"{run.record_file}: no such file; the command that trained the run writes it again")
     state = {NEW: "not started", RUNNING: INTERRUPTED}.get(record.state, record.state)
     if state == INTERRUPTED and run.in_use():
         state = RUNNING

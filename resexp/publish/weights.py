@@ -42,7 +42,7 @@ class Trained:
     precision: str
     """That of its last session."""
     classes: list[str] | None = None
-    """Names of the classes, where the file tells them."""
+    """Names of the classes, where they are known."""
 
     def prepare(self, device: str, precision: str, threads: int) -> Execution:
         """Where to measure it, for `auto` in its own precision, if the device has that.
@@ -79,7 +79,7 @@ def of_run(run: Run) -> Trained:
     if state is None:
         raise UserError(f"run={run}: no checkpoint there yet")
     if not run.record_file.exists():
-        raise UserError(f"{run.record_file}: no such file; the command that trained the run writes it anew")
+        raise UserError(f"{run.record_file}: no such file; the command that trained the run writes it again")
     record = run.record()
     precision = record.sessions[-1]["precision"] if record.sessions else config.precision
     return Trained(str(run), config, state["iteration"], str(record.data.get("digest")), state["network"], precision)

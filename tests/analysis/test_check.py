@@ -1,4 +1,4 @@
-"""Is a run normal? Other seeds pass, wrong ones are caught, and what cannot be judged is said."""
+"""Is a run normal? Other seeds pass, wrong ones are caught, and what cannot be judged is named."""
 
 import random
 import re
@@ -43,9 +43,9 @@ def test_a_halved_learning_rate_is_caught_and_another_seed_passes(here: Here) ->
     here("train", "-m", *SMALL, "seed=0,1,2,3,4", "runs=reference")
     here("train", *SMALL, "seed=7", "runs=normal")
     here("train", *SMALL, "seed=8", "recipe.lr=0.002", "runs=halved")
-    said = here("check", "runs=normal", "reference=reference")
-    assert "seed7: normal, 10 of 10 values inside" in said
-    assert "5 reference seeds (0, 1, 2, 3 and 4)" in said
+    printed = here("check", "runs=normal", "reference=reference")
+    assert "seed7: normal, 10 of 10 values inside" in printed
+    assert "5 reference seeds (0, 1, 2, 3 and 4)" in printed
     with pytest.raises(UserError, match="1 of 1 runs outside"):
         here("check", "runs=halved", "reference=reference")
 
@@ -124,16 +124,16 @@ def checked(here: Here, *arguments: str) -> str:
     return here("check", "runs=runs", "reference=results", *arguments)
 
 
-def test_what_is_outside_is_told_with_the_settings_that_differ(
+def test_what_is_outside_is_printed_with_the_settings_that_differ(
     here: Here, tmp_path: Path, reference: Synthetic, capfd: Any
 ) -> None:
     Synthetic(tmp_path / "runs", recipe="short8", changes={"recipe.lr": 0.05}).add("plain20", 9, 0.3, 0.35)
     with pytest.raises(UserError, match="1 of 1 runs outside of what is normal"):
         checked(here)
-    said = capfd.readouterr().out
-    assert "seed9: OUTSIDE, " in said
-    assert "not the same: recipe.lr 0.05 instead of 0.1" in said
-    assert re.search(r"training error after 8,000 iterations (29|30)\.\d\d%, expected \d", said)
+    printed = capfd.readouterr().out
+    assert "seed9: OUTSIDE, " in printed
+    assert "not the same: recipe.lr 0.05 instead of 0.1" in printed
+    assert re.search(r"training error after 8,000 iterations (29|30)\.\d\d%, expected \d", printed)
 
 
 def test_a_run_that_never_gets_far_is_compared_where_it_has_been(
@@ -141,9 +141,9 @@ def test_a_run_that_never_gets_far_is_compared_where_it_has_been(
 ) -> None:
     runs = Synthetic(tmp_path / "runs", recipe="short8")
     runs.add("plain20", 8, 0.112, 0.1415, state=INTERRUPTED)
-    said = checked(here)
-    assert "seed8: normal, 7 of 7 values inside" in said
-    assert "interrupted at iteration 4,000 of 8,000" in said
+    printed = checked(here)
+    assert "seed8: normal, 7 of 7 values inside" in printed
+    assert "interrupted at iteration 4,000 of 8,000" in printed
 
 
 def test_the_reference_itself_is_recognised(here: Here, tmp_path: Path, reference: Synthetic) -> None:
@@ -152,8 +152,8 @@ def test_the_reference_itself_is_recognised(here: Here, tmp_path: Path, referenc
 
 
 def test_the_references_can_be_checked_against_each_other(here: Here, tmp_path: Path, reference: Synthetic) -> None:
-    said = here("check", "runs=results/figure1/cifar10/short8/plain20/seed0", "reference=results")
-    assert "normal, 11 of 11 values inside\n  compared with 3 reference seeds (1, 2 and 3)" in said
+    printed = here("check", "runs=results/figure1/cifar10/short8/plain20/seed0", "reference=results")
+    assert "normal, 11 of 11 values inside\n  compared with 3 reference seeds (1, 2 and 3)" in printed
 
 
 def test_too_few_seeds_and_another_recipe_than_the_papers_cannot_be_judged(
@@ -174,9 +174,9 @@ def test_without_reference_seeds_the_papers_recipe_is_held_against_the_paper(
     runs = Synthetic(tmp_path / "runs")
     for network in ("plain20", "plain56", "resnet20", "resnet110"):
         runs.add(network)
-    said = checked(here)
-    assert "plain20/seed0: normal, 3 of 3 values inside\n  compared with the paper" in said
-    assert said.count(": normal, ") == 4
+    printed = checked(here)
+    assert "plain20/seed0: normal, 3 of 3 values inside\n  compared with the paper" in printed
+    assert printed.count(": normal, ") == 4
     Synthetic(tmp_path / "runs", changes={"recipe.lr": 0.05}).add("plain56", 0, 0.12, 0.16)
     with pytest.raises(UserError, match="1 of 5 runs outside"):
         checked(here)

@@ -30,13 +30,13 @@ def test_each_run_is_a_line_with_progress_errors_and_times(here: Here, study: Sy
     half = study.add("plain56", state=INTERRUPTED)
     half.timing_file.write_text(HEADING + "31900,5000.0,2500.0\n32000,5010.0,2560.0\n")
     study.add("resnet20", state=FAILED, error="out of memory; use a smaller recipe.batch_size")
-    said = here("status").splitlines()
-    cells = {line.split()[0]: line.split() for line in said}
+    printed = here("status").splitlines()
+    cells = {line.split()[0]: line.split() for line in printed}
     assert cells["cifar10/paper/plain20/seed0"][1:7] == ["finished", "64,000", "of", "64,000", "2.00%", "10.00%"]
     assert cells["cifar10/paper/plain56/seed0"][1:5] == ["interrupted", "32,000", "of", "64,000"]
     assert "53m20s" in cells["cifar10/paper/plain56/seed0"]
     assert "2,560" in cells["cifar10/paper/plain56/seed0"]
-    assert said[-1] == "cifar10/paper/resnet20/seed0: out of memory; use a smaller recipe.batch_size"
+    assert printed[-1] == "cifar10/paper/resnet20/seed0: out of memory; use a smaller recipe.batch_size"
 
 
 def test_a_run_whose_process_has_died_is_found(here: Here, study: Synthetic) -> None:
@@ -81,10 +81,10 @@ def test_a_damaged_run_is_named_and_the_others_are_shown(here: Here, study: Synt
     study.add("plain20")
     run = study.add("plain56")
     run.record_file.write_text("{")
-    said = here("status")
-    assert "damaged" in said
-    assert "cifar10/paper/plain56/seed0: runs/cifar10/paper/plain56/seed0/run.json is damaged" in said
-    assert "cifar10/paper/plain20/seed0" in said
+    printed = here("status")
+    assert "damaged" in printed
+    assert "cifar10/paper/plain56/seed0: runs/cifar10/paper/plain56/seed0/run.json is damaged" in printed
+    assert "cifar10/paper/plain20/seed0" in printed
 
 
 def test_seeds_stand_in_the_order_of_their_numbers(here: Here, study: Synthetic) -> None:

@@ -82,7 +82,7 @@ def test_all_three_are_measured_once_and_runs_are_left_as_they_are(
         assert (tmp_path / "page" / path.relative_to(tmp_path / "report")).read_bytes() == path.read_bytes()
 
 
-def test_other_images_are_measured_anew_and_fresh_measures_again(
+def test_other_images_are_measured_and_fresh_measures_again(
     here: Here, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "resexp"):

@@ -209,7 +209,7 @@ def test_a_readme_that_lost_a_mark_is_refused_and_stays(
     assert contents(tmp_path / "results") == kept
 
 
-def test_what_cannot_be_collected_is_said_in_one_line(here: Here, runs: Path) -> None:
+def test_what_cannot_be_collected_is_refused_in_one_line(here: Here, runs: Path) -> None:
     def refused(line: str, *settings: str) -> None:
         with pytest.raises(UserError, match=line):
             here("collect", *settings)
