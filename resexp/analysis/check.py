@@ -1,20 +1,19 @@
-"""Is a run normal? Its curve at fixed iterations, beside those of reference seeds or the paper's. No torch here.
+"""Is a run normal? Its errors at fixed iterations, compared with reference seeds or the paper. No torch here.
 
-With three reference seeds or more, each value has a prediction interval; the level of each is such that a normal run
-lies inside all of them with 95%, whatever they have to do with each other (Bonferroni). With fewer, a run of the
-paper's recipe is held against the paper.
+With three reference seeds or more, each value has a prediction interval, at a level such that a normal run lies inside
+all of them in 95% of cases, however they depend on each other (Bonferroni). With fewer, a run of the paper's recipe is
+compared with the paper.
 """
 
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from resexp.analysis import paper
 from resexp.analysis.intervals import Interval, level_of_each, prediction_interval
 from resexp.analysis.study import NetworkRuns, Study, StudyRun
 from resexp.config.settings import differing, flatten
-from resexp.formatting import listed
+from resexp.formatting import listed, plural
 from resexp.storage import history
 
 FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
@@ -44,7 +43,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What is said of one run."""
+    """How one run compares."""
 
     run: StudyRun
     basis: str
@@ -56,11 +55,6 @@ class Judgement:
     """Whether its curve is, bit for bit, that of a reference run as far as it goes."""
 
     @property
-    def judged(self) -> bool:
-        """Whether anything could be compared."""
-        return self.copy or bool(self.comparisons)
-
-    @property
     def outside(self) -> list[Comparison]:
         """The values that lie outside."""
         return [one for one in self.comparisons if not one.inside]
@@ -70,27 +64,25 @@ def check(run: StudyRun, references: Study, itself: str | None = None) -> Judgem
     """Judge one run. `itself` is its path within the references, where it is one of them: it is left out then."""
     network = _closest(run, references)
     seeds = [one for one in network.finished if one.path != itself] if network else []
-    if seeds:
-        same = next((one for one in seeds if run.rows and run.rows == one.rows[: len(run.rows)]), None)
-        if same:
-            basis = f"bit for bit the curve of the reference {same.path}, up to iteration {run.reached:,}"
-            return Judgement(run, basis, differences=_differences(run, same), copy=True)
+    same = next((one for one in seeds if run.rows and run.rows == one.rows[: len(run.rows)]), None)
+    if same:
+        basis = f"bit for bit the curve of the reference {same.path}, up to iteration {run.reached:,}"
+        return Judgement(run, basis, differences=_differences(run, same), copy=True)
     if len(seeds) >= ENOUGH:
         return _against_seeds(run, seeds)
-    other = "no other" if itself and not seeds else len(seeds) or "no"
-    found = f"{other} finished reference seed{'s' * (len(seeds) > 1)} of {' '.join(_names(run.result))}"
-    return _against_paper(run, f"{found}; {ENOUGH} are needed", seeds)
+    count = plural(len(seeds), f"{'other ' if itself else ''}finished reference seed")
+    return _against_paper(run, f"{count} of {' '.join(_names(run))}; {ENOUGH} are needed", seeds)
 
 
-def _names(result: dict[str, Any]) -> tuple[str, ...]:
-    """What a person calls a run: its network, data set and recipe, whatever single settings were changed."""
-    return tuple(result[part]["name"] for part in ("model", "data", "recipe"))
+def _names(run: StudyRun) -> tuple[str, ...]:
+    """The presets of its network, data set and recipe, whatever single settings were changed."""
+    return tuple(run.result[part]["name"] for part in ("model", "data", "recipe"))
 
 
 def _closest(run: StudyRun, references: Study) -> NetworkRuns | None:
     """The reference network of the same names whose settings differ in the fewest places."""
     networks = [network for group in references.groups for network in group.networks if network.finished]
-    named = [network for network in networks if _names(network.finished[0].result) == _names(run.result)]
+    named = [network for network in networks if _names(network.finished[0]) == _names(run)]
     return min(named, key=lambda network: len(_differing(run, network.finished[0])), default=None)
 
 
@@ -101,9 +93,9 @@ def _differing(run: StudyRun, reference: StudyRun) -> list[str]:
 def _differences(run: StudyRun, reference: StudyRun) -> list[str]:
     """recipe.lr 0.05 instead of 0.1."""
     ours, theirs = flatten(run.result), flatten(reference.result)
-    told = [f"{key} {ours.get(key)} instead of {theirs.get(key)}" for key in _differing(run, reference)]
-    digests = [one.record.data.get("digest") for one in (run, reference)]
-    return told + (["other images"] if all(digests) and digests[0] != digests[1] else [])
+    changed = [f"{key} {ours.get(key)} instead of {theirs.get(key)}" for key in _differing(run, reference)]
+    digests = {one.record.data.get("digest") for one in (run, reference)} - {None}
+    return changed + (["other images"] if len(digests) > 1 else [])
 
 
 def values(run: StudyRun, iterations: int) -> dict[Value, float]:
@@ -113,22 +105,22 @@ def values(run: StudyRun, iterations: int) -> dict[Value, float]:
     measured there.
     """
     tests = {row.iteration: row.test_error for row in run.rows}
-    found: dict[Value, float] = {}
+    errors: dict[Value, float] = {}
     for at in (round(fraction * iterations) for fraction in FRACTIONS):
         if at <= run.reached:
-            found[TRAINING, at] = history.mean_error(run.rows, at - iterations / 16, at)
+            errors[TRAINING, at] = history.mean_error(run.rows, at - iterations / 16, at)
         test = tests.get(at)
         if test is not None:
-            found[TEST, at] = test
-    return {value: error for value, error in found.items() if not math.isnan(error)}
+            errors[TEST, at] = test
+    return {value: error for value, error in errors.items() if not math.isnan(error)}
 
 
 def _against_seeds(run: StudyRun, seeds: list[StudyRun]) -> Judgement:
     """Compare with prediction intervals. Their level is that of a whole run, however far this one has come."""
     iterations = seeds[0].iterations
-    known = [values(one, iterations) for one in seeds]
-    errors = {value: [one[value] for one in known if value in one] for one in known for value in one}
-    errors = {value: found for value, found in errors.items() if len(found) >= ENOUGH}
+    each = [values(one, iterations) for one in seeds]
+    errors = {value: [one[value] for one in each if value in one] for one in each for value in one}
+    errors = {value: known for value, known in errors.items() if len(known) >= ENOUGH}
     level = level_of_each(len(errors))
     recipe, data = seeds[0].result["recipe"], seeds[0].record.data
     images = {TRAINING: iterations / 16 * recipe["batch_size"], TEST: data.get("test_images") or math.inf}
@@ -137,44 +129,43 @@ def _against_seeds(run: StudyRun, seeds: list[StudyRun]) -> Judgement:
         for value, error in values(run, iterations).items()
         if value in errors
     ]
-    numbers = listed([str(one.seed) for one in seeds])
     basis = (
-        f"{len(seeds)} reference seeds ({numbers}), intervals of {100 * level:.1f}% for each of {len(errors)} values: "
-        "a normal run lies inside all of them in 95% of cases"
+        f"{len(seeds)} reference seeds ({listed([str(one.seed) for one in seeds])}), intervals of {100 * level:.1f}% "
+        f"for each of {len(errors)} values: a normal run lies inside all of them in 95% of cases"
     )
-    return Judgement(run, _reached(run, comparisons) or basis, comparisons, _differences(run, seeds[0]))
+    return _judgement(run, basis, comparisons, _differences(run, seeds[0]))
 
 
 def _against_paper(run: StudyRun, why: str, seeds: list[StudyRun]) -> Judgement:
     """Compare with the paper, where the run's names are those of its networks, data and recipe."""
-    name, data, recipe = _names(run.result)
+    name, data, recipe = _names(run)
     if (data, recipe) != ("cifar10", "paper") or name not in paper.TRAIN_ERROR:
         differences = _differences(run, seeds[0]) if seeds else []
-        return Judgement(run, f"{why}, and the paper shows nothing of the kind", differences=differences)
+        return Judgement(run, f"{why}, and the paper has no such run", differences=differences)
     end = paper.RECIPE["iterations"]
-    found = values(run, end)
-    # The mean over 28,001 to 32,000 has its centre where the figure was read. A single test error at that rate jumps
-    # by points from one measurement to the next, and stands for nothing.
+    errors = values(run, end)
+    # The mean over 28,001 to 32,000 is centred where the figure was read. A single test error at that learning rate
+    # jumps by points from one evaluation to the next, and is not compared.
     published = {
         (TRAINING, end // 2): (paper.TRAIN_ERROR_30K.get(name), None),
         (TRAINING, end): (paper.TRAIN_ERROR.get(name), paper.REPRODUCED_TRAIN.get(name)),
         (TEST, end): (paper.TEST_ERROR.get(name), paper.REPRODUCED.get(name)),
     }
     comparisons = [
-        Comparison(*value, found[value], paper.band(value[0], number, reproduced))
+        Comparison(*value, errors[value], paper.band(value[0], number, reproduced))
         for value, (number, reproduced) in published.items()
-        if value in found and number
+        if value in errors and number
     ]
-    basis = f"the paper and its public reproductions, with room for reading and two standard deviations ({why})"
-    differences = [
-        run.labels[part] for part in ("model", "data", "recipe") if run.labels[part] != run.result[part]["name"]
-    ]
-    return Judgement(run, _reached(run, comparisons) or basis, comparisons, differences)
+    basis = f"the paper and its public reproductions, give or take reading and two standard deviations ({why})"
+    labels = [run.labels[part] for part in ("model", "data", "recipe")]
+    differences = [label for label, preset in zip(labels, _names(run), strict=True) if label != preset]
+    return _judgement(run, basis, comparisons, differences)
 
 
-def _reached(run: StudyRun, comparisons: list[Comparison]) -> str:
-    """Why nothing could be compared; empty where something was."""
-    return "" if comparisons else f"it has not reached an iteration to be compared at ({run.reached:,} so far)"
+def _judgement(run: StudyRun, basis: str, comparisons: list[Comparison], differences: list[str]) -> Judgement:
+    """With why nothing could be compared, where nothing could."""
+    too_early = f"it has not reached an iteration to be compared at ({run.reached:,} so far)"
+    return Judgement(run, basis if comparisons else too_early, comparisons, differences)
 
 
 def own_path(run: StudyRun, runs: Path, reference: Path) -> str | None:

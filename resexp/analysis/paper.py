@@ -28,23 +28,30 @@ class Published:
         return f"{self.bound} {shown}".strip() + (" (digitised)" if self.digitised and not self.bound else "")
 
 
-def _digitised(percent: dict[str, float]) -> dict[str, Published]:
-    return {name: Published(round(value / 100, 6), FIGURE_6, digitised=True) for name, value in percent.items()}
+_FIGURE_6: dict[str, tuple[float | None, ...]] = {
+    "plain20": (9.65, 1.3, 12.6, 9.9),
+    "plain32": (10.1, 1.3, 14.3, 11.3),
+    "plain44": (11.3, 2.6, 16.1, 14.6),
+    "plain56": (13.3, 5.6, 18.1, 16.9),
+    "resnet20": (8.85, 0.55, 11.6, 7.7),
+    "resnet32": (7.5, 0.23, 10.2, 6.1),
+    "resnet44": (7.15, 0.17, 10.8, 5.8),
+    "resnet56": (7.0, 0.1, 10.1, 4.5),
+    "resnet110": (6.5, 0.1, None, None),
+}
+"""Percent, measured from pixels: test and training error over iterations 60,000 to 64,000, both again at 30,000."""
 
 
-FIGURE_TEST_ERROR = _digitised(
-    {
-        "plain20": 9.65,
-        "plain32": 10.1,
-        "plain44": 11.3,
-        "plain56": 13.3,
-        "resnet20": 8.85,
-        "resnet32": 7.5,
-        "resnet44": 7.15,
-        "resnet56": 7.0,
-        "resnet110": 6.5,
+def _digitised(column: int) -> dict[str, Published]:
+    percent = {name: row[column] for name, row in _FIGURE_6.items()}
+    return {
+        name: Published(round(value / 100, 6), FIGURE_6, digitised=True)
+        for name, value in percent.items()
+        if value is not None
     }
-)
+
+
+FIGURE_TEST_ERROR = _digitised(0)
 """Test error, mean of iterations 60,000 to 64,000; within 0.1 points."""
 
 TEST_ERROR = {name: value for name, value in FIGURE_TEST_ERROR.items() if name.startswith("plain")} | {
@@ -57,51 +64,14 @@ TEST_ERROR = {name: value for name, value in FIGURE_TEST_ERROR.items() if name.s
 }
 """Test error: residual networks as printed, plain ones (never printed) as drawn. plain-110 has none."""
 
-TRAIN_ERROR = _digitised(
-    {
-        "plain20": 1.3,
-        "plain32": 1.3,
-        "plain44": 2.6,
-        "plain56": 5.6,
-        "resnet20": 0.55,
-        "resnet32": 0.23,
-        "resnet44": 0.17,
-        "resnet56": 0.1,
-        "resnet110": 0.1,
-    }
-) | {
+TRAIN_ERROR = _digitised(1) | {
     "plain110": Published(0.6, FIGURE_6, bound="above", note="caption: higher than 60% and not drawn"),
     "resnet1202": Published(0.001, SECTION_4_2, bound="below"),
 }
 """Running training error, mean of iterations 60,000 to 64,000; within 0.3 points where digitised."""
 
-TRAIN_ERROR_30K = _digitised(
-    {
-        "plain20": 9.9,
-        "plain32": 11.3,
-        "plain44": 14.6,
-        "plain56": 16.9,
-        "resnet20": 7.7,
-        "resnet32": 6.1,
-        "resnet44": 5.8,
-        "resnet56": 4.5,
-    }
-)
-"""Running training error at iteration 30,000, before the first drop of the learning rate."""
-
-TEST_ERROR_30K = _digitised(
-    {
-        "plain20": 12.6,
-        "plain32": 14.3,
-        "plain44": 16.1,
-        "plain56": 18.1,
-        "resnet20": 11.6,
-        "resnet32": 10.2,
-        "resnet44": 10.8,
-        "resnet56": 10.1,
-    }
-)
-"""Test error at iteration 30,000."""
+TEST_ERROR_30K, TRAIN_ERROR_30K = _digitised(2), _digitised(3)
+"""Test error and running training error at iteration 30,000, before the first drop of the learning rate."""
 
 PARAMETERS_MILLIONS = {"20": 0.27, "32": 0.46, "44": 0.66, "56": 0.85, "110": 1.7, "1202": 19.4}
 """Parameters of a network by its depth (table 6), plain and residual alike."""
@@ -147,7 +117,7 @@ RECIPE: dict[str, Any] = {
     "pad": 4,
     "flip": True,
 }
-"""Section 4.2. How often is measured is not part of it."""
+"""Section 4.2. How often a network is evaluated is not part of it."""
 
 HELD_OUT = (0, 5_000)
 """Training images held out: sources disagree whether the paper's final runs used 50,000 or 45,000 images."""
@@ -159,16 +129,16 @@ def is_papers_recipe(recipe: dict[str, Any]) -> bool:
 
 
 def other_settings(recipe: dict[str, Any]) -> list[str]:
-    """The settings, in order, in which a recipe is another than section 4.2's, beyond how long it takes.
+    """The settings, in order, in which a recipe differs from section 4.2, its length aside.
 
-    Drops of the rate are the same where they come after the same parts of the iterations.
+    Drops of the learning rate are the same where they come after the same fractions of the iterations.
     """
 
-    def told(recipe: dict[str, Any], key: str) -> Any:
-        parts = [drop / recipe["iterations"] for drop in recipe["drops"]]
-        return parts if key == "drops" else recipe.get(key)
+    def comparable(recipe: dict[str, Any]) -> dict[str, Any]:
+        return recipe | {"drops": [drop / recipe["iterations"] for drop in recipe["drops"]]}
 
-    return [key for key in RECIPE if key != "iterations" and told(recipe, key) != told(RECIPE, key)]
+    ours, papers = comparable(recipe), comparable(RECIPE)
+    return [key for key in RECIPE if key != "iterations" and ours.get(key) != papers[key]]
 
 
 def is_papers_data(data: dict[str, Any]) -> bool:
@@ -187,17 +157,16 @@ def network_name(model: dict[str, Any]) -> str | None:
 
 
 def band(kind: str, published: Published, reproduced: tuple[float, float] | None) -> tuple[float, float]:
-    """Where a run's error may be expected: the published value and its reproductions, on both sides widened by the
-    accuracy of reading and by two standard deviations over seeds. `kind` is "training" or "test".
+    """Where a run's "training" or "test" error is expected: from the lowest to the highest of the published value and
+    its reproductions, on both sides widened by the accuracy of reading and two standard deviations over seeds.
     """
-    ends = [published.error, *(reproduced or ())]
-    low, high = (
-        0.0 if published.bound == "below" else min(ends),
-        1.0 if published.bound == "above" else max(ends),
-    )
-    reading = READING[kind] if published.digitised else 0.0
     least, relative = SEED_SPREAD
+    reading = READING[kind] if published.digitised else 0.0
+    errors = (published.error, *(reproduced or ()))
+    low, high = min(errors), max(errors)
+    low -= reading + 2 * max(least, relative * low)
+    high += reading + 2 * max(least, relative * high)
     return (
-        max(0.0, low - reading - 2 * max(least, relative * low)),
-        min(1.0, high + reading + 2 * max(least, relative * high)),
+        0.0 if published.bound == "below" else max(0.0, low),
+        1.0 if published.bound == "above" else min(1.0, high),
     )

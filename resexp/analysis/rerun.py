@@ -1,9 +1,9 @@
-"""The commands that make a group's finished runs once more, with the arithmetic they were made in."""
+"""The commands that train a group's finished runs again, with the arithmetic they were trained with."""
 
 from functools import cache
 from typing import Any
 
-from resexp.analysis.study import Group, StudyRun
+from resexp.analysis.study import PARTS, Group, StudyRun
 from resexp.config.compose import compose
 from resexp.config.settings import differing, flatten
 from resexp.errors import UserError
@@ -13,30 +13,28 @@ def commands(group: Group) -> list[str]:
     """One sweep for all runs of the same seeds and settings."""
     sweeps: dict[tuple[str, str], list[str]] = {}
     for network in group.networks:
-        alike: dict[str, list[StudyRun]] = {}
+        seeds: dict[str, list[str]] = {}
         for run in network.finished:
-            alike.setdefault(arithmetic(run) + changes(run.result), []).append(run)
-        for how, runs in alike.items():
-            seeds = ",".join(str(run.seed) for run in runs)
-            sweeps.setdefault((seeds, how), []).append(runs[0].result["model"]["name"])
+            seeds.setdefault(arithmetic(run) + changes(run.result), []).append(str(run.seed))
+        for settings, numbers in seeds.items():
+            sweeps.setdefault((",".join(numbers), settings), []).append(network.model["name"])
     return [
-        f"resexp train {'-m ' if len(names) > 1 or ',' in seeds else ''}model={','.join(names)} "
-        f"data={group.data_settings['name']} recipe={group.recipe_settings['name']} seed={seeds}{how}"
-        for (seeds, how), names in sweeps.items()
+        f"resexp train {'-m ' if len(names) > 1 or ',' in numbers else ''}model={','.join(names)} "
+        f"data={group.data_settings['name']} recipe={group.recipe_settings['name']} seed={numbers}{settings}"
+        for (numbers, settings), names in sweeps.items()
     ]
 
 
 def arithmetic(run: StudyRun) -> str:
-    """The overrides for what a run was computed on and in, so far as all its sessions agree; threads on a CPU only."""
-    sessions = run.record.sessions
-    found = {key: {session.get(key) for session in sessions} for key in ("device", "threads", "precision")}
-    wanted = ("device", "threads", "precision") if found["device"] == {"cpu"} else ("precision",)
-    return "".join(f" {key}={value}" for key in wanted if len(found[key]) == 1 for value in found[key] if value)
+    """The overrides for device and precision, on a CPU also threads, so far as all sessions of a run agree."""
+    used = {key: {one.get(key) for one in run.record.sessions} for key in ("device", "threads", "precision")}
+    keys = ("device", "threads", "precision") if used["device"] == {"cpu"} else ("precision",)
+    return "".join(f" {key}={value}" for key in keys if len(used[key]) == 1 for value in used[key] if value)
 
 
 def changes(result: dict[str, Any]) -> str:
-    """The overrides that make a run's settings of the presets that they are named after."""
-    preset = _composed(*(f"{part}={result[part]['name']}" for part in ("model", "data", "recipe")))
+    """The overrides that turn the presets a run is named after into its settings."""
+    preset = _composed(*(f"{part}={result[part]['name']}" for part in PARTS))
     if preset is None:
         return " # and the settings of config.yaml, which no preset of this version has"
     flat = flatten(result)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from resexp.analysis import paper
+from resexp.config.settings import recorded
 from resexp.errors import UserError
 from resexp.storage import history
-from resexp.storage.run import FINISHED, INTERRUPTED, NEW, RUNNING, Record, Run, find_runs
+from resexp.storage.run import FINISHED, INTERRUPTED, NEW, RUNNING, Record, Run, find_runs, no_runs
 
 PARTS = ("data", "recipe", "model")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,159}")
@@ -23,7 +24,7 @@ NOT_TRAINED = 0.05
 
 @dataclass(frozen=True)
 class Final:
-    """What stands for a finished run: the mean of its last sixteenth, and what was measured at its end."""
+    """The metrics of a finished run: the mean over its last sixteenth, and the errors measured at its end."""
 
     running_error: float
     clean_train_error: float | None
@@ -52,8 +53,13 @@ class StudyRun:
 
     @property
     def iterations(self) -> int:
-        """Iterations that its recipe asks for."""
+        """Iterations of its recipe."""
         return self.result["recipe"]["iterations"]
+
+    @property
+    def finished(self) -> bool:
+        """Whether it counts."""
+        return self.state == FINISHED
 
     @property
     def reached(self) -> int:
@@ -62,7 +68,7 @@ class StudyRun:
 
     @property
     def at(self) -> int:
-        """The iteration that it got to, which may lie between two rows of its history."""
+        """The iteration that it reached, which may lie between two rows of its history."""
         return max(self.reached, self.record.iteration)
 
     @property
@@ -72,14 +78,14 @@ class StudyRun:
 
     @cached_property
     def final(self) -> Final:
-        """The figures of a finished run."""
+        """The metrics of a finished run."""
         last = self.rows[-1] if self.reached == self.iterations else None
         running = history.running_error(self.rows, self.iterations)
         return Final(running, last and last.clean_train_error, last and last.test_error)
 
     @property
     def device(self) -> str:
-        """What it was executed on, in each of its sessions: "NVIDIA H200, bf16"."""
+        """What it was trained on, in each of its sessions: "NVIDIA H200, bf16"."""
         kinds = dict.fromkeys(
             ", ".join(str(session[key]) for key in ("device_name", "precision") if session.get(key))
             for session in self.record.sessions
@@ -114,12 +120,12 @@ class NetworkRuns:
     @property
     def finished(self) -> list[StudyRun]:
         """The runs that count, by seed."""
-        return [run for run in self.runs if run.state == FINISHED]
+        return [run for run in self.runs if run.finished]
 
     def values(self, metric: str) -> list[float]:
         """One of `METRICS` for every finished seed that has it."""
-        found = [getattr(run.final, metric) for run in self.finished]
-        return [value for value in found if value is not None]
+        values = [getattr(run.final, metric) for run in self.finished]
+        return [value for value in values if value is not None]
 
     def mean(self, metric: str) -> float | None:
         """Mean over seeds."""
@@ -159,12 +165,18 @@ class Group:
     @property
     def not_counted(self) -> list[tuple[NetworkRuns, StudyRun]]:
         """The runs that are not finished."""
-        return [(network, run) for network in self.networks for run in network.runs if run.state != FINISHED]
+        return [(network, run) for network in self.networks for run in network.runs if not run.finished]
+
+    @property
+    def images(self) -> dict[str, Any]:
+        """Its data set as the first run that loaded it recorded it; empty where none has."""
+        recorded = (run.record.data for network in self.networks for run in network.runs)
+        return next((data for data in recorded if data.get("digest")), {})
 
 
 @dataclass
 class Study:
-    """What a folder of runs holds, and a line for everything in it that could not be used."""
+    """The runs of a folder, and a line for everything in it that could not be used."""
 
     groups: list[Group] = field(default_factory=list[Group])
     problems: list[str] = field(default_factory=list[str])
@@ -174,6 +186,11 @@ class Study:
         """All its runs, group by group."""
         return [run for group in self.groups for network in group.networks for run in network.runs]
 
+    @property
+    def finished(self) -> list[StudyRun]:
+        """Those that count."""
+        return [run for run in self.runs if run.finished]
+
 
 def title(name: str) -> str:
     """plain56 -> plain-56, resnet56+lr0.05 -> ResNet-56+lr0.05: as the paper writes them."""
@@ -181,72 +198,53 @@ def title(name: str) -> str:
 
 
 def load_study(folder: Path) -> Study:
-    """Every run below a folder, grouped by the content of its configuration. Damaged things are named and left out."""
+    """Every run below a folder, grouped by the content of its configuration. Damaged runs are named and left out."""
     study = Study()
-    kept: dict[tuple[str, str, str, int], StudyRun] = {}
-    for run in find_runs(folder):
+    runs: dict[tuple[str, ...], StudyRun] = {}
+    for directory in find_runs(folder):
         try:
-            found = _load_run(run, folder)
+            run = _load_run(directory, folder)
         except (UserError, OSError) as error:
-            told = str(error) if str(run) in str(error) else f"{run}: {error}"
-            study.problems.append(f"{_one_line(told)}; the run is left out")
+            where = "" if str(directory) in str(error) else f"{directory}: "
+            study.problems.append(f"{where}{' '.join(str(error).split())}; the run is left out")
             continue
-        parts = [content_key(found.result[part]) for part in PARTS]
-        before = kept.setdefault((parts[0], parts[1], parts[2], found.seed), found)
-        if before is not found:
-            study.problems.append(f"{run}: the same settings and seed as {folder / before.path}; the run is left out")
-    study.groups = _group(list(kept.values()))
+        first = runs.setdefault((*(content_key(run.result[part]) for part in PARTS), str(run.seed)), run)
+        if first is not run:
+            study.problems.append(
+                f"{directory}: the same settings and seed as {folder / first.path}; the run is left out"
+            )
+    study.groups = _group(list(runs.values()))
     for group in study.groups:
-        counted = (run for network in group.networks for run in network.finished)
-        if len({str(run.record.data.get("digest")) for run in counted}) > 1:
+        finished = (run for network in group.networks for run in network.finished)
+        if len({str(run.record.data.get("digest")) for run in finished}) > 1:
             study.problems.append(f"{group.data}/{group.recipe}: its runs were trained on different images")
     return study
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def existing_runs(folder: Path) -> Study:
+    """As `load_study`. Raises UserError where there is no run that can be used."""
+    study = load_study(folder)
+    if not study.groups:
+        unreadable = f" ({len(study.problems)} could not be read: {study.problems[0]})" if study.problems else ""
+        raise no_runs(folder, unreadable)
+    return study
 
 
 def _load_run(run: Run, folder: Path) -> StudyRun:
     """One run. Raises UserError or OSError where it cannot be used."""
-    config = run.config()
-    result, labels = config["result"], config.get("labels")
-    record = run.record()
-    if not isinstance(labels, dict) or not all(
-        isinstance(labels.get(part), str) and NAME.fullmatch(labels[part]) for part in PARTS
-    ):
-        raise UserError("config.yaml is damaged (labels)")
-    if not _is_sound(result, record):
-        raise UserError("config.yaml or run.json is damaged")
-    state = record.state
-    if state in (RUNNING, INTERRUPTED):
-        state = RUNNING if run.in_use() else INTERRUPTED
-    if state == NEW and any(path.exists() for path in run.checkpoint_files):
-        raise UserError(f"{run.record_file}: no such file; the command that trained the run writes it anew")
-    path = run.directory.relative_to(folder).as_posix()
-    return StudyRun(path, labels, result, record, run.rows(record), "not started" if state == NEW else state)
-
-
-def _is_sound(result: dict[str, Any], record: Record) -> bool:
-    """Whether everything that the study relies on has its type."""
-    model, data, recipe = (result[part] for part in ("model", "data", "recipe"))
-    parts = (model, data, recipe)
-    names = [part.get("name") if isinstance(part, dict) else None for part in parts]
+    config, record = run.config(), run.record()
+    result, labels = config["result"], config.get("labels", {})
+    recorded(result, config["execution"])  # the rules of the settings hold for it
+    names: list[Any] = [*map(labels.get, PARTS), *(result[part]["name"] for part in PARTS)]
     if not all(isinstance(name, str) and NAME.fullmatch(name) for name in names):
-        return False
-    found: dict[str, Any] = vars(record)
-    drops, sessions = recipe.get("drops"), found["sessions"]
-    if not (isinstance(drops, list) and isinstance(sessions, list) and isinstance(found["data"], dict)):
-        return False
-    whole = [result["seed"], model.get("depth"), recipe.get("iterations"), record.iteration, record.rows, *drops]
-    return (
-        all(type(number) is int for number in whole)
-        and recipe["iterations"] >= 1
-        and type(model.get("residual")) is bool
-        and isinstance(found["history_sha256"], str)
-        and all(isinstance(session, dict) for session in sessions)
-        and all(type(session.get("seconds", 0.0)) in (int, float) for session in sessions)
-    )
+        raise UserError("config.yaml is damaged (names)")
+    if record.state == NEW and any(path.exists() for path in run.checkpoint_files):
+        raise UserError(f"{run.record_file}: no such file; the command that trained the run writes it again")
+    state = {NEW: "not started", RUNNING: INTERRUPTED}.get(record.state, record.state)
+    if state == INTERRUPTED and run.in_use():
+        state = RUNNING
+    path = run.directory.relative_to(folder).as_posix()
+    return StudyRun(path, labels, result, record, run.rows(record), state)
 
 
 def content_key(content: Any) -> str:
@@ -255,7 +253,7 @@ def content_key(content: Any) -> str:
 
 
 def _distinct_labels(part: str, runs: list[StudyRun]) -> dict[str, str]:
-    """A label for each content of a part by its `content_key`; equal labels get a digest behind them."""
+    """A label for each content of a part by its `content_key`; a digest is added to labels that are equal."""
     labels = {content_key(run.result[part]): run.labels[part] for run in runs}
     counts = Counter(labels.values())
     return {
@@ -271,10 +269,10 @@ def _group(runs: list[StudyRun]) -> list[Group]:
     for run in sorted(runs, key=lambda run: run.seed):
         data, recipe, model = (labels[part][content_key(run.result[part])] for part in PARTS)
         groups.setdefault((data, recipe), {}).setdefault(model, []).append(run)
-    found: list[Group] = []
+    result: list[Group] = []
     for (data, recipe), members in sorted(groups.items()):
         networks = [NetworkRuns(name, seeds[0].result["model"], seeds) for name, seeds in members.items()]
         networks.sort(key=lambda network: (network.model["residual"], network.model["depth"], network.name))
         settings = networks[0].runs[0].result
-        found.append(Group(data, recipe, settings["data"], settings["recipe"], networks))
-    return found
+        result.append(Group(data, recipe, settings["data"], settings["recipe"], networks))
+    return result

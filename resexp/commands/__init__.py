@@ -1,1 +1,1 @@
-"""One room a verb of the command line: its settings, and the task that does it."""
+"""One module for each verb of the command line: its settings, and the task that does it."""

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from resexp.analysis.check import Comparison, Judgement, check, own_path
-from resexp.analysis.study import Study, load_study
+from resexp.analysis.check import Judgement, check, own_path
+from resexp.analysis.study import Study, existing_runs, load_study
 from resexp.config.compose import settings_of
 from resexp.config.presets import conf_dir
 from resexp.errors import UserError
-from resexp.storage.run import no_runs
 
 log = logging.getLogger("resexp")
 
@@ -30,20 +29,18 @@ def task(cfg: DictConfig) -> None:
     """`resexp check`: judge every run of a folder. Raises UserError where there is none, or one is outside."""
     settings = settings_of(cfg, CheckSettings)
     runs = Path(settings.runs)
-    study = load_study(runs)
-    if not study.runs:
-        raise no_runs(runs, "".join(f"; {problem}" for problem in study.problems[:1]))
+    study = existing_runs(runs)
     folder = Path(settings.reference) if settings.reference else conf_dir().parent / "results"
     references = load_references(folder, settings.reference is not None)
     for problem in dict.fromkeys(study.problems + references.problems):
         log.warning("%s", problem)
-    findings = [check(run, references, own_path(run, runs, folder)) for run in study.runs]
-    print("\n".join(line for finding in findings for line in lines(finding, runs)))
-    if any(finding.comparisons for finding in findings):
+    judgements = [check(run, references, own_path(run, runs, folder)) for run in study.runs]
+    print("\n".join(line for judgement in judgements for line in lines(judgement, runs)))
+    if any(judgement.comparisons for judgement in judgements):
         print(NOTE)
-    outside = sum(bool(finding.outside) for finding in findings)
+    outside = sum(bool(judgement.outside) for judgement in judgements)
     if outside:
-        raise UserError(f"{outside} of {len(findings)} runs outside of what is normal")
+        raise UserError(f"{outside} of {len(judgements)} runs outside of what is normal")
 
 
 def load_references(folder: Path, named: bool) -> Study:
@@ -57,29 +54,26 @@ def load_references(folder: Path, named: bool) -> Study:
     return references
 
 
-def lines(finding: Judgement, runs: Path) -> list[str]:
-    """What is said of one run."""
-    run = finding.run
+def lines(judgement: Judgement, runs: Path) -> list[str]:
+    """What is printed about one run: training error after 4,000 iterations 23.10%, expected 18.20 to 20.40%."""
+    run, count, outside = judgement.run, len(judgement.comparisons), judgement.outside
     name = (runs / run.path).as_posix()
-    if not finding.judged:
-        said = [f"{name}: cannot be judged: {finding.basis}"]
-    elif finding.copy:
-        said = [f"{name}: normal", f"  {finding.basis}"]
+    if judgement.copy:
+        text = [f"{name}: normal", f"  {judgement.basis}"]
+    elif count:
+        word = "OUTSIDE" if outside else "normal"
+        text = [
+            f"{name}: {word}, {count - len(outside)} of {count} values inside",
+            f"  compared with {judgement.basis}",
+        ]
     else:
-        n, outside = len(finding.comparisons), finding.outside
-        inside = f"{n - len(outside)} of {n} values inside"
-        said = [f"{name}: {'OUTSIDE' if outside else 'normal'}, {inside}", f"  compared with {finding.basis}"]
-        said += [f"  {comparison_words(one)}" for one in outside]
-    if finding.differences:
-        said.append(f"  not the same: {', '.join(finding.differences)}")
-    if run.state != "finished":
-        said.append(f"  {run.progress}")
-    return said
-
-
-def comparison_words(one: Comparison) -> str:
-    """training error after 4,000 iterations 23.10%, expected 18.20 to 20.40%."""
-    low, high = (100 * end for end in one.expected)
-    return (
-        f"{one.kind} error after {one.iteration:,} iterations {100 * one.error:.2f}%, expected {low:.2f} to {high:.2f}%"
-    )
+        text = [f"{name}: cannot be judged: {judgement.basis}"]
+    for one in outside:
+        low, high = (100 * end for end in one.expected)
+        error = f"{one.kind} error after {one.iteration:,} iterations {100 * one.error:.2f}%"
+        text.append(f"  {error}, expected {low:.2f} to {high:.2f}%")
+    if judgement.differences:
+        text.append(f"  not the same: {', '.join(judgement.differences)}")
+    if not run.finished:
+        text.append(f"  {run.progress}")
+    return text

@@ -1,4 +1,4 @@
-"""`resexp evaluate`: the error of a trained run, measured anew from its checkpoint or from exported weights."""
+"""`resexp evaluate`: the error of a trained run, measured again from its checkpoint or from exported weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,8 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from resexp.config.compose import settings_of
-from resexp.config.settings import DataPlace, check_device, require, with_data_dir
-from resexp.data.load import load
+from resexp.config.settings import DataPlace, check_device, require
 from resexp.errors import UserError
 from resexp.publish import weights
 from resexp.storage.run import Run
@@ -26,7 +25,7 @@ class EvaluateSettings:
     data: DataPlace
 
     def __post_init__(self) -> None:
-        check_device(self.device, self.precision)
+        check_device(self.device, self.precision, self.threads)
         splits = ("test", "train", "validation")
         require(self.split in splits, "split", self.split, "choose test, train or validation")
         if (self.run is None) == (self.weights is None):
@@ -40,16 +39,15 @@ def task(cfg: DictConfig) -> None:
     Raises UserError where the run, its checkpoint, the weights or the images cannot be used.
     """
     settings = settings_of(cfg, EvaluateSettings)
-    trained = (
-        weights.load(Path(settings.weights)) if settings.weights else weights.of_run(Run(Path(settings.run or "")))
-    )
-    config = with_data_dir(trained.config, settings.data.dir)
+    if settings.run is not None:
+        trained = weights.of_run(Run(Path(settings.run)))
+    else:
+        trained = weights.load_file(Path(settings.weights or ""))
     execution = trained.prepare(settings.device, settings.precision, settings.threads)
-    data = load(config.data)
-    trained.check_data(data, settings.weights or str(settings.run))
+    data = trained.data(settings.data.dir)
     loss, error, images = weights.measure(trained, data, settings.split, execution)
     print(
-        f"{config.model.name} after {trained.iteration} of {config.recipe.iterations} iterations: "
+        f"{trained.config.model.name} after {trained.iteration} of {trained.config.recipe.iterations} iterations: "
         f"{settings.split} error {100 * error:.2f}% ({round(error * images)} of {images}), loss {loss:.4f}, "
         f"{execution.precision} on {execution.device}"
         + (f" (trained in {trained.precision})" if trained.precision != execution.precision else "")

@@ -9,11 +9,10 @@ from omegaconf import DictConfig
 
 from resexp.analysis.study import PARTS, StudyRun, load_study
 from resexp.config.compose import settings_of
-from resexp.config.settings import DataPlace, check_device, require, with_data_dir
-from resexp.data.load import load
+from resexp.config.settings import DataPlace, check_device, require
 from resexp.errors import UserError
 from resexp.publish import weights
-from resexp.storage.run import FINISHED, Run
+from resexp.storage.run import Run, no_runs
 from resexp.system.files import writing_to
 
 log = logging.getLogger("resexp")
@@ -34,7 +33,7 @@ class ExportSettings:
     data: DataPlace
 
     def __post_init__(self) -> None:
-        check_device(self.device, self.precision)
+        check_device(self.device, self.precision, self.threads)
         require(self.dtype in weights.DTYPES, "dtype", self.dtype, "choose fp16 or fp32")
 
 
@@ -44,13 +43,12 @@ def task(cfg: DictConfig) -> None:
     runs, out = Path(settings.runs), Path(settings.out)
     chosen = [
         run
-        for run in load_study(runs).runs
-        if run.state == FINISHED and run.result["model"]["name"] in settings.networks and run.seed in settings.seeds
+        for run in load_study(runs).finished
+        if run.result["model"]["name"] in settings.networks and run.seed in settings.seeds
     ]
     if not chosen:
-        networks, seeds = (",".join(map(str, names)) for names in (settings.networks, settings.seeds))
-        what = f"networks=[{networks}] with seeds=[{seeds}]"
-        raise UserError(f"runs={runs}: no finished run of {what} there; choose others, or another folder")
+        networks, seeds = ",".join(settings.networks), ",".join(map(str, settings.seeds))
+        raise no_runs(runs, kind=f"finished run of networks=[{networks}] with seeds=[{seeds}]")
     with writing_to("out"):
         out.mkdir(parents=True, exist_ok=True)
         for run in chosen:
@@ -63,18 +61,17 @@ def task(cfg: DictConfig) -> None:
 
 
 def export(found: StudyRun, run: Run, path: Path, settings: ExportSettings) -> str:
-    """Write one run's weights, load them back and measure them; a line that says how they did."""
+    """Write one run's weights, load them back and measure them; a line with both errors."""
     trained = weights.of_run(run)
     execution = trained.prepare(settings.device, settings.precision, settings.threads)
-    data = load(with_data_dir(trained.config, settings.data.dir).data)
-    trained.check_data(data, str(run))
+    data = trained.data(settings.data.dir)
     weights.save(trained, run, data.classes, settings.dtype, path)
     total = weights.total_bytes(path.parent)
     if total > weights.MOST_BYTES:
         path.unlink()
         remedy = "choose fewer networks or seeds, or dtype=fp16"
         raise UserError(f"out={path.parent}: {total:,} bytes with {path.name}, more than 10 MB together; {remedy}")
-    _, error, images = weights.measure(weights.load(path), data, "test", execution)
+    _, error, images = weights.measure(weights.load_file(path), data, "test", execution)
     before = found.final.test_error
     weights.write_note(
         path,

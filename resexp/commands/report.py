@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from resexp.config.compose import settings_of
-from resexp.config.settings import require
+from resexp.config.settings import check_margin
 from resexp.report.report import write_report
 
 log = logging.getLogger("resexp")
@@ -23,7 +23,7 @@ class ReportSettings:
     paper_points: bool
 
     def __post_init__(self) -> None:
-        require(0 <= self.margin <= 100, "margin", self.margin, "percentage points from 0 to 100")
+        check_margin(self.margin)
 
 
 def task(cfg: DictConfig) -> None:

@@ -15,7 +15,9 @@ from resexp.storage import history, timing
 from resexp.storage.run import FINISHED, RUNNING, Run, find_runs, no_runs
 
 DIED, ELSEWHERE, DAMAGED = "died", "elsewhere", "damaged"
-"""States that only a look from outside can tell: the process of a run is gone; another host's may live; unreadable."""
+"""States that no run records: its process is gone; it may run on another host; its files cannot be read."""
+
+HEADING = ["run", "state", "iteration", "training error", "test error", "images/s", "time left", "last row"]
 
 
 @dataclass
@@ -28,7 +30,7 @@ class StatusSettings:
 
 @dataclass(frozen=True)
 class Status:
-    """One run as it stands. Errors are fractions, times seconds; None where nothing was measured."""
+    """The progress of one run. Errors are fractions, times seconds; None where nothing was measured."""
 
     run: str
     state: str
@@ -43,15 +45,10 @@ class Status:
 
     def cells(self) -> list[str]:
         """The run as a line of the table."""
-        errors = [
-            f"{100 * error:.2f}%" if error is not None else ABSENT for error in (self.train_error, self.test_error)
-        ]
-        times = [duration(one) if one is not None else ABSENT for one in (self.seconds_left, self.seconds_since_row)]
-        speed = f"{self.images_per_second:,.0f}" if self.images_per_second is not None else ABSENT
+        errors = [ABSENT if error is None else f"{100 * error:.2f}%" for error in (self.train_error, self.test_error)]
+        speed = ABSENT if self.images_per_second is None else f"{self.images_per_second:,.0f}"
+        times = [ABSENT if time is None else duration(time) for time in (self.seconds_left, self.seconds_since_row)]
         return [self.run, self.state, f"{self.iteration:,} of {self.iterations:,}", *errors, speed, *times]
-
-
-HEADING = ["run", "state", "iteration", "training error", "test error", "images/s", "time left", "last row"]
 
 
 def status(run: Run, folder: Path) -> Status:
@@ -66,39 +63,36 @@ def status(run: Run, folder: Path) -> Status:
     state = record.state
     if state == RUNNING and not run.in_use():
         state = DIED if record.process.get("host") == socket.gethostname() else ELSEWHERE
+    train_error = rows[-1].train_error if rows else None
     lines = timing.read(run.timing_file)[-timing.RECENT :]
-    at = max(record.iteration, lines[-1].iteration if lines else 0)
-    per_iteration = (
-        (lines[-1].seconds - lines[0].seconds) / (lines[-1].iteration - lines[0].iteration) if lines[1:] else None
-    )
+    first, last = (lines[0], lines[-1]) if lines else (None, None)
+    at = max(record.iteration, last.iteration if last else 0)
+    left = None
+    if first and last and first is not last and at < iterations:
+        left = (iterations - at) * (last.seconds - first.seconds) / (last.iteration - first.iteration)
     return Status(
         name,
         state,
         at,
         iterations,
-        history.running_error(rows, iterations) if state == FINISHED else rows[-1].train_error if rows else None,
+        history.running_error(rows, iterations) if state == FINISHED else train_error,
         next((row.test_error for row in reversed(rows) if row.test_error is not None), None),
-        lines[-1].images_per_second if lines else None,
-        per_iteration * (iterations - at) if per_iteration is not None and at < iterations else None,
-        max(time.time() - run.timing_file.stat().st_mtime, 0.0) if lines else None,
+        last.images_per_second if last else None,
+        left,
+        max(time.time() - run.timing_file.stat().st_mtime, 0.0) if last else None,
         record.error,
     )
-
-
-def table(found: list[Status]) -> str:
-    """One line a run, and below it what is wrong with some."""
-    told = aligned([HEADING, *(one.cells() for one in found)], {0, 1})
-    return "\n".join([told] + [f"{one.run}: {one.problem}" for one in found if one.problem])
 
 
 def task(cfg: DictConfig) -> None:
     """Print the state of every run below a folder. Raises UserError where there is none."""
     settings = settings_of(cfg, StatusSettings)
     folder = Path(settings.runs)
-    found = [status(run, folder) for run in find_runs(folder)]
+    runs = [status(run, folder) for run in find_runs(folder)]
     if settings.json:
-        print(json.dumps([asdict(one) for one in found], indent=1))
-    elif not found:
+        print(json.dumps([asdict(run) for run in runs], indent=1))
+    elif not runs:
         raise no_runs(folder)
     else:
-        print(table(found))
+        problems = [f"{run.run}: {run.problem}" for run in runs if run.problem]
+        print("\n".join([aligned([HEADING, *(run.cells() for run in runs)], {0, 1}), *problems]))

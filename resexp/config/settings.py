@@ -167,12 +167,23 @@ class RecipeConfig:
         require(self.pad >= 0, "recipe.pad", self.pad, "must be 0 or more pixels")
 
 
-def check_device(device: str, precision: str) -> None:
-    """The rules that hold for every verb with a device."""
+def check_device(device: str, precision: str, threads: int) -> None:
+    """The rules that hold for every verb that computes."""
     known = re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device) is not None
     require(known, "device", device, "choose auto, cpu, cuda, cuda:N or mps")
     precisions = ("auto", "fp32", "tf32", "bf16", "fp16")
     require(precision in precisions, "precision", precision, "choose auto, fp32, tf32, bf16 or fp16")
+    require(threads >= 0, "threads", threads, "0 (all cores) or more")
+
+
+def check_seed(seed: int, setting: str) -> None:
+    """The rule of every seed."""
+    require(0 <= seed < 2**31, setting, seed, "from 0 to 2147483647")
+
+
+def check_margin(percent: float) -> None:
+    """The rule of `margin`."""
+    require(0 <= percent <= 100, "margin", percent, "percentage points from 0 to 100")
 
 
 NOT_RECORDED = ("model", "data", "recipe", "seed", "snapshots", "fresh", "plan")
@@ -199,11 +210,10 @@ class TrainSettings:
     plan: bool
 
     def __post_init__(self) -> None:
-        require(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2147483647")
-        check_device(self.device, self.precision)
+        check_seed(self.seed, "seed")
+        check_device(self.device, self.precision, self.threads)
         engines = ("auto", "eager", "compile", "graph", "compile+graph")
         require(self.engine in engines, "engine", self.engine, "choose auto, eager, compile, graph or compile+graph")
-        require(self.threads >= 0, "threads", self.threads, "0 (all cores) or more")
         require(self.checkpoint_seconds >= 0, "checkpoint_seconds", self.checkpoint_seconds, "must be 0 or more")
 
     def result(self) -> dict[str, Any]:
@@ -287,5 +297,5 @@ def recorded(result: dict[str, Any], execution: dict[str, Any]) -> TrainSettings
             plan=False,
             **own,
         )
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, AttributeError) as error:
         raise UserError(f"its config.yaml does not fit this version of resexp ({error})") from error

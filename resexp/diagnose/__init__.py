@@ -1,1 +1,1 @@
-"""What a network shows about depth: gradients, responses, lesions. Here they are measured; the report draws them."""
+"""What a network shows about depth: gradients, responses, lesions. Measured here, drawn by the report."""

@@ -1,4 +1,4 @@
-"""How large gradients are at each layer, on one mini-batch, in training mode and fp32; the network stays as it was."""
+"""How large gradients are at each layer: on one mini-batch, in training mode and fp32."""
 
 import copy
 from functools import partial
@@ -6,16 +6,15 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional
 
-from resexp.diagnose.table import Reading
+from resexp.diagnose.table import Reading, numbered
 from resexp.model.network import Block
 
 
 def measure(network: nn.Module, images: Tensor, labels: Tensor) -> list[Reading]:
-    """Norms over the whole mini-batch of the mean loss's gradients. Images (B, 3, H, W), labels (B,).
+    """Norms of the gradients of a mini-batch's mean loss. Images (B, 3, H, W), labels (B,).
 
     For each weighted layer the norm of its weights, of their gradient, and the ratio of the two (a bias is left out);
-    for each block the norm of the gradient at its output. Works on a copy: running statistics and gradients of
-    `network` are not touched.
+    for each block the norm of the gradient at its output, over all images. Measures a copy: `network` stays as it is.
     """
     network = copy.deepcopy(network).train()
     outputs: dict[str, Tensor] = {}
@@ -27,7 +26,7 @@ def measure(network: nn.Module, images: Tensor, labels: Tensor) -> list[Reading]
     for name, module in network.named_modules():
         if isinstance(module, Block):
             module.register_forward_hook(partial(keep, name))
-    network.zero_grad(set_to_none=True)
+    network.zero_grad()
     functional.cross_entropy(network(images), labels).backward()
 
     readings: list[Reading] = []
@@ -39,9 +38,7 @@ def measure(network: nn.Module, images: Tensor, labels: Tensor) -> list[Reading]
             Reading("weight_gradient", position, name, gradient),
             Reading("relative_gradient", position, name, gradient / weight if weight else float("nan")),
         ]
-    for position, (name, output) in enumerate(outputs.items(), start=1):
-        readings.append(Reading("output_gradient", position, name, norm(output.grad)))
-    return readings
+    return readings + numbered("output_gradient", {name: norm(output.grad) for name, output in outputs.items()})
 
 
 def norm(values: Tensor | None) -> float:

@@ -1,4 +1,4 @@
-"""What a trained network loses without some of its blocks, and how near each block is to the identity."""
+"""The error of a trained network without some of its blocks, and how near each block is to the identity."""
 
 import copy
 from functools import partial
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from resexp.data.batches import Images
-from resexp.diagnose.table import Reading
+from resexp.diagnose.table import Reading, numbered
 from resexp.model.network import Block, Network, make_shortcut
 from resexp.seeds import generator_of
 from resexp.training.device import Execution
@@ -23,12 +23,12 @@ def bypass(block: Block) -> nn.Module:
 
 
 def blocks_of(network: Network) -> dict[str, Block]:
-    """All blocks by name, from the images on."""
+    """All blocks by name, from the input on."""
     return {name: module for name, module in network.named_modules() if isinstance(module, Block)}
 
 
 def without(network: Network, removed: list[str]) -> Network:
-    """A copy in which each of these blocks is replaced by its shortcut and the ReLU behind it."""
+    """A copy in which each of these blocks is replaced by its shortcut and the ReLU after it."""
     network = copy.deepcopy(network)
     for name in removed:
         parent, _, child = name.rpartition(".")
@@ -42,7 +42,7 @@ def without(network: Network, removed: list[str]) -> Network:
 def measure(network: Network, images: Images, execution: Execution, seed: int) -> list[Reading]:
     """Errors (fractions) whole, without each block, and without the first blocks of a random order drawn from `seed`.
 
-    And each block's `residual_ratio`, see there. Nothing is trained again; `network` stays as it was.
+    Then each block's `residual_ratio`. Nothing is trained; `network` stays as it is.
     """
     names = list(blocks_of(network))
     order = [names[index] for index in torch.randperm(len(names), generator=generator_of("lesions", seed)).tolist()]
@@ -50,14 +50,12 @@ def measure(network: Network, images: Images, execution: Execution, seed: int) -
     def error(removed: list[str]) -> float:
         return evaluate(without(network, removed), images, execution)[1]
 
-    readings = [Reading("error", 0, "whole", error([]))]
-    for position, name in enumerate(names, start=1):
-        readings.append(Reading("error_without_one", position, name, error([name])))
-    for count, name in enumerate(order, start=1):
-        readings.append(Reading("error_without_several", count, name, error(order[:count])))
-    for position, (name, ratio) in enumerate(residual_ratio(network, images, execution).items(), start=1):
-        readings.append(Reading("residual_ratio", position, name, ratio))
-    return readings
+    return [
+        Reading("error", 0, "whole", error([])),
+        *numbered("error_without_one", {name: error([name]) for name in names}),
+        *numbered("error_without_several", {name: error(order[: at + 1]) for at, name in enumerate(order)}),
+        *numbered("residual_ratio", residual_ratio(network, images, execution)),
+    ]
 
 
 def residual_ratio(network: Network, images: Images, execution: Execution) -> dict[str, float]:
@@ -67,21 +65,19 @@ def residual_ratio(network: Network, images: Images, execution: Execution) -> di
     computes H(x), F(x) = H(x) - shortcut(x), with the parameter-free shortcut. An image whose shortcut is all zero has
     no ratio and does not count.
     """
-    found: dict[str, list[Tensor]] = {name: [] for name in blocks_of(network)}
+    network = copy.deepcopy(network)
+    ratios: dict[str, list[Tensor]] = {name: [] for name in blocks_of(network)}
 
     def add(name: str, block: nn.Module, inputs: tuple[Tensor]) -> None:
         assert isinstance(block, Block)
         (x,) = inputs
-        kept, added = bypass(block)(x), block.branch(x)
+        shortcut, added = bypass(block)(x), block.branch(x)
         if block.shortcut is None:
-            added = added - kept
-        length = kept.flatten(1).norm(dim=1)
-        found[name].append((added.flatten(1).norm(dim=1) / length)[length > 0])
+            added = added - shortcut
+        length = shortcut.flatten(1).norm(dim=1)
+        ratios[name].append((added.flatten(1).norm(dim=1) / length)[length > 0])
 
-    hooks = [block.register_forward_pre_hook(partial(add, name)) for name, block in blocks_of(network).items()]
-    try:
-        evaluate(network, images, execution)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {name: float(torch.cat(ratios).double().mean()) for name, ratios in found.items()}
+    for name, block in blocks_of(network).items():
+        block.register_forward_pre_hook(partial(add, name))
+    evaluate(network, images, execution)
+    return {name: float(torch.cat(parts).double().mean()) for name, parts in ratios.items()}

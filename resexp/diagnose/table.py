@@ -1,13 +1,16 @@
-"""Diagnoses on disk: numbers, and on what they were measured. No torch here: figures are drawn without it."""
+"""A diagnosis on disk: its numbers as CSV and, beside it, its sessions as JSON. No torch: figures need none."""
 
 import csv
 import io
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from resexp.analysis.study import Group, StudyRun, title
 from resexp.errors import UserError
-from resexp.storage.run import FINISHED
 from resexp.system.files import write_text, writing_to
 
 DIAGNOSES = ("gradients", "responses", "lesions")
@@ -17,7 +20,7 @@ PLAIN, RESIDUAL = "plain", "residual"
 
 @dataclass(frozen=True)
 class Subject:
-    """What was measured: a network with its initial weights, or with those of a run's end or an earlier evaluation."""
+    """What was measured: a network with its initial weights, or those of an evaluation or the end of a run."""
 
     network: str
     family: str
@@ -26,18 +29,18 @@ class Subject:
     norm: str
     seed: int
     source: str
-    """initialisation, snapshot (weights kept on the way) or checkpoint (those of the end)"""
+    """initialisation, snapshot (weights kept during training) or checkpoint (those at the end)"""
     iteration: int
     images: str
-    """What it was shown, in words."""
+    """Those it was measured on, in words."""
     data_sha256: str
     """Of the data set, as the runs recorded it."""
     history_sha256: str
-    """Of the run's curve, which another training would change; empty at initialisation."""
+    """Of the run's curve, which training again would change; empty at initialisation."""
 
     @property
     def key(self) -> tuple[str, int, str, str, int]:
-        """What there is one measurement of."""
+        """What is measured once."""
         return self.network, self.seed, self.norm, self.source, self.iteration
 
     def __str__(self) -> str:
@@ -47,7 +50,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Reading:
-    """One number: a quantity of the layer or block `name`, the `position`-th from the images, counted from 1."""
+    """One number: a quantity of the layer or block `name`, the `position`-th from the input, counted from 1."""
 
     quantity: str
     position: int
@@ -55,13 +58,21 @@ class Reading:
     value: float
 
 
+def numbered(quantity: str, values: dict[str, float]) -> list[Reading]:
+    """A quantity of layers or blocks by name, from the input on."""
+    return [Reading(quantity, position, name, value) for position, (name, value) in enumerate(values.items(), start=1)]
+
+
 Measured = dict[Subject, list[Reading]]
+
+Session = dict[str, Any]
+"""One session of measuring: networks (how many), images (in words), seconds, started, device, versions, commit."""
 
 COLUMNS = tuple(field.name for kind in (Subject, Reading) for field in fields(kind))
 
 
 def table_file(runs: Path, group: Group, diagnosis: str) -> Path:
-    """Where the numbers of a diagnosis lie: beside the runs, since they belong to them."""
+    """The CSV of a diagnosis: beside the runs, since it belongs to them."""
     return runs / "diagnoses" / group.data / group.recipe / f"{diagnosis}.csv"
 
 
@@ -75,9 +86,9 @@ def gather(runs: Path, group: Group, diagnosis: str) -> Measured:
 
 
 def merge(known: Measured, more: Measured) -> Measured:
-    """Both; what was measured anew, on whatever images, takes the place of what was known."""
-    anew = {subject.key for subject in more}
-    return {subject: readings for subject, readings in known.items() if subject.key not in anew} | more
+    """Both; what was measured again, on whatever images, takes the place of what was known."""
+    again = {subject.key for subject in more}
+    return {subject: readings for subject, readings in known.items() if subject.key not in again} | more
 
 
 def text(measured: Measured) -> str:
@@ -94,24 +105,20 @@ def text(measured: Measured) -> str:
     return out.getvalue()
 
 
-def write(path: Path, measured: Measured) -> None:
-    """Replace the file. Raises UserError where it cannot be written."""
+def write(path: Path, measured: Measured, sessions: Sequence[Session] = ()) -> None:
+    """Replace the CSV, and the JSON if there were sessions. Raises UserError where that cannot be."""
     with writing_to("runs"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text(measured))
+        if sessions:
+            write_text(path.with_suffix(".json"), json.dumps(sessions, indent=1) + "\n")
 
 
 def read(path: Path) -> Measured:
-    """What the file holds, nothing where there is none. Raises UserError naming it where it is damaged."""
-    try:
-        content = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeError) as error:
-        raise UserError(f"{path} cannot be read; delete it and measure again") from error
-    rows = csv.reader(content.splitlines())
+    """What the CSV holds, nothing where there is none. Raises UserError naming it where it is damaged."""
     measured: Measured = {}
     try:
+        rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
         if tuple(next(rows)) != COLUMNS:
             raise ValueError("its heading is another")
         for network, family, depth, norm, seed, source, iteration, images, data, history, *rest in rows:
@@ -120,30 +127,47 @@ def read(path: Path) -> Measured:
             )
             quantity, position, name, value = rest
             measured.setdefault(subject, []).append(Reading(quantity, int(position), name, float(value)))
-    except (ValueError, StopIteration, csv.Error) as error:
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, StopIteration, csv.Error) as error:
         raise UserError(f"{path} is damaged; delete it and measure again with resexp diagnose") from error
     return measured
 
 
-def digest_of(group: Group) -> str:
-    """Of the images that the group's runs were trained on; empty where none recorded it."""
-    runs = [run for network in group.networks for run in network.runs]
-    return next((str(run.record.data["digest"]) for run in runs if run.record.data.get("digest")), "")
+def read_sessions(path: Path) -> list[Session]:
+    """The sessions of a CSV, none where there is no file. Raises UserError naming the file where it is damaged."""
+    path = path.with_suffix(".json")
+    try:
+        sessions = json.loads(path.read_text(encoding="utf-8"))
+        if not all({"networks", "seconds", "started"} <= session.keys() for session in sessions):
+            raise ValueError("it is not whole")
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged; delete it, the CSV beside it does not need it") from error
+    return sessions
+
+
+def add(source: Path, target: Path) -> None:
+    """Add the numbers and sessions of one table to another. Raises UserError as reading and writing do."""
+    sessions = {session["started"]: session for path in (target, source) for session in read_sessions(path)}
+    write(target, merge(read(target), read(source)), sorted(sessions.values(), key=itemgetter("started")))
 
 
 def current(measured: Measured, group: Group) -> tuple[Measured, list[str]]:
-    """What still holds, and a line for each subject that does not: the run or the images are no longer those."""
+    """What still holds, and a line for each subject that does not: its run or the images have changed since."""
     kept: Measured = {}
     problems: list[str] = []
-    data = digest_of(group)
-    runs = {(network.name, run.seed): run for network in group.networks for run in network.runs}
+    data = group.images.get("digest")
+    curves = {(network.name, run.seed): run.record.history_sha256 for network in group.networks for run in network.runs}
     for subject, readings in measured.items():
-        run = runs.get((subject.network, subject.seed))
+        curve = curves.get((subject.network, subject.seed))
+        trained = subject.source != INITIALISATION
         if data and subject.data_sha256 != data:
             problems.append(f"{subject}: measured on other images")
-        elif subject.source != INITIALISATION and run is None:
+        elif trained and curve is None:
             problems.append(f"{subject}: its run is no longer there")
-        elif subject.source != INITIALISATION and run and run.record.history_sha256 != subject.history_sha256:
+        elif trained and curve != subject.history_sha256:
             problems.append(f"{subject}: the run was trained again since it was measured")
         else:
             kept[subject] = readings
@@ -154,7 +178,7 @@ def why_not(run: StudyRun | None, must_have_trained: bool) -> str | None:
     """Why a run cannot be diagnosed, in words; None where it can."""
     if run is None:
         return "not run"
-    if run.state != FINISHED:
+    if not run.finished:
         return run.progress
     if must_have_trained and not run.trained:
         return f"did not train, running training error {100 * run.final.running_error:.1f}%"

@@ -1,4 +1,4 @@
-"""Trained weights as a small file: a network's state, its own settings, and its error once loaded back."""
+"""Trained weights, from a run's checkpoint or a small file: a network's state, its settings, and its error."""
 
 import hashlib
 import json
@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from resexp.config.settings import TrainSettings, recorded
+from resexp.config.settings import TrainSettings, recorded, with_data_dir
 from resexp.data.batches import Images, mean_image
 from resexp.data.dataset import Dataset
+from resexp.data.load import load
 from resexp.errors import UserError
 from resexp.model.network import build
 from resexp.storage import checkpoint
@@ -21,9 +22,9 @@ from resexp.training.device import Execution, prepare
 from resexp.training.evaluate import evaluate
 
 KIND = "resexp weights 1"
-"""Says what the file is and which content it has."""
+"""What the file is, and the version of its content."""
 MOST_BYTES = 10_000_000
-"""What all files of a folder may have together: they are meant to be committed."""
+"""What all files of a folder may take together: they are meant to be committed."""
 DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -31,56 +32,60 @@ DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
 class Trained:
     """A trained network's state and where it comes from."""
 
+    source: str
+    """The file or the directory that it was read from."""
     config: TrainSettings
     iteration: int
     digest: str
     """Of the images it was trained on."""
     network: dict[str, torch.Tensor]
     precision: str
-    """The arithmetic that it was trained in last."""
+    """That of its last session."""
     classes: list[str] | None = None
-    """Names of the classes, where the file tells them."""
+    """Names of the classes, where they are known."""
 
     def prepare(self, device: str, precision: str, threads: int) -> Execution:
         """Where to measure it, for `auto` in its own precision, if the device has that.
 
         Raises UserError for what this machine does not have.
         """
-        here = replace(self.config, device=device, precision=precision, threads=threads)
+        config = replace(self.config, device=device, precision=precision, threads=threads)
         if precision == "auto":
             with suppress(UserError):
-                return prepare(replace(here, precision=self.precision))
-        return prepare(here)
+                return prepare(replace(config, precision=self.precision))
+        return prepare(config)
 
-    def check_data(self, data: Dataset, what: str) -> None:
-        """Raise UserError unless these are the images that it was trained on."""
+    def data(self, dir: str | None) -> Dataset:
+        """The images that it was trained on, from `dir` if given. Raises UserError where those found are others."""
+        data = load(with_data_dir(self.config, dir).data)
         if self.classes is not None and self.classes != data.classes:
-            raise UserError(f"data={data.name}: {_classes(data.classes)} there; {what} knows {_classes(self.classes)}")
+            raise UserError(
+                f"data={data.name}: {_named(data.classes)} there; {self.source} knows {_named(self.classes)}"
+            )
         if self.digest != data.digest:
-            raise UserError(f"data={data.name}: not the images that {what} was trained on")
+            raise UserError(f"data={data.name}: not the images that {self.source} was trained on")
+        return data
 
 
-def _classes(names: list[str]) -> str:
-    shown = [*names[:3], "..."] if len(names) > 3 else names
-    return f"{len(names)} classes ({', '.join(shown)})"
+def _named(classes: list[str]) -> str:
+    return f"{len(classes)} classes ({', '.join(classes[:3])}{', ...' if len(classes) > 3 else ''})"
 
 
 def of_run(run: Run) -> Trained:
     """The newest checkpoint of a run. Raises UserError where there is none that can be used."""
-    found = run.config()
-    config = recorded(found["result"], found["execution"])
+    content = run.config()
+    config = recorded(content["result"], content["execution"])
     state = checkpoint.load_newest(run.checkpoint_files, config.result(), start_over(run))
     if state is None:
         raise UserError(f"run={run}: no checkpoint there yet")
     if not run.record_file.exists():
-        raise UserError(f"{run.record_file}: no such file; the command that trained the run writes it anew")
+        raise UserError(f"{run.record_file}: no such file; the command that trained the run writes it again")
     record = run.record()
-    last = record.sessions[-1] if record.sessions else {}
-    precision = last.get("precision", config.precision)
-    return Trained(config, state["iteration"], str(record.data.get("digest")), state["network"], precision)
+    precision = record.sessions[-1]["precision"] if record.sessions else config.precision
+    return Trained(str(run), config, state["iteration"], str(record.data.get("digest")), state["network"], precision)
 
 
-def load(path: Path) -> Trained:
+def load_file(path: Path) -> Trained:
     """A file that `save` wrote: digest verified, loaded with weights_only. Raises UserError saying what is wrong."""
     try:
         state = checkpoint.load(path)
@@ -91,8 +96,8 @@ def load(path: Path) -> Trained:
         raise UserError(f"weights={path}: not a file of resexp export; a run is measured with run=DIRECTORY")
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in state["network"].items()}
     config = recorded(state["config"]["result"], state["config"]["execution"])
-    precision = state.get("precision", config.precision)  # older files tell only what was asked for
-    return Trained(config, state["iteration"], state["digest"], tensors, precision, state["classes"])
+    precision = state.get("precision", config.precision)
+    return Trained(str(path), config, state["iteration"], state["digest"], tensors, precision, state["classes"])
 
 
 def measure(trained: Trained, data: Dataset, split: str, execution: Execution) -> tuple[float, float, int]:
@@ -112,10 +117,10 @@ def measure(trained: Trained, data: Dataset, split: str, execution: Execution) -
 
 def save(trained: Trained, run: Run, classes: list[str], dtype: str, path: Path) -> None:
     """Write a network's state, in fp16 or fp32, with its own settings. Raises UserError where fp16 cannot hold it."""
-    kept = {
+    tensors = {
         name: value.to(DTYPES[dtype]) if value.is_floating_point() else value for name, value in trained.network.items()
     }
-    if not all(bool(torch.isfinite(value).all()) for value in kept.values()):
+    if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
         raise UserError(f"dtype={dtype}: too small for some weight of {run}; use dtype=fp32")
     state = {
         "kind": KIND,
@@ -124,13 +129,13 @@ def save(trained: Trained, run: Run, classes: list[str], dtype: str, path: Path)
         "digest": trained.digest,
         "precision": trained.precision,
         "classes": classes,
-        "network": kept,
+        "network": tensors,
     }
     checkpoint.save(state, path)
 
 
 def write_note(path: Path, **more: Any) -> None:
-    """What a file of weights is, beside it as JSON."""
+    """A file's name, size and digest, and `more`, as JSON beside it."""
     content = path.read_bytes()
     known = {"file": path.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     write_text(path.with_suffix(".json"), json.dumps(known | more, indent=1) + "\n")

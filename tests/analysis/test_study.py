@@ -2,12 +2,10 @@
 
 import shutil
 import tempfile
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import Synthetic
@@ -30,12 +28,10 @@ def network_names(group: Group) -> list[str]:
     return [network.name for network in group.networks]
 
 
-def change_config(run: Run, **changes: Any) -> None:
-    content = yaml.safe_load(run.config_file.read_text())
-    for key, value in changes.items():
-        group, _, leaf = key.partition("__")
-        content["result"][group][leaf] = value
-    run.config_file.write_text(yaml.safe_dump(content))
+def change_name(run: Run, part: str, name: object) -> None:
+    content = run.config()
+    content["result"][part]["name"] = name
+    run.write_config(content)
 
 
 def test_networks_by_kind_and_depth_and_seeds_in_order(short: Synthetic) -> None:
@@ -47,10 +43,12 @@ def test_networks_by_kind_and_depth_and_seeds_in_order(short: Synthetic) -> None
     assert [run.seed for run in group.networks[-1].runs] == [0, 1]
 
 
-def test_final_figures(short: Synthetic) -> None:
+def test_metrics_are_means_over_seeds_and_one_seed_has_no_spread(short: Synthetic) -> None:
+    short.add("plain56")
     for seed, (train, test) in enumerate([(0.10, 0.20), (0.14, 0.21), (0.12, 0.25)]):
         short.add("plain20", seed, train, test, noise=0)
-    (network,) = only_group(short.runs).networks
+    network, single = only_group(short.runs).networks
+    assert single.spread("test_error") is None
     assert network.values("running_error") == pytest.approx([0.10, 0.14, 0.12])
     assert network.mean("running_error") == pytest.approx(0.12)
     assert network.spread("running_error") == pytest.approx(0.02)
@@ -58,31 +56,21 @@ def test_final_figures(short: Synthetic) -> None:
     assert network.mean("clean_train_error") == pytest.approx(0.9 * 0.12)
 
 
-def test_one_seed_has_no_spread(short: Synthetic) -> None:
-    short.add("plain20")
-    assert only_group(short.runs).networks[0].spread("test_error") is None
-
-
 def test_groups_are_made_by_content_not_by_directory(short: Synthetic, tmp_path: Path) -> None:
-    moved = short.add("plain20").directory
+    directory = short.add("plain20").directory
     short.add("plain56")
-    moved.rename(tmp_path / "runs" / "elsewhere")
+    directory.rename(tmp_path / "runs" / "elsewhere")
     assert network_names(only_group(short.runs)) == ["plain20", "plain56"]
 
 
-def test_two_recipes_of_one_name_are_two_groups_that_name_their_difference(short: Synthetic) -> None:
+def test_what_differs_from_a_preset_is_in_the_label(short: Synthetic) -> None:
     short.add("plain20")
     Synthetic(short.runs, "cifar10", "short32", {"recipe.lr": 0.05}).add("plain20")
     Synthetic(short.runs, "shapes", "short32", {"data.noise": 0.1}).add("plain20")
+    Synthetic(short.runs / "wide", "cifar10", "short32", {"model.width": 2}).add("plain20")
+    assert network_names(load_study(short.runs).groups[0]) == ["plain20", "plain20+width2"]
     labels = [(group.data, group.recipe) for group in load_study(short.runs).groups]
     assert labels == [("cifar10", "short32"), ("cifar10", "short32+lr0.05"), ("shapes+noise0.1", "short32")]
-
-
-def test_two_networks_of_one_preset_are_told_apart(short: Synthetic) -> None:
-    short.add("plain20")
-    Synthetic(short.runs / "wide", "cifar10", "short32", {"model.width": 2}).add("plain20")
-    group = only_group(short.runs)
-    assert [network.title for network in group.networks] == ["plain-20", "plain-20+width2"]
 
 
 def test_two_contents_never_share_a_label(short: Synthetic) -> None:
@@ -96,8 +84,8 @@ def test_two_contents_never_share_a_label(short: Synthetic) -> None:
 
 @pytest.mark.parametrize("name", ["../../outside", "", "a/b", ".hidden", "x" * 200, 7, None])
 def test_a_name_that_is_no_file_name_is_refused(short: Synthetic, name: object) -> None:
-    change_config(short.add("plain20"), recipe__name=name)
-    change_config(short.add("plain20", 1), data__name=name)
+    change_name(short.add("plain20"), "recipe", name)
+    change_name(short.add("plain20", 1), "data", name)
     study = load_study(short.runs)
     assert study.groups == []
     assert len(study.problems) == 2
@@ -115,7 +103,7 @@ def test_runs_that_are_not_finished_count_in_nothing_but_are_known(short: Synthe
     assert (network.name, run.seed, run.state, run.reached) == ("plain20", 1, shown, 1000)
 
 
-def test_how_far_a_run_got_counts_its_checkpoint_behind_the_last_row(short: Synthetic) -> None:
+def test_progress_counts_a_checkpoint_after_the_last_row(short: Synthetic) -> None:
     short.add("plain20", 0, state=INTERRUPTED, iteration=1035)
     ((_, run),) = only_group(short.runs).not_counted
     assert (run.reached, run.at) == (1000, 1035)
@@ -137,33 +125,36 @@ def test_a_directory_that_training_has_only_just_made(short: Synthetic) -> None:
     assert (found.state, found.rows) == ("not started", [])
 
 
+def change_a_row(text: str) -> str:
+    return text.replace("\n200,", "\n201,")
+
+
+def add_a_row(text: str) -> str:
+    return text + text.splitlines()[-1].replace("2000,", "2100,", 1) + "\n"
+
+
+def spoil_a_row(text: str) -> str:
+    return text.replace("\n400,", "\n400,nonsense,")
+
+
 @pytest.mark.parametrize(
-    ("before", "after"),
-    [("\n200,", "\n201,"), (",0.1,", ",0.1,")],
-    ids=["changed", "row added"],
+    ("damage", "line"),
+    [
+        (change_a_row, "history.csv is not what was measured"),
+        (add_a_row, "history.csv is not what was measured"),
+        (spoil_a_row, "history.csv: line 5 is damaged"),
+    ],
 )
-def test_a_run_that_is_not_what_was_measured_is_left_out_by_name(short: Synthetic, before: str, after: str) -> None:
+def test_a_run_that_is_not_what_was_measured_is_left_out_by_name(
+    short: Synthetic, damage: Callable[[str], str], line: str
+) -> None:
     run = short.add("plain20")
     short.add("plain56")
-    text = run.history_file.read_text().replace(before, after)
-    if before == after:
-        text += text.splitlines()[-1].replace("2000,", "2100,", 1) + "\n"
-    run.history_file.write_text(text)
+    run.history_file.write_text(damage(run.history_file.read_text()))
     study = load_study(short.runs)
     assert network_names(study.groups[0]) == ["plain56"]
     (problem,) = study.problems
-    assert str(run) in problem
-    assert "not what was measured" in problem
-
-
-def test_a_damaged_row_is_named_with_its_line(short: Synthetic) -> None:
-    run = short.add("plain20")
-    short.add("plain56")
-    run.history_file.write_text(run.history_file.read_text().replace("\n400,", "\n400,nonsense,"))
-    study = load_study(short.runs)
-    assert network_names(study.groups[0]) == ["plain56"]
-    (problem,) = study.problems
-    assert problem.startswith(f"{run.history_file}: line 5 is damaged")
+    assert problem.startswith(f"{run}/{line}")
 
 
 @pytest.mark.parametrize(
@@ -182,15 +173,6 @@ def test_what_cannot_be_read_is_left_out_by_name(short: Synthetic, missing: str)
     assert study.groups == []
     (problem,) = study.problems
     assert str(run.directory / missing.removesuffix(" content")) in problem
-
-
-@pytest.mark.parametrize("damage", [{"sessions": 3}, {"sessions": [1]}, {"data": None}, {"rows": "x"}])
-def test_a_record_of_the_wrong_types_is_left_out_by_name(short: Synthetic, damage: dict[str, Any]) -> None:
-    run = short.add("plain20")
-    run.write_record(replace(run.record(), **damage))
-    study = load_study(short.runs)
-    assert study.groups == []
-    assert str(run) in study.problems[0]
 
 
 def test_a_copy_of_a_run_does_not_count_twice(short: Synthetic) -> None:

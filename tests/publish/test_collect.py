@@ -17,6 +17,7 @@ from synthetic import Synthetic
 from resexp.analysis.study import load_study
 from resexp.diagnose import table as diagnoses
 from resexp.errors import UserError
+from resexp.publish import readme
 from resexp.storage.run import FAILED, INTERRUPTED, Run
 
 ROOT = Path(__file__).parents[2]
@@ -36,18 +37,25 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_collected_run_is_whole(here: Here, tmp_path: Path, runs: Path, short: Synthetic) -> None:
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_collected_run_is_whole_and_every_verb_reads_it(
+    here: Here, tmp_path: Path, runs: Path, short: Synthetic
+) -> None:
     here("collect", "name=figure1")
     places = sorted(path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.glob("results/**/run.json"))
     assert places == [f"results/figure1/cifar10/short32/{name}/seed0" for name in ("plain20", "resnet20")]
-    before, after = load_study(runs).groups[0], load_study(tmp_path / "results").groups[0]
-    assert [network.finished[0].final for network in after.networks] == [
-        network.finished[0].final for network in before.networks
-    ]
+    before, after = load_study(runs).finished, load_study(tmp_path / "results").finished
+    assert [run.final for run in after] == [run.final for run in before]
     for place in places:
         assert {path.name for path in (tmp_path / place).iterdir()} == {"config.yaml", "run.json", "history.csv"}
         run = Run(tmp_path / place)
         assert run.is_complete(run.record())
+    assert "plain-20" in here("report", "runs=results/figure1", "out=results/figures")
+    assert (tmp_path / "results/figures/cifar10/short32/figure1.png").exists()
+    assert here("check", "runs=runs", "reference=results").count("bit for bit the curve of the reference") == 2
 
 
 def test_what_diagnoses_measured_comes_along(here: Here, tmp_path: Path, runs: Path, short: Synthetic) -> None:
@@ -55,16 +63,15 @@ def test_what_diagnoses_measured_comes_along(here: Here, tmp_path: Path, runs: P
     run = group.networks[0].runs[0]
     where = ("the first 8 images", "d", run.record.history_sha256)
     subject = diagnoses.Subject("plain20", diagnoses.PLAIN, 20, "batch", 0, diagnoses.CHECKPOINT, 2000, *where)
-    measured = {subject: [diagnoses.Reading("response", 1, "stem", 0.5)]}
-    diagnoses.write(diagnoses.table_file(runs, group, "responses"), measured)
-    here("collect", "name=figure1")
-    (collected,) = load_study(tmp_path / "results").groups
-    assert diagnoses.gather(tmp_path / "results", collected, "responses") == measured
-    assert "plain-20 0.5" in here("report", "runs=results")
-    anew = {replace(subject, images="all images"): [diagnoses.Reading("response", 1, "stem", 0.7)]}
-    diagnoses.write(diagnoses.table_file(runs, group, "responses"), anew)
-    here("collect", "name=figure1")
-    assert diagnoses.gather(tmp_path / "results", collected, "responses") == anew
+    file = diagnoses.table_file(runs, group, "responses")
+    collected = diagnoses.table_file(tmp_path / "results/figure1", group, "responses")
+    for images, value in (("the first 8 images", 0.5), ("all images", 0.7)):
+        measured = {replace(subject, images=images): [diagnoses.Reading("response", 1, "stem", value)]}
+        diagnoses.write(file, measured, [{"started": f"2026-01-0{int(10 * value)}", "networks": 1, "seconds": 2.0}])
+        here("collect", "name=figure1")
+        assert diagnoses.gather(tmp_path / "results", group, "responses") == measured
+        assert f"plain-20 {value}" in here("report", "runs=results")
+    assert [session["started"] for session in diagnoses.read_sessions(collected)] == ["2026-01-05", "2026-01-07"]
 
 
 def test_readme_says_when_and_on_what_diagnoses_were_measured(here: Here, tmp_path: Path) -> None:
@@ -73,28 +80,19 @@ def test_readme_says_when_and_on_what_diagnoses_were_measured(here: Here, tmp_pa
     here("collect", "name=tiny")
     readme = (tmp_path / "results/README.md").read_text()
     (line,) = [line for line in readme.splitlines() if line.startswith("| `diagnoses/")]
-    file, count, hardware, versions, *_ = line.strip("| ").split(" | ")
+    file, measured, hardware, versions, *_ = line.strip("| ").split(" | ")
     assert (tmp_path / "results/tiny" / file.strip("`")).exists()
-    assert count == "1 network on all 96 training images"
+    assert measured == "1 network on all 96 training images"
     assert hardware.endswith("fp32")
     assert versions.startswith("resexp ")
-    here("collect", "name=tiny")
-    assert (tmp_path / "results/README.md").read_text() == readme
 
 
-def test_nothing_tells_of_the_machine(here: Here, tmp_path: Path) -> None:
+def test_nothing_names_the_machine_its_folders_or_who_trained(here: Here, tmp_path: Path, short: Synthetic) -> None:
     here("train", *TINY, f"runs={tmp_path}/runs")
     here("collect", "name=tiny")
-    secrets = (str(tmp_path), str(Path.home()), socket.gethostname(), '"pid"')
-    for path in (tmp_path / "results").rglob("*"):
-        assert path.is_dir() or not [word for word in secrets if word in path.read_text()], path
-
-
-def test_where_data_lay_and_who_trained_is_left_out(here: Here, tmp_path: Path, short: Synthetic) -> None:
-    here("collect", "name=figure1")
-    for path in (tmp_path / "results").rglob("*"):
-        assert path.is_dir() or "someone" not in path.read_text()
-        assert path.is_dir() or "secret.example" not in path.read_text()
+    secrets = (str(tmp_path), str(Path.home()), socket.gethostname(), '"pid"', "someone", "secret.example")
+    for path, content in contents(tmp_path / "results").items():
+        assert not [word for word in secrets if word.encode() in content], path
 
 
 def test_runs_of_several_machines_come_together(
@@ -124,35 +122,29 @@ def test_another_curve_of_the_same_run_is_refused_and_nothing_is_copied(
     here: Here, tmp_path: Path, short: Synthetic
 ) -> None:
     here("collect", "name=figure1")
-    kept = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()}
+    kept = contents(tmp_path / "results")
     other = Synthetic(tmp_path / "elsewhere", recipe="short32")
     other.add("plain20", 0, 0.5, 0.5)
     other.add("plain20", 1)
     with pytest.raises(UserError, match=r"results/figure1/cifar10/short32/plain20/seed0 holds another curve"):
         here("collect", "runs=elsewhere", "name=figure1")
-    assert {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()} == kept
+    assert contents(tmp_path / "results") == kept
 
 
-def test_collecting_again_changes_nothing(
+def test_collecting_again_changes_nothing_and_mends_what_was_interrupted(
     here: Here, tmp_path: Path, short: Synthetic, caplog: pytest.LogCaptureFixture
 ) -> None:
     here("collect", "name=figure1", "checkpoints='on the shelf'")
-    kept = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()}
+    kept = contents(tmp_path / "results")
     with caplog.at_level(logging.INFO, "resexp"):
         here("collect", "name=figure1")
     assert "2 runs collected before" in caplog.text
-    assert {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()} == kept
-
-
-def test_what_was_interrupted_is_done_again(here: Here, tmp_path: Path, short: Synthetic) -> None:
-    here("collect", "name=figure1")
+    assert contents(tmp_path / "results") == kept
     run = Run(tmp_path / "results/figure1/cifar10/short32/plain20/seed0")
-    whole = run.history_file.read_bytes()
     run.history_file.unlink()
     run.record_file.write_text("{")
     here("collect", "name=figure1")
-    assert run.history_file.read_bytes() == whole
-    assert run.is_complete(run.record())
+    assert contents(tmp_path / "results") == kept
 
 
 def test_readme_says_where_everything_came_from(here: Here, tmp_path: Path, short: Synthetic) -> None:
@@ -162,11 +154,10 @@ def test_readme_says_where_everything_came_from(here: Here, tmp_path: Path, shor
     assert "resexp train -m model=plain20 data=cifar10 recipe=short32 seed=0,1 precision=bf16\n" in text
     assert "resexp train model=resnet20 data=cifar10 recipe=short32 seed=0 precision=bf16\n" in text
     assert "a shortened schedule (2,000 iterations)" in text
-    expected = (
-        "| 2,000 | NVIDIA H200, bf16, eager | resexp 0.1.0, Python 3.11.7, torch 2.15.0, CUDA 13.0, cuDNN 91400 | "
-    )
-    assert f"| plain-20, seed 1 {expected}0123456789 | 2026-01-01 | 600 |" in text
-    assert "can be carried on: on the shelf, runs.tar" in text
+    versions = "resexp 0.1.0, Python 3.11.7, torch 2.15.0, CUDA 13.0, cuDNN 91400"
+    where = f"NVIDIA H200, bf16, eager | {versions} | 0123456789 | 2026-01-01 | 600 |"
+    assert f"| plain-20, seed 1 | 2,000 | {where}" in text
+    assert "Checkpoints: on the shelf, runs.tar" in text
 
 
 def test_readme_opens_with_the_claims_of_the_report(here: Here, tmp_path: Path, runs: Path) -> None:
@@ -189,46 +180,49 @@ def test_the_command_in_readme_makes_the_same_run(here: Here, tmp_path: Path, ca
     assert "seed3: finished already" in caplog.text
 
 
-def test_what_people_wrote_around_it_stays(here: Here, tmp_path: Path, short: Synthetic) -> None:
-    readme = tmp_path / "results/README.md"
-    readme.parent.mkdir()
-    readme.write_text("# Ours\n\nBefore.\n\n## bench/\n\nSpeed.\n")
+def test_what_people_wrote_around_the_generated_part_stays(here: Here, tmp_path: Path, short: Synthetic) -> None:
+    file = tmp_path / "results/README.md"
+    file.parent.mkdir()
+    file.write_text("# Ours\n\nBefore.\n\n## bench/\n\nSpeed.\n")
     here("collect", "name=figure1")
-    once = readme.read_text()
+    once = file.read_text()
     assert once.startswith("# Ours\n\nBefore.\n\n## bench/\n\nSpeed.\n\n<!--")
-    readme.write_text(once + "\nBehind.\n")
+    file.write_text(once + "\nAfter.\n")
     short.add("plain20", 1)
     here("collect", "name=figure1")
-    assert readme.read_text().endswith("-->\n\nBehind.\n")
-    assert readme.read_text().count("## figure1/") == 1
-    assert "plain-20, seed 1" in readme.read_text()
+    assert file.read_text().endswith("-->\n\nAfter.\n")
+    assert file.read_text().count("## figure1/") == 1
+    assert "plain-20, seed 1" in file.read_text()
 
 
-def test_report_and_check_read_what_was_collected(here: Here, tmp_path: Path, short: Synthetic) -> None:
+@pytest.mark.parametrize("missing", [readme.BEGIN, readme.END])
+def test_a_readme_that_lost_a_mark_is_refused_and_stays(
+    here: Here, tmp_path: Path, short: Synthetic, missing: str
+) -> None:
     here("collect", "name=figure1")
-    assert "plain-20" in here("report", "runs=results/figure1", "out=results/figures")
-    assert (tmp_path / "results/figures/cifar10/short32/figure1.png").exists()
-    assert here("check", "runs=runs", "reference=results").count("bit for bit the curve of the reference") == 2
-    here("collect", "name=figure1")
-    assert "`figures/index.html`" in (tmp_path / "results/README.md").read_text()
+    file = tmp_path / "results/README.md"
+    file.write_text(file.read_text().replace(missing, "") + "\nAfter.\n")
+    kept = contents(tmp_path / "results")
+    short.add("plain20", 1)
+    with pytest.raises(UserError, match=rf"results/README\.md: the line {missing} is missing; put it back"):
+        here("collect", "name=figure1")
+    assert contents(tmp_path / "results") == kept
 
 
-def test_what_cannot_be_collected_is_said_in_one_line(here: Here, runs: Path) -> None:
-    with pytest.raises(UserError, match="runs=runs: no finished runs there; train some"):
-        here("collect", "name=figure1")
-    with pytest.raises(UserError, match=r"margin=-1\.0: percentage points from 0 to 100"):
-        here("collect", "name=figure1", "margin=-1")
-    Synthetic(runs, recipe="short32").add("plain20", state=FAILED)
-    with pytest.raises(UserError, match=r"no finished runs there \(1 run not finished\)"):
-        here("collect", "name=figure1")
-    with pytest.raises(UserError, match="name: not given"):
-        here("collect")
+def test_what_cannot_be_collected_is_refused_in_one_line(here: Here, runs: Path) -> None:
+    def refused(line: str, *settings: str) -> None:
+        with pytest.raises(UserError, match=line):
+            here("collect", *settings)
+
+    refused("name: not given")
+    refused("runs=runs: no finished runs there; train some", "name=figure1")
+    refused(r"margin=-1\.0: percentage points from 0 to 100", "name=figure1", "margin=-1")
     for name in ("figures", "../there", "a/b"):
-        with pytest.raises(UserError, match=r"name=.*: a folder's name, such as figure6"):
-            here("collect", f"name={name}")
+        refused(r"name=.*: a folder's name, such as figure6", f"name={name}")
+    Synthetic(runs, recipe="short32").add("plain20", state=FAILED)
+    refused(r"no finished runs there \(1 run not finished\)", "name=figure1")
     Synthetic(runs, recipe="short32").add("plain20", 1)
-    with pytest.raises(UserError, match=r"out: cannot write .*; choose a folder with out=PATH"):
-        here("collect", "name=figure1", "out=/dev/null/results")
+    refused(r"out: cannot write .*; choose a folder with out=PATH", "name=figure1", "out=/dev/null/results")
 
 
 @pytest.fixture
@@ -267,6 +261,6 @@ def test_reproduce_goes_on_where_it_stopped_and_ends_with_results(here: Here, ch
 def test_reproduce_says_what_is_wrong_before_anything_is_trained(checkout: Path) -> None:
     done = reproduce(checkout, "experiment=figure7")
     assert done.returncode == 1
-    assert done.stderr.startswith("resexp: experiment=figure7: no such choice; choose figure1")
+    assert done.stderr.startswith("resexp: experiment=figure7: no such choice; choose ")
     assert reproduce(checkout, "figure1").returncode == 2
     assert not (checkout / "reproduce").exists()

@@ -36,10 +36,10 @@ def test_fp32_weights_have_the_error_of_the_run(here: Here, exported: Path, trai
     assert note["test_error"] == note["run_test_error"]
     assert note["bytes"] == exported.stat().st_size
     (run,) = [path.parent for path in trained.rglob("run.json")]
-    said = here("evaluate", f"weights={exported}", "device=cpu")
-    assert said == here("evaluate", f"run={run}", "device=cpu")
-    assert f"test error {100 * note['test_error']:.2f}% " in said
-    assert said.startswith("plain20 after 12 of 12 iterations: ")
+    printed = here("evaluate", f"weights={exported}", "device=cpu")
+    assert printed == here("evaluate", f"run={run}", "device=cpu")
+    assert f"test error {100 * note['test_error']:.2f}% " in printed
+    assert printed.startswith("plain20 after 12 of 12 iterations: ")
 
 
 def test_auto_is_the_precision_of_the_run(here: Here, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_fp16_takes_half_the_bytes_and_rounds(here: Here, tmp_path: Path, export
     (small,) = (tmp_path / "small").glob("*.pt")
     content, whole = checkpoint.load(small)["network"], checkpoint.load(exported)["network"]
     assert {value.dtype for value in content.values()} == {torch.float16, torch.int64}
-    for name, value in weights.load(small).network.items():
+    for name, value in weights.load_file(small).network.items():
         torch.testing.assert_close(value, whole[name], rtol=1e-3, atol=1e-6)
     assert small.stat().st_size < 0.75 * exported.stat().st_size
 
@@ -123,7 +123,7 @@ def test_either_a_run_or_weights_are_named(here: Here, exported: Path) -> None:
         here("evaluate", "run=runs", f"weights={exported}")
 
 
-def test_what_cannot_be_exported_is_said(here: Here, trained: Path) -> None:
+def test_what_cannot_be_exported_is_refused(here: Here, trained: Path) -> None:
     with pytest.raises(UserError, match=r"no finished run of networks=\[plain20\] with seeds=\[4\] there"):
         here("export", f"runs={trained}", "networks=[plain20]", "seeds=[4]")
     with pytest.raises(UserError, match="dtype=int8: choose fp16 or fp32"):

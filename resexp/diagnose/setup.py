@@ -1,0 +1,102 @@
+"""What the networks of a group are measured with: its images, a device, and the weights of its runs."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resexp.analysis.study import Group
+from resexp.config.settings import TrainSettings, recorded, with_data_dir
+from resexp.data.batches import Images, Sampler, mean_image
+from resexp.data.dataset import Dataset, Split
+from resexp.data.load import load
+from resexp.diagnose import gradients, lesions, responses
+from resexp.diagnose.selection import Job
+from resexp.diagnose.table import CHECKPOINT, Reading
+from resexp.errors import UserError
+from resexp.model.network import Network, build
+from resexp.seeds import generator_of
+from resexp.storage import checkpoint, history
+from resexp.storage.run import Run, start_over
+from resexp.training.device import Execution, prepare
+
+
+@dataclass(frozen=True)
+class Setup:
+    """For a group of the runs in `folder`; images and device are prepared when the first network needs them."""
+
+    group: Group
+    folder: Path
+    device: str
+    threads: int
+    data_dir: str | None
+
+    @cached_property
+    def config(self) -> TrainSettings:
+        """The settings of one of the runs, to be executed here, in fp32: small differences are the subject.
+
+        Raises UserError where they do not fit this program.
+        """
+        content = Run(self.folder / self.group.networks[0].runs[0].path).config()
+        config = with_data_dir(recorded(content["result"], content["execution"]), self.data_dir)
+        return replace(config, device=self.device, threads=self.threads, precision="fp32")
+
+    @cached_property
+    def execution(self) -> Execution:
+        """Device and threads. Raises UserError for what this machine does not have."""
+        return prepare(self.config)
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The group's images. Raises UserError where they are not those that its runs were trained on."""
+        data = load(self.config.data)
+        if self.group.images.get("digest", data.digest) != data.digest:
+            raise UserError(
+                f"data={data.name}: not the images of the runs in {self.group.data}; is data.dir=PATH right?"
+            )
+        return data
+
+    @cached_property
+    def images(self) -> dict[str, Any]:
+        """Digest, train_images and test_images; they are loaded only where no run recorded them."""
+        if self.group.images:
+            return self.group.images
+        data = self.data
+        return {"digest": data.digest, "train_images": len(data.train), "test_images": len(data.test)}
+
+    def network(self, job: Job) -> Network:
+        """The network with its weights. Raises UserError where there are none, or they are not of the run's curve."""
+        subject = job.subject
+        network = build(job.model, subject.seed, len(self.data.classes), self.execution.device)
+        if job.run is None:
+            return network
+        run = Run(self.folder / job.run.path)
+        files = run.checkpoint_files if subject.source == CHECKPOINT else [run.snapshot_file(subject.iteration)]
+        state = checkpoint.load_newest(files, job.run.result, start_over(run))
+        if state is None:
+            raise UserError(f"{run}: no checkpoint there; {start_over(run)}")
+        if state["rows"] != history.write([row for row in job.run.rows if row.iteration <= subject.iteration]):
+            problem = f"its weights after {subject.iteration:,} iterations are not of its curve"
+            raise UserError(f"{run}: {problem}; {start_over(run)}")
+        network.load_state_dict(state["network"])
+        return network
+
+    def measure(self, diagnosis: str, job: Job) -> list[Reading]:
+        """All numbers of one diagnosis of one network. Raises UserError where it cannot be measured.
+
+        Gradients are of the first mini-batch that a run of this seed and batch size sees, cropped and flipped as there;
+        lesions of test images that are the same for every network.
+        """
+        network, seed, device = self.network(job), job.subject.seed, self.execution.device
+        train, test, recipe = self.data.train, self.data.test, self.config.recipe
+        mean = mean_image(train)
+        if diagnosis == "gradients":
+            picks = Sampler(seed, len(train), job.count, recipe.pad, recipe.flip, device).batch(1)
+            return gradients.measure(network, *Images.of(train, mean, recipe.pad, device).gather(picks))
+        if diagnosis == "responses":
+            return responses.measure(network, Images.of(train, mean, 0, device), self.execution)
+        chosen = torch.randperm(len(test), generator=generator_of("lesions", "images"))[: job.count]
+        images = Images.of(Split(test.images[chosen], test.labels[chosen]), mean, 0, device)
+        return lesions.measure(network, images, self.execution, seed)
