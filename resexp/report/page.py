@@ -48,7 +48,7 @@ def render(groups: list[dict[str, Any]], problems: list[str], runs: Path) -> str
 
 
 def _data_url(svg: str) -> str:
-    return f"data:image/svg+xml,{quote(svg, safe=' :/;=,.()-')}"
+    return f"data:image/svg+xml,{quote(svg, safe=' :/;=,.-')}"
 
 
 def values(group: Group, answers: Answers, margin: float, drawn: dict[str, Drawn], runs: Path) -> dict[str, Any]:

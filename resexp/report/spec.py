@@ -52,7 +52,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Plate:
-    """One figure: panels, two in a row. `setting` says what was measured, `caption` what is drawn how."""
+    """One figure: panels, two in a row. `setting` names data and recipe, which the page says once."""
 
     name: str
     title: str

@@ -60,7 +60,7 @@ def test_what_diagnoses_measured_comes_along(here: Here, tmp_path: Path, runs: P
     here("collect", "name=figure1")
     (collected,) = load_study(tmp_path / "results").groups
     assert diagnoses.gather(tmp_path / "results", collected, "responses") == measured
-    assert "plain-20 0.5" in here("report", "runs=results")
+    assert "mean response" in here("report", "runs=results")
     anew = {replace(subject, images="all images"): [diagnoses.Reading("response", 1, "stem", 0.7)]}
     diagnoses.write(diagnoses.table_file(runs, group, "responses"), anew)
     here("collect", "name=figure1")

@@ -11,7 +11,7 @@ from resexp.analysis.claims import HEALTHY, VANISH, Claim, diagnosed, outcome_of
 from resexp.analysis.study import Group, title
 from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, SNAPSHOT, Measured, Subject
 from resexp.formatting import listed, plural
-from resexp.report.captions import BOLD
+from resexp.report.captions import BOLD, setting_words
 from resexp.report.figures import drops, iteration_axis, short
 from resexp.report.spec import Axis, Curve, Panel, Plate, Table
 from resexp.report.why.profiles import (
@@ -21,10 +21,10 @@ from resexp.report.why.profiles import (
     by_network,
     ends,
     log_axis,
+    measured_words,
     number,
     place_axis,
     profile,
-    setting,
     when,
     with_mean,
 )
@@ -130,6 +130,7 @@ def _plate(group: Group, measured: Measured, found: list[Way]) -> Plate:
     panels += _panels(training, "during training (first block)", iteration_axis(group), drops(group))
     gaps = any(math.isnan(value) for _, curve in training for _, value in curve.mean)
     caption = [
+        measured_words(measured).strip(),
         "Norm of the loss's gradient at each block's output, as a multiple of that at the last block's; with batch "
         "norm unless a title says otherwise.",
         BOLD,
@@ -137,7 +138,7 @@ def _plate(group: Group, measured: Measured, found: list[Way]) -> Plate:
         "A mean has a gap where not every seed was measured." if gaps else "",
     ]
     heading = "Gradients on their way back"
-    return Plate("gradients", heading, panels, setting(group, measured), " ".join(filter(None, caption)))
+    return Plate("gradients", heading, panels, setting_words(group), " ".join(filter(None, caption)))
 
 
 def _panels(curves: list[tuple[Subject, Curve]], moment: str, x: Axis, lines: list[float]) -> list[Panel]:

@@ -6,6 +6,7 @@ from resexp.analysis.claims import FALL_BACK, REPRODUCED, Claim, diagnosed, outc
 from resexp.analysis.study import Group, title
 from resexp.diagnose.table import PLAIN, RESIDUAL, Measured
 from resexp.formatting import plural
+from resexp.report.captions import setting_words
 from resexp.report.spec import Axis, Curve, Panel, Plate, Table
 from resexp.report.why.profiles import (
     STAGES,
@@ -15,10 +16,10 @@ from resexp.report.why.profiles import (
     by_network,
     ends,
     linear_axis,
+    measured_words,
     number,
     place_axis,
     profile,
-    setting,
 )
 
 NEAR = 0.1
@@ -58,8 +59,8 @@ def find(group: Group, measured: Measured) -> Finding | None:
         Panel("Test error without several (%)", several, SHARE, PERCENT, ends(several)),
         Panel("What a block adds to its shortcut", added, place, linear_axis(added), ends(added), STAGES),
     ]
-    caption = CAPTION + absent(group, measured)
-    plate = Plate("lesions", "Networks without some of their blocks", panels, setting(group, measured), caption)
+    caption = measured_words(measured) + CAPTION + absent(group, measured)
+    plate = Plate("lesions", "Networks without some of their blocks", panels, setting_words(group), caption)
     rows: list[list[str]] = []
     medians: dict[str, list[float]] = {}
     for network, subjects in networks.items():

@@ -8,7 +8,7 @@ from resexp.analysis.claims import Claim
 from resexp.analysis.study import Group, title
 from resexp.diagnose.table import CHECKPOINT, INITIALISATION, SNAPSHOT, Measured, Subject, why_not
 from resexp.formatting import listed
-from resexp.report.captions import seed_words, setting_words
+from resexp.report.captions import seed_words
 from resexp.report.spec import Axis, Curve, Plate, Points, Table
 
 Profile = list[float]
@@ -122,14 +122,16 @@ def when(subject: Subject) -> str:
     return f"{moment} without norm" if subject.norm == "none" else moment
 
 
-def setting(group: Group, measured: Measured) -> str:
-    """Data set and recipe, then which weights and seeds were measured, on which images."""
+def measured_words(measured: Measured) -> str:
+    """Which weights and seeds were measured, on which images."""
     weights: dict[str, dict[str, set[int]]] = {}
     for subject in measured:
-        weights.setdefault(when(subject).removesuffix(" without norm"), {}).setdefault(subject.network, set()).add(subject.seed)
+        weights.setdefault(when(subject).removesuffix(" without norm"), {}).setdefault(subject.network, set()).add(
+            subject.seed
+        )
     times = [f"{time}, {seed_words(seeds.values())}" for time, seeds in sorted(weights.items())]
     images = listed(sorted({subject.images for subject in measured}))
-    return f"{setting_words(group)}; measured {'; '.join(times)}; on {images}, in fp32"
+    return f"Measured {'; '.join(times)}; on {images}, in fp32. "
 
 
 def absent(group: Group, measured: Measured) -> str:

@@ -6,7 +6,7 @@ from resexp.analysis.claims import SMALLER, SMALLER_STILL, Claim, diagnosed, out
 from resexp.analysis.study import Group, title
 from resexp.diagnose.table import PLAIN, RESIDUAL, Measured, Subject
 from resexp.formatting import ABSENT, plural
-from resexp.report.captions import BOLD
+from resexp.report.captions import BOLD, setting_words
 from resexp.report.spec import Panel, Plate, Table
 from resexp.report.why.profiles import (
     STAGES,
@@ -15,9 +15,9 @@ from resexp.report.why.profiles import (
     by_network,
     ends,
     linear_axis,
+    measured_words,
     place_axis,
     profile,
-    setting,
     with_mean,
 )
 
@@ -48,12 +48,11 @@ def find(group: Group, measured: Measured) -> Finding | None:
         alt = f"Standard deviation of responses. {ends(curves)}"
         panels.append(Panel(f"Responses {heading}", curves, x, linear_axis(curves), alt, [] if panels else STAGES))
     caption = (
-        "Standard deviation of each 3x3 layer's response after batch norm, before the ReLU or the addition, over "
-        f"images, channels and places, in evaluation mode. Dashed: plain; solid: residual. {BOLD}"
+        f"{measured_words(measured)}Standard deviation of each 3x3 layer's response after batch norm, before the ReLU "
+        "or the addition, over images, channels and places, in evaluation mode. Dashed: plain; solid: residual. "
+        f"{BOLD}{absent(group, measured)}"
     )
-    plate = Plate(
-        "responses", "How strongly layers respond", panels, setting(group, measured), caption + absent(group, measured)
-    )
+    plate = Plate("responses", "How strongly layers respond", panels, setting_words(group), caption)
     strengths = {
         name: {subject.seed: statistics.fmean(profile(measured, subject, "response")) for subject in subjects}
         for name, subjects in networks.items()
