@@ -109,9 +109,9 @@ class Contrast:
         variances = [statistics.variance(sample) for sample in samples]
         for n in range(min(map(len, samples)) + 1, MOST_SEEDS + 1):
             half = t_quantile(LEVEL, (n - 1) * len(variances)) * math.sqrt(sum(variances) / n)
-            found = word((self.difference - half, self.difference + half), self.margin)
-            if found != UNDECIDED:
-                return f"about {n} seeds would show {self.effects[found]} at this mean and spread"
+            outcome = word((self.difference - half, self.difference + half), self.margin)
+            if outcome != UNDECIDED:
+                return f"about {n} seeds would show {self.effects[outcome]} at this mean and spread"
         return f"more than {MOST_SEEDS} seeds would be needed"
 
 
@@ -166,5 +166,5 @@ def depth_contrast(group: Group, pair: tuple[str, str], metric: str, margin: flo
 def _errors(group: Group, name: str, metric: str) -> dict[int, float]:
     """One of `METRICS` by seed, of the finished runs that have it."""
     network = group.network(name)
-    found = {run.seed: getattr(run.final, metric) for run in network.finished} if network else {}
-    return {seed: error for seed, error in found.items() if error is not None}
+    errors = {run.seed: getattr(run.final, metric) for run in network.finished} if network else {}
+    return {seed: error for seed, error in errors.items() if error is not None}

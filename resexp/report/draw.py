@@ -5,6 +5,7 @@ import math
 import textwrap
 from collections.abc import Generator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from resexp.report.spec import Axis, Curve, Panel, Plate
@@ -165,27 +166,16 @@ def _draw_curve(axes: "Axes", curve: Curve, style: Style, top: float) -> None:
 
 
 def spread(wanted: list[float], gap: float) -> list[float]:
-    """Heights from 0 to 1 near the wanted ones, in their order, no two closer than `gap` as long as there is room."""
+    """Heights from 0 to 1 near the wanted ones, in their order, no two closer than `gap` if that is possible."""
     gap = min(gap, 1 / max(1, len(wanted) - 1))
     order = sorted(range(len(wanted)), key=lambda index: wanted[index])
-    blocks: list[list[int]] = []
-    starts: list[float] = []
-
-    def start(block: list[int]) -> float:
-        middle = sum(wanted[index] - gap * place for place, index in enumerate(block)) / len(block)
-        return min(max(middle, 0.0), 1 - gap * (len(block) - 1))
-
-    for index in order:
-        block = [index]
-        while blocks and starts[-1] + gap * len(blocks[-1]) > start(block):
-            block = blocks.pop() + block
-            starts.pop()
-        blocks.append(block)
-        starts.append(start(block))
-    placed = [0.0] * len(wanted)
-    for begin, block in zip(starts, blocks, strict=True):
-        for place, index in enumerate(block):
-            placed[index] = begin + gap * place
+    placed = list(wanted)
+    for below, index in pairwise(order):
+        placed[index] = max(placed[index], placed[below] + gap)
+    limit = 1.0
+    for index in reversed(order):
+        placed[index] = min(placed[index], limit)
+        limit = placed[index] - gap
     return placed
 
 

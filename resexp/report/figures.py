@@ -166,5 +166,5 @@ def _papers_points(network: NetworkRuns, test: bool) -> list[tuple[str, bool, in
     ends, middles = (
         (paper.FIGURE_TEST_ERROR, paper.TEST_ERROR_30K) if test else (paper.TRAIN_ERROR, paper.TRAIN_ERROR_30K)
     )
-    found = [(at, table[name]) for at, table in ((62_000, ends), (30_000, middles)) if name in table]
-    return [(network.name, test, at, published.error) for at, published in found if not published.bound]
+    published = [(at, table[name]) for at, table in ((62_000, ends), (30_000, middles)) if name in table]
+    return [(network.name, test, at, one.error) for at, one in published if not one.bound]

@@ -137,8 +137,8 @@ def final_csv(group: Group) -> str:
     for network in group.networks:
         count = count_parameters(network)
         for run in network.finished:
-            found = [getattr(run.final, metric) for metric in METRICS]
-            rows.append([network.name, run.seed, *found, count, run.record.seconds, run.device])
+            errors = [getattr(run.final, metric) for metric in METRICS]
+            rows.append([network.name, run.seed, *errors, count, run.record.seconds, run.device])
         if network.finished:
             rows.append([network.name, "mean", *map(network.mean, METRICS), count, None, None])
         if len(network.finished) > 1:

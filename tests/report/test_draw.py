@@ -43,7 +43,8 @@ def test_labels_never_overlap_and_keep_their_order(wanted: list[float]) -> None:
 
 def test_labels_that_do_not_collide_stay_where_they_belong() -> None:
     assert spread([0.9, 0.1, 0.5], 0.05) == pytest.approx([0.9, 0.1, 0.5])
-    assert spread([0.5, 0.5], 0.1) == pytest.approx([0.45, 0.55])
+    assert spread([0.5, 0.5], 0.1) == pytest.approx([0.5, 0.6])
+    assert spread([0.97, 0.98], 0.1) == pytest.approx([0.9, 1.0])
 
 
 def luminance(color: str) -> float:

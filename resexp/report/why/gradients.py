@@ -80,47 +80,44 @@ class Way:
     @property
     def cells(self) -> list[str]:
         """Its row of the table."""
-        steps = [abs(math.log(at)) for path in self.paths for at in path]
-        farthest = max((at for path in self.paths for at in path), key=lambda at: abs(math.log(at)))
-        lasts = [path[-1] for path in self.paths]
-        numbers = [self.mean, min(lasts), max(lasts), farthest if not any(map(math.isnan, steps)) else math.nan]
+        values, lasts = [at for path in self.paths for at in path], [path[-1] for path in self.paths]
+        farthest = math.nan if any(map(math.isnan, values)) else max(values, key=lambda at: abs(math.log(at)))
+        numbers = [self.mean, min(lasts), max(lasts), farthest]
         names = [title(self.subject.network), when(self.subject), str(len(self.paths))]
         return [*names, *map(number, numbers), ", ".join(self.words)]
 
 
 def ways(measured: Measured) -> list[Way]:
     """One for each norm, kind of weights and network."""
-    found: list[Way] = []
+    rows: list[Way] = []
     for norm in ("batch", "none"):
         for source in (INITIALISATION, SNAPSHOT, CHECKPOINT):
             own = by_network(one for one in measured if (one.source, one.norm) == (source, norm))
-            found += [Way(seeds[0], [backwards(measured, seed) for seed in seeds]) for seeds in own.values()]
-    return found
+            rows += [Way(seeds[0], [backwards(measured, seed) for seed in seeds]) for seeds in own.values()]
+    return rows
 
 
 def find(group: Group, measured: Measured) -> Finding | None:
     """Figure, sentence and numbers; None where nothing was measured."""
-    found = ways(measured)
-    if not found:
+    rows = ways(measured)
+    plate = _plate(group, measured, rows)
+    if not plate.panels:
         return None
     caption = f"the first block's output over that at the last block's; stable: within a factor of {WITHIN:g}"
-    table = Table(f"Norm of the gradient at {caption}", HEADING, [way.cells for way in found], {0, 1, 7})
+    table = Table(f"Norm of the gradient at {caption}", HEADING, [way.cells for way in rows], {0, 1, 7})
     sentence = (
-        f"On their way from the last block back to the first, gradients {_where(found, VANISHING, 'vanish')}; "
-        f"they {_where(found, EXPLODING, 'explode')}."
+        f"On their way from the last block back to the first, gradients {_where(rows, VANISHING, 'vanish')}; "
+        f"they {_where(rows, EXPLODING, 'explode')}."
     )
-    return Finding(_plate(group, measured, found), sentence, table, claimed(group, found))
+    return Finding(plate, sentence, table, claimed(group, rows))
 
 
-def _plate(group: Group, measured: Measured, found: list[Way]) -> Plate:
+def _plate(group: Group, measured: Measured, rows: list[Way]) -> Plate:
     """Along the blocks, for each kind of weights; then against iteration, where weights were kept during training."""
     panels: list[Panel] = []
-    for moment in dict.fromkeys(when(way.subject) for way in found if way.subject.source != SNAPSHOT):
-        own = [way for way in found if when(way.subject) == moment]
-        curves = [
-            (way.subject, with_mean(way.subject.network, short(way.subject.network), way.paths, geometric_mean))
-            for way in own
-        ]
+    for moment in dict.fromkeys(when(way.subject) for way in rows if way.subject.source != SNAPSHOT):
+        own = [(way.subject, way.paths) for way in rows if when(way.subject) == moment]
+        curves = [(one, with_mean(one.network, short(one.network), paths, geometric_mean)) for one, paths in own]
         panels += _panels(curves, moment, place_axis("block", "last", "first"), STAGES)
     training = [
         (subjects[0], followed(measured, network, subjects))
@@ -144,31 +141,37 @@ def _plate(group: Group, measured: Measured, found: list[Way]) -> Plate:
 def _panels(curves: list[tuple[Subject, Curve]], moment: str, x: Axis, lines: list[float]) -> list[Panel]:
     """Plain beside residual networks, on one scale."""
     drawn = [(subject.family, curve) for subject, curve in curves if curve.mean or curve.seeds]
-    panels: list[Panel] = []
-    for family in (PLAIN, RESIDUAL):
-        own = [curve for kind, curve in drawn if kind == family]
-        if own:
-            y, alt = log_axis([curve for _, curve in drawn]), f"Gradient norm. {ends(own)}"
-            panels.append(Panel(f"{family.capitalize()}, {moment}", own, x, y, alt, lines))
-    return panels
+    families = {kind: [curve for family, curve in drawn if family == kind] for kind in (PLAIN, RESIDUAL)}
+    return [
+        Panel(
+            f"{family.capitalize()}, {moment}",
+            own,
+            x,
+            log_axis([curve for _, curve in drawn]),
+            f"Gradient norm. {ends(own)}",
+            lines,
+        )
+        for family, own in families.items()
+        if own
+    ]
 
 
-def _where(found: list[Way], word: str, verb: str) -> str:
+def _where(rows: list[Way], word: str, verb: str) -> str:
     """explode at initialisation in plain-20 and plain-56."""
     moments: dict[str, list[str]] = {}
-    for way in found:
+    for way in rows:
         if word in way.words:
             moments.setdefault(when(way.subject), []).append(title(way.subject.network))
     return f"{verb} " + (listed([f"{when} in {listed(names)}" for when, names in moments.items()]) or "nowhere")
 
 
-def claimed(group: Group, found: list[Way]) -> list[Claim]:
+def claimed(group: Group, rows: list[Way]) -> list[Claim]:
     """What becomes of the claims on gradients: the deepest plain networks with batch norm decide."""
     deepest: list[Way] = []
     for source in (INITIALISATION, CHECKPOINT):
         one = [
             way
-            for way in found
+            for way in rows
             if (way.subject.family, way.subject.norm, way.subject.source) == (PLAIN, "batch", source)
         ]
         deepest += [way for way in one if way.subject.depth == max(other.subject.depth for other in one)]
