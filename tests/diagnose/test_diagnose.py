@@ -58,7 +58,7 @@ def test_all_three_are_measured_once_and_runs_are_left_as_they_are(
     assert "On their way from the last block back to the first, gradients " in printed
     assert "after 60 iterations" in printed
     assert "residual responses are smaller" in printed
-    assert "Without one block, the test error changes" in printed
+    assert "When one block is removed, the test error changes" in printed
     for line in printed.splitlines()[-9:]:
         assert (tmp_path / line).stat().st_size > 0
     tables = {path: path.read_bytes() for path in folder.rglob("diagnoses/**/*.csv")}

@@ -179,7 +179,7 @@ def test_lesions_have_a_row_and_a_line_for_each_seed_and_no_mean(group: Group) -
         ["ResNet-20", "0", "8.0", "+0.0", "+3.0", "2 of 3", "0", "1 of 3"],
         ["ResNet-20", "1", "8.0", "+1.0", "+20.0", "3 of 3", "0.2", "0 of 3"],
     ]
-    assert "+60.0 to +60.0 points in plain networks and +0.0 to +1.0 points in residual" in finding.sentence
+    assert "+60.0 points in plain networks and +0.0 to +1.0 points in residual" in finding.sentence
     one, several, nearness = finding.plate.panels
     assert [[value for _, value in line] for line in several.curves[1].seeds] == [[8, 11, 40, 90]] * 2
     assert not any(curve.mean for panel in finding.plate.panels for curve in panel.curves)
@@ -283,13 +283,8 @@ def test_every_pair_tells_whether_responses_are_smaller(
 
 
 def test_responses_are_compared_over_shared_seeds(group: Group) -> None:
-    measured = {
-        subject(group, "plain20", 0): readings("response", [9.0]),
-        subject(group, "plain20", 1): readings("response", [1.0]),
-        subject(group, "resnet20", 1): readings("response", [0.5]),
-        subject(group, "plain56", 0): readings("response", [1.0]),
-        subject(group, "resnet56", 1): readings("response", [1.0]),
-    }
+    values = {("plain20", 0): 9.0, ("plain20", 1): 1.0, ("resnet20", 1): 0.5, ("plain56", 0): 1.0, ("resnet56", 1): 1.0}
+    measured = {subject(group, *key): readings("response", [value]) for key, value in values.items()}
     smaller, _ = find("responses", group, measured).claims
     assert smaller.ours == "ResNet-20 0.50 times plain-20 (1 seed)"
 

@@ -4,7 +4,7 @@ import statistics
 
 from resexp.analysis.claims import FALL_BACK, REPRODUCED, Claim, diagnosed, outcome_of
 from resexp.analysis.study import Group, title
-from resexp.diagnose.table import PLAIN, RESIDUAL, Measured
+from resexp.diagnose.table import PLAIN, RESIDUAL, Measured, Subject
 from resexp.formatting import plural
 from resexp.report.captions import setting_words
 from resexp.report.spec import Axis, Curve, Panel, Plate, Table
@@ -44,6 +44,34 @@ def find(group: Group, measured: Measured) -> Finding | None:
     networks = by_network(measured)
     if not networks:
         return None
+    rows: list[list[str]] = []
+    medians: dict[str, list[float]] = {}
+    for subject in (subject for subjects in networks.values() for subject in subjects):
+        (whole,), singles, ratios = (
+            profile(measured, subject, quantity) for quantity in ("error", "error_without_one", "residual_ratio")
+        )
+        changes = [100 * (error - whole) for error in singles]
+        median = statistics.median(changes)
+        medians.setdefault(subject.family, []).append(median)
+        largest = max(changes, key=abs)
+        rows.append(
+            [
+                *(title(subject.network), str(subject.seed), f"{100 * whole:.1f}", f"{median:+.1f}", f"{largest:+.1f}"),
+                *(f"{changes.index(largest) + 1} of {len(changes)}", number(min(ratios))),
+                f"{sum(ratio < NEAR for ratio in ratios)} of {len(ratios)}",
+            ]
+        )
+    table = Table("Test error whole, its change when one block is removed, and what blocks add", HEADING, rows)
+    costs: list[str] = []
+    for family, own in medians.items():
+        span = " to ".join(dict.fromkeys(f"{median:+.1f}" for median in (min(own), max(own))))
+        costs.append(f"{span} points in {family} networks")
+    sentence = f"When one block is removed, the test error changes by {' and '.join(costs)} (median over blocks)."
+    return Finding(_plate(group, measured, networks), sentence, table, [claimed(group, measured)])
+
+
+def _plate(group: Group, measured: Measured, networks: dict[str, list[Subject]]) -> Plate:
+    """A line for each seed, never a mean: which block matters differs from seed to seed."""
 
     def curves(scale: float, *quantities: str) -> list[Curve]:
         drawn: list[Curve] = []
@@ -60,28 +88,7 @@ def find(group: Group, measured: Measured) -> Finding | None:
         Panel("What a block adds to its shortcut", added, place, linear_axis(added), ends(added), STAGES),
     ]
     caption = measured_words(measured) + CAPTION + absent(group, measured)
-    plate = Plate("lesions", "Networks without some of their blocks", panels, setting_words(group), caption)
-    rows: list[list[str]] = []
-    medians: dict[str, list[float]] = {}
-    for network, subjects in networks.items():
-        for subject in subjects:
-            (whole,), singles, ratios = (
-                profile(measured, subject, quantity) for quantity in ("error", "error_without_one", "residual_ratio")
-            )
-            changes = [100 * (error - whole) for error in singles]
-            medians.setdefault(subject.family, []).append(statistics.median(changes))
-            worst = max(range(len(changes)), key=lambda index: abs(changes[index]))
-            rows.append(
-                [
-                    *(title(network), str(subject.seed), f"{100 * whole:.1f}", f"{statistics.median(changes):+.1f}"),
-                    *(f"{changes[worst]:+.1f}", f"{worst + 1} of {len(changes)}", number(min(ratios))),
-                    f"{sum(ratio < NEAR for ratio in ratios)} of {len(ratios)}",
-                ]
-            )
-    table = Table("Test error whole, its change when one block is removed, and what blocks add", HEADING, rows)
-    costs = [f"{min(of):+.1f} to {max(of):+.1f} points in {family} networks" for family, of in medians.items()]
-    sentence = f"Without one block, the test error changes in the median by {' and '.join(costs)}."
-    return Finding(plate, sentence, table, [claimed(group, measured)])
+    return Plate("lesions", "Networks without some of their blocks", panels, setting_words(group), caption)
 
 
 def claimed(group: Group, measured: Measured) -> Claim:
@@ -91,15 +98,12 @@ def claimed(group: Group, measured: Measured) -> Claim:
     """
     near: list[bool] = []
     ours: list[str] = []
-    seeds: list[int] = []
-    for network, subjects in by_network(one for one in measured if one.family == RESIDUAL).items():
+    networks = by_network(one for one in measured if one.family == RESIDUAL)
+    for network, subjects in networks.items():
         added = [value for subject in subjects for value in profile(measured, subject, "residual_ratio")]
-        below = sum(value < NEAR for value in added)
-        near.append(below > 0)
-        seeds.append(len(subjects))
-        ours.append(
-            f"{title(network)}: {below} of {len(added)} blocks below {NEAR:g}, least {number(min(added))} "
-            f"({plural(len(subjects), 'seed')})"
-        )
-    outcome = REPRODUCED if any(near) else outcome_of(near, min(seeds, default=0))
+        near += [value < NEAR for value in added]
+        blocks = f"{sum(value < NEAR for value in added)} of {len(added)} blocks below {NEAR:g}"
+        seeds = plural(len(subjects), "seed")
+        ours.append(f"{title(network)}: {blocks}, least {number(min(added))} ({seeds})")
+    outcome = REPRODUCED if any(near) else outcome_of(near, min(map(len, networks.values()), default=0))
     return diagnosed(group, FALL_BACK, outcome, "; ".join(ours))

@@ -54,14 +54,9 @@ def with_mean(
     network: str, label: str, profiles: list[Profile], mean: Callable[[Iterable[float]], float], dashed: bool = False
 ) -> Curve:
     """A thin curve for each of several seeds, and their mean at each position."""
-    thin = [points for values in profiles if (points := along(values))]
-    return Curve(
-        network,
-        label,
-        dashed,
-        thin if len(profiles) > 1 else [],
-        along([mean(at) for at in zip(*profiles, strict=True)]),
-    )
+    mean_profile = [mean(values) for values in zip(*profiles, strict=True)]
+    thin = [points for values in profiles if (points := along(values))] if len(profiles) > 1 else []
+    return Curve(network, label, dashed, thin, along(mean_profile))
 
 
 def _values(curves: list[Curve]) -> list[float]:

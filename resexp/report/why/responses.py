@@ -7,7 +7,7 @@ from resexp.analysis.study import Group, title
 from resexp.diagnose.table import PLAIN, RESIDUAL, Measured, Subject
 from resexp.formatting import ABSENT, plural
 from resexp.report.captions import BOLD, setting_words
-from resexp.report.spec import Panel, Plate, Table
+from resexp.report.spec import Axis, Curve, Panel, Plate, Table
 from resexp.report.why.profiles import (
     STAGES,
     Finding,
@@ -33,26 +33,6 @@ def find(group: Group, measured: Measured) -> Finding | None:
     networks = by_network(measured)
     if not networks:
         return None
-    panels: list[Panel] = []
-    for heading, x in (
-        ("in the order of layers", place_axis("3x3 layer")),
-        ("sorted by size", place_axis("3x3 layer", "largest", "smallest")),
-    ):
-        curves = []
-        for network, subjects in networks.items():
-            profiles = [profile(measured, subject, "response") for subject in subjects]
-            if panels:
-                profiles = [sorted(values, reverse=True) for values in profiles]
-            dashed = subjects[0].family == PLAIN
-            curves.append(with_mean(network, title(network), profiles, statistics.fmean, dashed))
-        alt = f"Standard deviation of responses. {ends(curves)}"
-        panels.append(Panel(f"Responses {heading}", curves, x, linear_axis(curves), alt, [] if panels else STAGES))
-    caption = (
-        f"{measured_words(measured)}Standard deviation of each 3x3 layer's response after batch norm, before the ReLU "
-        "or the addition, over images, channels and places, in evaluation mode. Dashed: plain; solid: residual. "
-        f"{BOLD}{absent(group, measured)}"
-    )
-    plate = Plate("responses", "How strongly layers respond", panels, setting_words(group), caption)
     strengths = {
         name: {subject.seed: statistics.fmean(profile(measured, subject, "response")) for subject in subjects}
         for name, subjects in networks.items()
@@ -69,7 +49,33 @@ def find(group: Group, measured: Measured) -> Finding | None:
     heading = ["network", "seed", "mean response", "times plain of its depth", "times next shallower"]
     table = Table("Standard deviation of responses, mean over layers", heading, rows)
     claims = [claimed(group, SMALLER, same), claimed(group, SMALLER_STILL, deeper)]
-    return Finding(plate, sentence(same, deeper), table, claims)
+    return Finding(_plate(group, measured, networks), sentence(same, deeper), table, claims)
+
+
+def _plate(group: Group, measured: Measured, networks: dict[str, list[Subject]]) -> Plate:
+    """Responses in the order of layers and, as in the paper, by size."""
+
+    def panel(heading: str, x: Axis, by_size: bool) -> Panel:
+        curves: list[Curve] = []
+        for network, subjects in networks.items():
+            profiles = [profile(measured, subject, "response") for subject in subjects]
+            if by_size:
+                profiles = [sorted(values, reverse=True) for values in profiles]
+            dashed = subjects[0].family == PLAIN
+            curves.append(with_mean(network, title(network), profiles, statistics.fmean, dashed))
+        alt = f"Standard deviation of responses. {ends(curves)}"
+        return Panel(heading, curves, x, linear_axis(curves), alt, [] if by_size else STAGES)
+
+    panels = [
+        panel("Responses in the order of layers", place_axis("3x3 layer"), False),
+        panel("Responses sorted by size", place_axis("3x3 layer", "largest", "smallest"), True),
+    ]
+    caption = (
+        f"{measured_words(measured)}Standard deviation of each 3x3 layer's response after batch norm, before the ReLU "
+        "or the addition, over images, channels and places, in evaluation mode. Dashed: plain; solid: residual. "
+        f"{BOLD}{absent(group, measured)}"
+    )
+    return Plate("responses", "How strongly layers respond", panels, setting_words(group), caption)
 
 
 def _plain(one: Subject, others: list[Subject]) -> str | None:
