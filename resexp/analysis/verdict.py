@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from resexp.analysis.intervals import LEVEL, Interval, Term, paired_interval, t_quantile, welch_interval
@@ -15,6 +15,7 @@ MOST_SEEDS = 30
 
 OBSERVED = "observed"
 NOT_OBSERVED = "not observed"
+BETTER = "better"
 UNDECIDED = "undecided"
 ONE_SEED = "one seed: a difference without an interval"
 NOTHING = "nothing to compare"
@@ -22,21 +23,16 @@ NOT_TRAINED = "nothing to compare: the shallow network did not train"
 
 PAIRED, WELCH = "paired t", "Welch"
 
-
-def correlation(terms: list[Term], seeds: list[int]) -> float | None:
-    """Pearson's, over shared seeds, between the two sides of a contrast: what pairing gains; None where undefined."""
-    middle = len(terms) // 2
-    halves = terms[:middle], terms[middle:]
-    sides = [[sum(sign * errors[seed] for sign, errors in half) for seed in seeds] for half in halves]
-    if len(seeds) < 3 or any(len(set(side)) < 2 for side in sides):
-        return None
-    return -statistics.correlation(*sides)  # the second side is subtracted
+EFFECTS = {OBSERVED: "degradation", NOT_OBSERVED: "no degradation", BETTER: "improvement"}
+"""What a word says about a deep network minus a shallow one."""
+EFFECTS_OF_TWO = {OBSERVED: "more degradation", NOT_OBSERVED: "no more degradation", BETTER: "less degradation"}
+"""And about plain minus residual networks."""
 
 
 def word(interval: Interval, margin: float) -> str:
-    """The word for an interval: observed above 0, not observed below the margin, else undecided."""
+    """The word for an interval: observed above 0, better below 0, not observed below the margin, else undecided."""
     low, high = interval
-    return OBSERVED if low > 0 else NOT_OBSERVED if high < margin else UNDECIDED
+    return OBSERVED if low > 0 else BETTER if high < 0 else NOT_OBSERVED if high < margin else UNDECIDED
 
 
 @dataclass(frozen=True)
@@ -49,6 +45,7 @@ class Contrast:
     margin: float
     trained: bool = True
     """False where a shallow network that it rests on did not train."""
+    effects: dict[str, str] = field(default_factory=lambda: EFFECTS)
 
     @cached_property
     def seeds(self) -> list[int]:
@@ -57,7 +54,7 @@ class Contrast:
 
     @property
     def used(self) -> list[list[int]]:
-        """The seeds that the difference rests on: the shared ones, or by Welch those of each network, deep first."""
+        """The seeds that the difference rests on: the shared ones, or with Welch those of each network, deep first."""
         return [sorted(errors) for _, errors in self.terms] if self.method == WELCH else [self.seeds]
 
     @cached_property
@@ -93,11 +90,6 @@ class Contrast:
         return paired_interval(list(self.differences.values())) if self.method == PAIRED else self.welch
 
     @property
-    def correlation(self) -> float | None:
-        """Between the two sides, over shared seeds."""
-        return correlation(self.terms, self.seeds)
-
-    @property
     def word(self) -> str:
         """What was found."""
         if not self.trained:
@@ -108,17 +100,18 @@ class Contrast:
 
     @property
     def more(self) -> str:
-        """When undecided: how many seeds would decide, at even odds, if mean and spread are what they seem to be."""
+        """When undecided: how many seeds would show what, if mean and spread are what they seem to be."""
         if self.word != UNDECIDED:
             return ""
-        values, paired = list(self.differences.values()), self.method == PAIRED
-        samples = [values] if paired else [list(errors.values()) for _, errors in self.terms]
+        samples = [list(errors.values()) for _, errors in self.terms]
+        if self.method == PAIRED:
+            samples = [list(self.differences.values())]
         variances = [statistics.variance(sample) for sample in samples]
-        have = min(map(len, samples))
-        for n in range(have + 1, MOST_SEEDS + 1):
+        for n in range(min(map(len, samples)) + 1, MOST_SEEDS + 1):
             half = t_quantile(LEVEL, (n - 1) * len(variances)) * math.sqrt(sum(variances) / n)
-            if word((self.difference - half, self.difference + half), self.margin) != UNDECIDED:
-                return f"about {n} seeds would decide at this spread"
+            outcome = word((self.difference - half, self.difference + half), self.margin)
+            if outcome != UNDECIDED:
+                return f"about {n} seeds would show {self.effects[outcome]} at this mean and spread"
         return f"more than {MOST_SEEDS} seeds would be needed"
 
 
@@ -156,7 +149,8 @@ def judge(group: Group, margin: float) -> Verdict:
 def _three(group: Group, metric: str, margin: float) -> tuple[Contrast, Contrast, Contrast]:
     plain, residual = (depth_contrast(group, pair, metric, margin) for pair in (PLAIN_PAIR, RESIDUAL_PAIR))
     terms = plain.terms + [(-sign, errors) for sign, errors in residual.terms]
-    interaction = Contrast("difference of the two", metric, terms, margin, plain.trained and residual.trained)
+    trained = plain.trained and residual.trained
+    interaction = Contrast("difference of the two", metric, terms, margin, trained, EFFECTS_OF_TWO)
     return plain, residual, interaction
 
 
@@ -172,5 +166,5 @@ def depth_contrast(group: Group, pair: tuple[str, str], metric: str, margin: flo
 def _errors(group: Group, name: str, metric: str) -> dict[int, float]:
     """One of `METRICS` by seed, of the finished runs that have it."""
     network = group.network(name)
-    found = {run.seed: getattr(run.final, metric) for run in network.finished} if network else {}
-    return {seed: error for seed, error in found.items() if error is not None}
+    errors = {run.seed: getattr(run.final, metric) for run in network.finished} if network else {}
+    return {seed: error for seed, error in errors.items() if error is not None}

@@ -30,5 +30,5 @@ def answers(group: Group, runs: Path, margin: float) -> Answers:
     """Judge a group of the runs in a folder; `margin` is a fraction."""
     verdict = judge(group, margin)
     found, csv, problems = findings(group, runs)
-    told = claims(group, verdict, [claim for finding in found.values() for claim in finding.claims])
-    return Answers(verdict, sentence(group, verdict), found, told, csv, problems)
+    judged = claims(group, verdict, [claim for finding in found.values() for claim in finding.claims])
+    return Answers(verdict, sentence(group, verdict), found, judged, csv, problems)

@@ -5,9 +5,9 @@ import math
 import textwrap
 from collections.abc import Generator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from resexp.report.figures import TRAIN
 from resexp.report.spec import Axis, Curve, Panel, Plate
 from resexp.report.style import GRID, INK, MUTED, PAPER, Style, styles_of
 
@@ -53,18 +53,18 @@ RC: dict[str, Any] = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "svg.fonttype": "path",
+    "svg.hashsalt": "resexp",
 }
 
 
 @contextmanager
-def _settings(salt: str) -> Generator[None, None, None]:
-    """matplotlib's defaults, whatever the person's own file says, and ours on top."""
+def _settings() -> Generator[None, None, None]:
+    """matplotlib's defaults, whatever the user's own file says, and ours on top."""
     import matplotlib
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        settings: Any = RC | {"svg.hashsalt": salt}
-        matplotlib.rcParams.update(settings)
+        matplotlib.rcParams.update(RC)  # pyright: ignore[reportArgumentType, reportCallIssue]
         yield
 
 
@@ -74,10 +74,10 @@ def draw(plate: Plate) -> tuple[bytes, bytes]:
 
     columns = min(COLUMNS, len(plate.panels))
     rows = -(-len(plate.panels) // columns)
-    caption = textwrap.fill(plate.caption, 75 * columns)
+    caption = textwrap.fill(f"{plate.setting}. {plate.caption}", 75 * columns)
     more = LINE * max(0, caption.count("\n") - 3)
     width, height = PANEL_WIDTH * columns, HEIGHT + ROW * (rows - 1) + more
-    with _settings(plate.name):
+    with _settings():
         figure = Figure(figsize=(width, height))
         left = LEFT / width
         figure.text(left, 1 - 0.225 / height, plate.title, fontsize=13, fontweight="bold")
@@ -91,13 +91,13 @@ def draw(plate: Plate) -> tuple[bytes, bytes]:
         return _save(figure, "png"), _save(figure, "svg")
 
 
-def draw_panels(plate: Plate, salt: str) -> list[str]:
+def draw_panels(plate: Plate) -> list[str]:
     """Each panel by itself as SVG, to stand side by side or below each other in a page."""
     from matplotlib.figure import Figure
 
     drawn: list[str] = []
-    for number, panel in enumerate(plate.panels):
-        with _settings(f"{salt} {plate.name} {number}"):
+    with _settings():
+        for panel in plate.panels:
             figure = Figure(figsize=(PANEL_WIDTH, PANEL_HEIGHT))
             place = (LEFT / PANEL_WIDTH, 0.135, _axes_width(plate) / PANEL_WIDTH, 0.775)
             _draw_panel(figure.add_axes(place), panel, plate)
@@ -114,7 +114,7 @@ def _axes_width(plate: Plate) -> float:
 def _label(curve: Curve, panel: Panel) -> str:
     """Its name, shortened if need be, and an arrow if it ends above the axes."""
     short = curve.label if len(curve.label) <= LONGEST_LABEL else f"{curve.label[: LONGEST_LABEL - 1]}…"
-    return f"{short} ↑" if curve.mean[-1][1] > panel.y.high else short
+    return f"{short} ↑" if curve.end > panel.y.high else short
 
 
 def _save(figure: "Figure", kind: str) -> bytes:
@@ -138,9 +138,9 @@ def _draw_panel(axes: "Axes", panel: Panel, plate: Plate) -> None:
         axes.axvline(line, color=GRID, linewidth=0.8, zorder=0.5)
     for curve in panel.curves:
         _draw_curve(axes, curve, styles[curve.network], panel.y.high)
-    for network, kind, at, error in panel.points:
+    for network, test, at, error in panel.points:
         style = styles[network]
-        size = 5.5 if kind == TRAIN else 6.5
+        size = 6.5 if test else 5.5
         axes.plot([at], [error], style.marker, ms=size, mfc="none", mec=style.color, mew=1.2, zorder=5)
     if panel.curves:
         _label_ends(axes, panel, styles)
@@ -149,39 +149,33 @@ def _draw_panel(axes: "Axes", panel: Panel, plate: Plate) -> None:
 
 
 def _draw_curve(axes: "Axes", curve: Curve, style: Style, top: float) -> None:
-    dashes = (3.2, 1.4) if curve.dashed else (1, 0)
+    """Its mean, bold, over thin lines for the seeds; without a mean each seed is drawn to be read by itself."""
+    dashes: Any = (3.2, 1.4) if curve.dashed else (1, 0)
     for points in curve.seeds:
         x, y = zip(*points, strict=True)
-        line = axes.plot(x, y, color=style.color, linewidth=0.5, alpha=0.3, zorder=2)
-        line[0].set_solid_joinstyle("round")
-    x, y = zip(*curve.mean, strict=True)
-    axes.plot(x, y, color=style.color, linewidth=style.width, dashes=dashes, dash_capstyle="butt", zorder=3)
-    if y[-1] <= top:
-        axes.plot(x[-1:], y[-1:], style.marker, color=style.color, ms=4.2, mew=0, clip_on=False, zorder=4)
+        if curve.mean:
+            axes.plot(x, y, color=style.color, linewidth=0.5, alpha=0.3, zorder=2)
+        else:
+            axes.plot(x, y, color=style.color, linewidth=0.9, alpha=0.8, dashes=dashes, zorder=3)
+    if curve.mean:
+        x, y = zip(*curve.mean, strict=True)
+        axes.plot(x, y, color=style.color, linewidth=style.width, dashes=dashes, dash_capstyle="butt", zorder=3)
+    for points in [curve.mean] if curve.mean else curve.seeds:
+        if points[-1][1] <= top:
+            axes.plot(*points[-1], style.marker, color=style.color, ms=4.2, mew=0, clip_on=False, zorder=4)
 
 
 def spread(wanted: list[float], gap: float) -> list[float]:
-    """Heights from 0 to 1 near the wanted ones, in their order, no two closer than `gap` as long as there is room."""
+    """Heights from 0 to 1 near the wanted ones, in their order, no two closer than `gap` if that is possible."""
     gap = min(gap, 1 / max(1, len(wanted) - 1))
     order = sorted(range(len(wanted)), key=lambda index: wanted[index])
-    blocks: list[list[int]] = []
-    starts: list[float] = []
-
-    def start(block: list[int]) -> float:
-        middle = sum(wanted[index] - gap * place for place, index in enumerate(block)) / len(block)
-        return min(max(middle, 0.0), 1 - gap * (len(block) - 1))
-
-    for index in order:
-        block = [index]
-        while blocks and starts[-1] + gap * len(blocks[-1]) > start(block):
-            block = blocks.pop() + block
-            starts.pop()
-        blocks.append(block)
-        starts.append(start(block))
-    placed = [0.0] * len(wanted)
-    for begin, block in zip(starts, blocks, strict=True):
-        for place, index in enumerate(block):
-            placed[index] = begin + gap * place
+    placed = list(wanted)
+    for below, index in pairwise(order):
+        placed[index] = max(placed[index], placed[below] + gap)
+    limit = 1.0
+    for index in reversed(order):
+        placed[index] = min(placed[index], limit)
+        limit = placed[index] - gap
     return placed
 
 
@@ -194,7 +188,7 @@ def _height(value: float, axis: Axis) -> float:
 
 def _label_ends(axes: "Axes", panel: Panel, styles: dict[str, Style]) -> None:
     """Name each curve at its end, outside the axes, with a line from the curve to its name."""
-    ends = [_height(curve.mean[-1][1], panel.y) for curve in panel.curves]
+    ends = [_height(curve.end, panel.y) for curve in panel.curves]
     places = spread(ends, LABEL_GAP)
     for curve, end, place in zip(panel.curves, ends, places, strict=True):
         color = styles[curve.network].color

@@ -1,75 +1,124 @@
-"""All groups as one HTML page that needs nothing else: no file, no network."""
+"""All groups as one HTML page that needs nothing else: no file, no network. page.html is its template."""
 
-from html import escape
+import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from resexp import __version__
-from resexp.report.sections import SECTIONS, GroupPage, setting
-from resexp.report.style import GRID, INK, MUTED, OTHERS, PAPER, STYLES, VARIABLES
-from resexp.report.tables import without_paths
+from resexp.analysis.rerun import commands
+from resexp.analysis.study import Group
+from resexp.report import tables
+from resexp.report.answers import Answers
+from resexp.report.captions import seed_words, setting_words
+from resexp.report.spec import Plate, Table
+from resexp.report.why.findings import FIND
+from resexp.storage.provenance import commit, hardware, versions
 
-TITLE = "Does depth hurt? A degradation study"
-DARK = {INK: "#ececef", MUTED: "#a6a6ad", GRID: "#36363b", PAPER: "#151518"}
+WRAPPED = 28
+"""Characters beyond which the text of a cell is set in several lines."""
 
 
-def _variables() -> str:
-    """The page's colours, light and dark; print is always light."""
-    light = {variable: color for color, variable in VARIABLES.items()}
-    dark = {VARIABLES[color]: value for color, value in DARK.items()}
-    dark |= {VARIABLES[style.color]: style.dark for style in (*STYLES.values(), *OTHERS)}
-    light |= {"--link": "#1f5fa8", "--accent": STYLES["plain32"].color}
-    dark |= {"--link": "#8ab8f0", "--accent": STYLES["plain44"].dark}
+@dataclass(frozen=True)
+class Drawn:
+    """A figure and its panels as SVG."""
 
-    def block(values: dict[str, str]) -> str:
-        return ":root{" + "".join(f"{name}:{value};" for name, value in values.items()) + "}"
+    plate: Plate
+    panels: list[str]
 
-    return (
-        f":root{{color-scheme:light dark}}{block(light)}\n"
-        f"@media screen and (prefers-color-scheme: dark){{{block(dark)}}}\n"
-        "@media print{:root{color-scheme:light}}\n"
+
+def render(groups: list[dict[str, Any]], problems: list[str], runs: Path) -> str:
+    """index.html, from what `values` gives for each group."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["svg"] = _data_url
+    unusable = [tables.without_paths(problem, runs) for problem in problems]
+    return environment.get_template("page.html").render(
+        groups=groups, unusable=unusable, version=__version__, wrapped=WRAPPED
     )
 
 
-def _article(page: GroupPage) -> str:
-    sections = "".join(
-        f'<section aria-labelledby="{page.anchor}-{number}"><h3 id="{page.anchor}-{number}">{escape(heading)}</h3>\n'
-        f"{section(page)}</section>\n"
-        for number, (heading, section) in enumerate(SECTIONS)
-    )
-    name = escape(f"{page.group.data} / {page.group.recipe}")
-    about = escape(setting(page))
-    return f'<article id="{page.anchor}">\n<h2>{name}</h2>\n<p class="setting">{about}</p>\n{sections}</article>\n'
+def _data_url(svg: str) -> str:
+    return f"data:image/svg+xml,{quote(svg, safe=' :/;=,.-')}"
 
 
-def _contents(pages: list[GroupPage]) -> str:
-    """Links to the groups, where there is more than one."""
-    if len(pages) < 2:
-        return ""
-    items = "".join(
-        f'<li><a href="#{page.anchor}">{escape(page.group.data)} / {escape(page.group.recipe)}</a><br>'
-        f"{escape(page.answers.sentence)}</li>\n"
-        for page in pages
-    )
-    return f'<nav aria-label="Studies"><ul>\n{items}</ul></nav>\n'
+def values(group: Group, answers: Answers, margin: float, drawn: dict[str, Drawn], runs: Path) -> dict[str, Any]:
+    """What the page shows of a group: plain values, tables and figures."""
+    name = f"{group.data}/{group.recipe}"
+    finished = [[run.seed for run in network.finished] for network in group.networks if network.finished]
+    claims = tables.claims_table(answers.claims)
+    return {
+        "name": name,
+        "anchor": re.sub(r"[^a-z0-9]+", "-", name.lower()),
+        "setting": "; ".join([setting_words(group), *([seed_words(finished)] if finished else [])]),
+        "answers": answers,
+        "drawn": drawn,
+        "networks": tables.networks_table(group),
+        "notes": tables.notes(group),
+        "declared": tables.contrasts_table(
+            "Declared before any run: running training error", answers.verdict.contrasts
+        ),
+        "other_contrasts": [
+            tables.contrasts_table(caption, contrasts)
+            for caption, contrasts in (
+                ("Secondary: the same contrasts in the other errors", answers.verdict.secondary),
+                (
+                    "Exploratory: other depths (ResNet-110 has a warm-up, the others have none)",
+                    answers.verdict.exploratory,
+                ),
+            )
+            if contrasts
+        ],
+        "margin": f"{100 * margin:g}",
+        "claims": Table(claims.caption, claims.heading[:-1], [row[:-1] for row in claims.rows], claims.text),
+        "claim_commands": list(dict.fromkeys(claim.command for claim in answers.claims)),
+        "diagnoses": list(FIND),
+        "sessions": _sessions(group),
+        "commands": commands(group),
+        "settings": _settings(group, runs),
+        "unfinished": _unfinished(group, runs),
+    }
 
 
-def _unusable(problems: list[str], runs: Path) -> str:
-    if not problems:
-        return ""
-    items = "".join(f"<li><code>{escape(without_paths(problem, runs))}</code></li>\n" for problem in problems)
-    return f'<article id="unusable">\n<h2>What could not be used</h2>\n<ul class="plain">\n{items}</ul></article>\n'
+def _sessions(group: Group) -> Table:
+    """Hardware, versions, commit and time, from the sessions that the runs recorded."""
+    seconds: dict[tuple[str, ...], list[float]] = {}
+    for network in group.networks:
+        for run in network.runs:
+            for session in run.record.sessions:
+                key = hardware(session), versions(session), commit(session)
+                seconds.setdefault(key, []).append(float(session.get("seconds", 0.0)))
+    rows = [[*key, str(len(each)), f"{sum(each):,.0f}"] for key, each in sorted(seconds.items())]
+    heading = ["hardware", "versions", "commit", "sessions", "seconds"]
+    return Table("What the runs were executed on", heading, rows, {0, 1, 2})
 
 
-def render(pages: list[GroupPage], problems: list[str], runs: Path) -> str:
-    """index.html."""
-    css = _variables() + Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(TITLE)}</title>\n<style>\n{css}</style>\n</head>\n<body>\n"
-        f"<header>\n<h1>{escape(TITLE)}</h1>\n"
-        "<p>A reproduction of section 4.2 of He, Zhang, Ren and Sun, “Deep Residual Learning for Image "
-        "Recognition” (2015). Errors are in percent, differences in percentage points.</p>\n"
-        f"{_contents(pages)}</header>\n<main>\n{''.join(map(_article, pages))}{_unusable(problems, runs)}</main>\n"
-        f"<footer>Written by resexp {escape(__version__)} from the runs' own records.</footer>\n</body>\n</html>\n"
-    )
+def _settings(group: Group, runs: Path) -> Table:
+    """Settings of data and recipe, and the images that were found."""
+    data = next((run.record.data for network in group.networks for run in network.runs if run.record.data), {})
+    images = {key: data[key] for key in ("train_images", "test_images", "classes", "digest") if key in data}
+    parts = {"data": group.data_settings, "recipe": group.recipe_settings, "images": images}
+    rows = [
+        [f"{part}.{key}", tables.without_paths(str(value), runs)]
+        for part, settings in parts.items()
+        for key, value in settings.items()
+    ]
+    return Table("Settings that decide the result", ["setting", "value"], rows, {0, 1})
+
+
+def _unfinished(group: Group, runs: Path) -> Table:
+    """The runs that do not count, and why."""
+    rows = [
+        [run.path, run.state, f"{run.at:,} of {run.iterations:,}", tables.without_paths(run.record.error or "", runs)]
+        for _, run in group.not_counted
+    ]
+    return Table("Runs that are not counted", ["run", "state", "iteration", "error"], rows, {0, 1, 3})

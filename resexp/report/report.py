@@ -2,17 +2,16 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from resexp.analysis.rerun import commands
 from resexp.analysis.study import Group, load_study
-from resexp.report import tables
+from resexp.report import page, tables
 from resexp.report.answers import answers
 from resexp.report.captions import setting_words
 from resexp.report.figures import figure1, figure6
-from resexp.report.page import render
-from resexp.report.sections import GroupPage
 from resexp.report.spec import Plate
 from resexp.report.why.findings import findings
+from resexp.report.why.profiles import Finding
 from resexp.storage.run import no_runs
 from resexp.system.files import replacing, writing_to
 
@@ -22,7 +21,7 @@ class Report:
     """What was written, and what it says of each group."""
 
     sections: list[str] = field(default_factory=list[str])
-    """For each group what it is, its verdict and its short table, as text."""
+    """For each group what it is, its verdict and its tables, as text."""
     files: list[Path] = field(default_factory=list[Path])
     problems: list[str] = field(default_factory=list[str])
 
@@ -37,36 +36,36 @@ def write_report(runs: Path, out: Path, margin: float = 0.005, paper_points: boo
         hint = f" ({len(study.problems)} could not be read: {study.problems[0]})" if study.problems else ""
         raise no_runs(runs, hint)
     report = Report(problems=study.problems)
-    pages = [_write_group(group, runs, out, margin, paper_points, report) for group in study.groups]
+    groups = [_write_group(group, runs, out, margin, paper_points, report) for group in study.groups]
     index = out / "index.html"
-    _write(index, render(pages, study.problems, runs).encode())
+    _write(index, page.render(groups, study.problems, runs).encode())
     report.files.insert(0, index)
     return report
 
 
-def _write_group(group: Group, runs: Path, out: Path, margin: float, paper_points: bool, report: Report) -> GroupPage:
-    """The files of one group."""
+def _write_group(
+    group: Group, runs: Path, out: Path, margin: float, paper_points: bool, report: Report
+) -> dict[str, Any]:
+    """The files of one group; what the page shows of it."""
     from resexp.report.draw import draw_panels
 
-    said = answers(group, runs, margin)
-    report.problems += said.problems
-    page = GroupPage(group, said, margin, {}, {}, commands(group), runs)
+    answer = answers(group, runs, margin)
+    report.problems += answer.problems
     files = {
         "table.md": tables.markdown(group).encode(),
         "final.csv": tables.final_csv(group).encode(),
-        "claims.md": tables.claims_markdown(said.claims).encode(),
-        "contrasts.csv": tables.contrasts_csv(said.verdict).encode(),
+        "claims.md": tables.claims_markdown(answer.claims).encode(),
+        "contrasts.csv": tables.contrasts_csv(answer.verdict).encode(),
         "curves.csv": tables.curves_csv(group).encode(),
     }
-    plates = [figure1(group), figure6(group, paper_points), *(finding.plate for finding in said.findings.values())]
-    for plate in filter(None, plates):
-        page.plates[plate.name] = plate
-        page.panels[plate.name] = draw_panels(plate, page.anchor)
-        files |= _drawn(plate)
-    report.files += _write_all(files | said.csv, group, out)
-    sentences = "\n".join([said.sentence, *(finding.sentence for finding in said.findings.values())])
-    report.sections.append(f"{setting_words(group)}\n{sentences}\n\n{tables.short(group)}\n")
-    return page
+    figures = [figure1(group), figure6(group, paper_points), *(one.plate for one in answer.findings.values())]
+    drawn = {plate.name: page.Drawn(plate, draw_panels(plate)) for plate in figures if plate}
+    for figure in drawn.values():
+        files |= _drawn(figure.plate)
+    _write_all(files | answer.csv, group, out, report)
+    why = "".join(f"\n{_said(finding)}" for finding in answer.findings.values())
+    report.sections.append(f"{setting_words(group)}\n{answer.sentence}\n\n{tables.short(group)}\n{why}")
+    return page.values(group, answer, margin, drawn, runs)
 
 
 def write_why(group: Group, runs: Path, out: Path, diagnoses: tuple[str, ...]) -> Report:
@@ -76,9 +75,14 @@ def write_why(group: Group, runs: Path, out: Path, diagnoses: tuple[str, ...]) -
     for diagnosis in diagnoses:
         if diagnosis in found:
             files = {f"{diagnosis}.csv": csv[f"{diagnosis}.csv"]} | _drawn(found[diagnosis].plate)
-            report.files += _write_all(files, group, out)
-            report.sections.append(found[diagnosis].sentence)
+            _write_all(files, group, out, report)
+            report.sections.append(_said(found[diagnosis]))
     return report
+
+
+def _said(finding: Finding) -> str:
+    """A finding for a terminal."""
+    return f"{finding.sentence}\n\n{finding.table.caption}\n{finding.table.terminal()}\n"
 
 
 def _drawn(plate: Plate) -> dict[str, bytes]:
@@ -88,12 +92,12 @@ def _drawn(plate: Plate) -> dict[str, bytes]:
     return {f"{plate.name}.png": png, f"{plate.name}.svg": svg}
 
 
-def _write_all(files: dict[str, bytes], group: Group, out: Path) -> list[Path]:
+def _write_all(files: dict[str, bytes], group: Group, out: Path, report: Report) -> None:
     """The files of a group in its folder."""
-    folder = out / group.data / group.recipe
-    for name, content in files.items():
-        _write(folder / name, content)
-    return [folder / name for name in sorted(files)]
+    for name in sorted(files):
+        path = out / group.data / group.recipe / name
+        _write(path, files[name])
+        report.files.append(path)
 
 
 def _write(path: Path, content: bytes) -> None:

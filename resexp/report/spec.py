@@ -1,6 +1,9 @@
-"""What a figure is made of, before anything is drawn: curves in panels with axes. No matplotlib."""
+"""Figures before they are drawn, curves in panels with axes, and tables of text. No matplotlib."""
 
+import statistics
 from dataclasses import dataclass, field
+
+from resexp.formatting import aligned
 
 Points = list[tuple[float, float]]
 
@@ -18,21 +21,23 @@ class Axis:
 
 @dataclass(frozen=True)
 class Curve:
-    """One quantity of one network: a line for each seed and their mean."""
+    """One quantity of one network: thin lines for its seeds, and their mean, which may be empty or have gaps (nan)."""
 
     network: str
-    kind: str
     label: str
     dashed: bool
     seeds: list[Points]
     mean: Points
-    end: float
-    """What the curve ends at, as tables and sentences have it."""
+
+    @property
+    def end(self) -> float:
+        """Where its label belongs."""
+        return self.mean[-1][1] if self.mean else statistics.fmean(points[-1][1] for points in self.seeds)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Curves that share axes; `points` are the paper's, as (network, kind, place, value)."""
+    """Curves that share axes; `points` are the paper's, as (network, whether test error, place, value)."""
 
     title: str
     curves: list[Curve]
@@ -42,14 +47,35 @@ class Panel:
     """What it shows, for those who do not see it."""
     lines: list[float] = field(default_factory=list[float])
     """Places of vertical lines."""
-    points: list[tuple[str, str, int, float]] = field(default_factory=list[tuple[str, str, int, float]])
+    points: list[tuple[str, bool, int, float]] = field(default_factory=list[tuple[str, bool, int, float]])
 
 
 @dataclass(frozen=True)
 class Plate:
-    """One figure: panels beside each other, two in a row."""
+    """One figure: panels, two in a row. `setting` names data and recipe, which the page says once."""
 
     name: str
     title: str
     panels: list[Panel]
+    setting: str
     caption: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as people read them; the columns in `text` stand left, numbers right."""
+
+    caption: str
+    heading: list[str]
+    rows: list[list[str]]
+    text: set[int] = field(default_factory=lambda: {0})
+
+    def terminal(self) -> str:
+        """Columns of spaces."""
+        return aligned([self.heading, *self.rows], self.text)
+
+    def markdown(self) -> str:
+        """A table of Markdown."""
+        rule = ["---" if number in self.text else "---:" for number in range(len(self.heading))]
+        escaped = [[cell.replace("|", "\\|") for cell in row] for row in self.rows]
+        return "".join(f"| {' | '.join(row)} |\n" for row in (self.heading, rule, *escaped))

@@ -3,25 +3,26 @@
 import csv
 import io
 import statistics
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
 from resexp.analysis import paper
 from resexp.analysis.claims import Claim
 from resexp.analysis.study import METRICS, Group, NetworkRuns
-from resexp.analysis.verdict import Verdict
-from resexp.analysis.wording import mean_and_spread
+from resexp.analysis.verdict import Contrast, Verdict
+from resexp.analysis.wording import interval_text, mean_and_spread, points
 from resexp.config.settings import ModelConfig
 from resexp.errors import UserError
-from resexp.formatting import ABSENT, aligned
+from resexp.formatting import ABSENT
 from resexp.model.cost import CLASSES, parameters
 from resexp.report.captions import comparison_words, setting_words
+from resexp.report.spec import Table
 
 FINAL_COLUMNS = ("network", "seed", *METRICS, "parameters", "seconds", "device")
 CONTRAST_COLUMNS = (
     *("role", "contrast", "metric", "seeds", "difference", "low", "high", "method", "welch_low", "welch_high"),
-    *("correlation", "word", "more"),
+    *("word", "more"),
 )
 CURVE_COLUMNS = ("network", "seed", "iteration", "learning_rate", "train_error", "test_error", "clean_train_error")
 
@@ -46,77 +47,78 @@ def minutes(network: NetworkRuns) -> str:
     return f"{mean:,.{0 if mean >= 100 else 1 if mean >= 1 else 2}f}"
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column of the table; `wide` columns are left out where there is little room."""
-
-    heading: str
-    cells: list[str]
-    text: bool = False
-    wide: bool = False
-
-
-def columns(group: Group) -> list[Column]:
-    """The table of a group, with the paper's test error only where data and recipe are the paper's."""
-    networks = group.networks
-    counts = [count_parameters(network) for network in networks]
-    devices = ["; ".join(dict.fromkeys(run.device for run in network.finished)) or ABSENT for network in networks]
-    table = [
-        Column("network", [network.title for network in networks], text=True),
-        Column("parameters", [f"{count:,}" if count else ABSENT for count in counts], wide=True),
-        Column("seeds", [str(len(network.finished)) for network in networks]),
-        Column("test error, %", [mean_and_spread(network, "test_error") for network in networks]),
-        Column("running training error, %", [mean_and_spread(network, "running_error") for network in networks]),
-        Column("clean training error, %", [mean_and_spread(network, "clean_train_error") for network in networks]),
-        Column("minutes", [minutes(network) for network in networks], wide=True),
-        Column("device", devices, text=True, wide=True),
+def networks_table(group: Group) -> Table:
+    """A row for each network, with the paper's test error only where data and recipe are the paper's."""
+    heading = [
+        *("network", "seeds", *(["paper's test error, %"] if group.is_papers else [])),
+        *("test error, %", "running training error, %", "clean training error, %", "parameters", "minutes", "device"),
     ]
-    if group.is_papers:
-        published = [paper.TEST_ERROR.get(paper.network_name(network.model) or "") for network in networks]
-        cells = [str(value) if value else ABSENT for value in published]
-        table.insert(3, Column("paper's test error, %", cells))
-    return table
+    rows: list[list[str]] = []
+    for network in group.networks:
+        published = paper.TEST_ERROR.get(paper.network_name(network.model) or "")
+        errors = [mean_and_spread(network, metric) for metric in ("test_error", "running_error", "clean_train_error")]
+        count = count_parameters(network)
+        rows.append(
+            [
+                *(network.title, str(len(network.finished))),
+                *([str(published) if published else ABSENT] if group.is_papers else []),
+                *(*errors, f"{count:,}" if count else ABSENT, minutes(network)),
+                "; ".join(dict.fromkeys(run.device for run in network.finished)) or ABSENT,
+            ]
+        )
+    return Table("Each network at the end of training", heading, rows, {0, len(heading) - 1})
+
+
+def short(group: Group) -> str:
+    """The same for a terminal, which has no space for the last three columns."""
+    table = networks_table(group)
+    return Table("", table.heading[:-3], [row[:-3] for row in table.rows]).terminal()
 
 
 def notes(group: Group) -> str:
-    """What stands below the table."""
+    """What stands below the table of networks."""
     counts = {len(network.finished) for network in group.networks if network.finished}
     own = " Each mean is over that network's own seeds; the verdict compares shared ones." if len(counts) > 1 else ""
     return (
-        "Ours: the last iteration's test error, mean ± sample standard deviation over seeds; running training error: "
-        "mean over the last sixteenth of iterations, augmented mini-batches in training mode; clean: one pass over the "
-        f"training images as they are, after the last iteration.{own} {comparison_words(group)}"
+        "Mean ± sample standard deviation over seeds. Test error: at the last iteration. Running training error: mean "
+        "over the last sixteenth of iterations, on augmented mini-batches in training mode. Clean: one pass over the "
+        f"training images without augmentation, after the last iteration.{own} {comparison_words(group)}"
     )
 
 
 def markdown(group: Group) -> str:
     """table.md."""
-    table = columns(group)
-    escaped = [[cell.replace("|", "\\|") for cell in (column.heading, *column.cells)] for column in table]
-    rows = [f"| {' | '.join(cells)} |" for cells in zip(*escaped, strict=True)]
-    rule = f"| {' | '.join('---' if column.text else '---:' for column in table)} |"
-    return "\n".join([f"### {setting_words(group)}", "", rows[0], rule, *rows[1:], "", notes(group), ""])
+    return f"### {setting_words(group)}\n\n{networks_table(group).markdown()}\n{notes(group)}\n"
 
 
-CLAIM_HEADING = ["claim", "outcome", "here", "published", "shown by", "command"]
+def claims_table(claims: list[Claim]) -> Table:
+    """A row for each claim."""
+    heading = ["claim", "outcome", "here", "published", "shown by", "command"]
+    rows = [[one.text, one.outcome, one.ours, one.published, one.evidence, one.command] for one in claims]
+    return Table("Claims and what became of them", heading, rows, set(range(len(heading))))
 
 
-def claim_rows(found: list[Claim]) -> list[list[str]]:
-    """Claims as lines of a table."""
-    return [[one.text, one.outcome, one.ours, one.published, one.evidence, one.command] for one in found]
-
-
-def claims_markdown(found: list[Claim]) -> str:
+def claims_markdown(claims: list[Claim]) -> str:
     """claims.md."""
-    lines = [CLAIM_HEADING, ["---"] * len(CLAIM_HEADING), *claim_rows(found)]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    return claims_table(claims).markdown()
 
 
-def short(group: Group) -> str:
-    """The table for a terminal."""
-    kept = [column for column in columns(group) if not column.wide]
-    lines = [list(cells) for cells in zip(*([column.heading, *column.cells] for column in kept), strict=True)]
-    return aligned(lines, {number for number, column in enumerate(kept) if column.text})
+def contrasts_table(caption: str, contrasts: Iterable[Contrast]) -> Table:
+    """A row for each contrast, differences in points."""
+    measures = {"running_error": "", "clean_train_error": ", clean training error", "test_error": ", test error"}
+    rows = [
+        [
+            one.name + measures[one.metric],
+            f"{one.word}; {one.more}" if one.more else one.word,
+            points(one) if one.compared else ABSENT,
+            interval_text(one.interval) or ABSENT,
+            interval_text(one.welch) or ABSENT,
+            "; ".join(", ".join(map(str, seeds)) for seeds in one.used) or ABSENT,
+        ]
+        for one in contrasts
+    ]
+    heading = ["contrast", "degradation", "difference, points", "95% interval", "Welch's interval", "seeds"]
+    return Table(caption, heading, rows, {0, 1, 5})
 
 
 def csv_text(heading: tuple[str, ...], rows: list[list[Any]]) -> str:
@@ -135,8 +137,8 @@ def final_csv(group: Group) -> str:
     for network in group.networks:
         count = count_parameters(network)
         for run in network.finished:
-            found = [getattr(run.final, metric) for metric in METRICS]
-            rows.append([network.name, run.seed, *found, count, run.record.seconds, run.device])
+            errors = [getattr(run.final, metric) for metric in METRICS]
+            rows.append([network.name, run.seed, *errors, count, run.record.seconds, run.device])
         if network.finished:
             rows.append([network.name, "mean", *map(network.mean, METRICS), count, None, None])
         if len(network.finished) > 1:
@@ -150,10 +152,10 @@ def contrasts_csv(verdict: Verdict) -> str:
     rows: list[list[Any]] = []
     for role, contrasts in roles.items():
         for one in contrasts:
-            found = [one.difference if one.compared else None, *(one.interval or (None, None)), one.method]
-            beside = [*(one.welch or (None, None)), one.correlation]
             seeds = "; ".join(" ".join(map(str, used)) for used in one.used)
-            rows.append([role, one.name, one.metric, seeds, *found, *beside, one.word, one.more])
+            difference = one.difference if one.compared else None
+            intervals = *(one.interval or (None, None)), one.method, *(one.welch or (None, None))
+            rows.append([role, one.name, one.metric, seeds, difference, *intervals, one.word, one.more])
     return csv_text(CONTRAST_COLUMNS, rows)
 
 

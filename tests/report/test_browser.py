@@ -23,11 +23,12 @@ LOOK = """<script>
 addEventListener("load", () => {
   const top = window.parent.document.body.dataset, page = document.querySelectorAll.bind(document);
   const wide = [...page("body *")].filter(
-    (one) => one.getBoundingClientRect().right > innerWidth + 1 && !one.closest(".scroll, svg"));
+    (one) => one.getBoundingClientRect().right > innerWidth + 1 && !one.closest(".scroll"));
   top.width = innerWidth;
   top.wide = wide.map((one) => one.tagName).join(" ");
-  top.drawn = [...page("svg[role=img]")].filter((one) => one.getBoundingClientRect().height > 100).length;
-  top.asked = performance.getEntriesByType("resource").map((one) => one.name).join(" ");
+  top.drawn = [...page("img")].filter((one) => one.complete && one.naturalWidth > 0 && one.height > 100).length;
+  top.asked = performance.getEntriesByType("resource").map((one) => one.name)
+    .filter((name) => !name.startsWith("data:")).join(" ");
 });
 </script></body>"""
 """What the page looks like from inside, told to the document around its frame."""

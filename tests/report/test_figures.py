@@ -6,7 +6,7 @@ import pytest
 from synthetic import Synthetic
 
 from resexp.analysis.study import Group, load_study
-from resexp.report.figures import TEST, TRAIN, figure1, figure6, top
+from resexp.report.figures import figure1, figure6, top
 from resexp.storage.run import FAILED
 
 SPARSE = {"recipe.row_every": 2000, "recipe.evaluate_every": 4000}
@@ -35,12 +35,8 @@ def test_figure1_is_plain20_against_plain56_in_training_and_test_error(papers: S
     assert [panel.title for panel in plate.panels] == ["Training error (%)", "Test error (%)"]
     assert [[curve.network for curve in panel.curves] for panel in plate.panels] == [["plain20", "plain56"]] * 2
     assert plate.panels[0].y.high == 0.2
-    assert plate.caption == (
-        "CIFAR-10; the paper's recipe (64,000 iterations) on NVIDIA H200; 2 seeds (0, 1): bold their mean, "
-        "thin each seed. Training "
-        "error: the running one, over augmented mini-batches in training mode, each point the mean over 2,000 "
-        "iterations. Vertical lines: drops of the learning rate."
-    )
+    assert plate.setting == "CIFAR-10; the paper's recipe (64,000 iterations) on NVIDIA H200; 2 seeds (0, 1)"
+    assert "each point the mean over 2,000 iterations. Bold: mean over seeds; thin: each seed." in plate.caption
 
 
 def test_figure1_draws_what_is_there_and_says_what_is_missing(short: Synthetic) -> None:
@@ -67,7 +63,8 @@ def test_figure6_is_plain_beside_residual(short: Synthetic) -> None:
     labels = [[(curve.label, curve.dashed) for curve in panel.curves] for panel in plate.panels]
     plain = [("20 train", True), ("20 test", False), ("56 train", True), ("56 test", False)]
     assert labels == [plain, [("20 train", True), ("20 test", False)]]
-    assert "single seed (0)" in plate.caption
+    assert "single seed (0)" in plate.setting
+    assert "Bold" not in plate.caption
     assert plate.caption.startswith("Dashed: training error; solid: test error.")
 
 
@@ -77,10 +74,10 @@ def test_a_curve_is_the_mean_over_seeds_and_ends_at_the_tables_figure(short: Syn
     plate = figure6(only_group(short.runs))
     assert plate is not None
     train, test = plate.panels[0].curves
-    assert (train.kind, test.kind) == (TRAIN, TEST)
+    assert (train.dashed, test.dashed) == (True, False)
     assert train.mean[-1] == (2000, pytest.approx(0.12))
     assert test.mean[-1] == (2000, pytest.approx(0.25))
-    assert (train.end, test.end) == (pytest.approx(0.12), pytest.approx(0.25))
+    assert "plain-20 train 12.0%, plain-20 test 25.0%" in plate.panels[0].alt
     assert len(train.seeds) == 2
     assert [at for at, _ in test.mean] == [1000, 2000]
 
@@ -122,23 +119,18 @@ def test_what_is_off_the_scale_is_said(papers: Synthetic) -> None:
     assert "Off the scale: plain-110 train 77.7% and plain-110 test 78.4%." in plate.caption
 
 
-def test_the_papers_points_only_on_request_and_only_beside_its_own_recipe(papers: Synthetic) -> None:
+def test_the_papers_points_only_on_request_and_only_beside_its_own_recipe(papers: Synthetic, tmp_path: Path) -> None:
     papers.add_all(["plain56", "resnet110"])
     group = only_group(papers.runs)
     asked, not_asked = figure6(group, paper_points=True), figure6(group)
     assert asked is not None
     assert not_asked is not None
-    assert ("plain56", "test", 62_000, 0.133) in asked.panels[0].points
+    assert ("plain56", True, 62_000, 0.133) in asked.panels[0].points
     assert "Hollow markers: the paper's figure, digitised." in asked.caption
-    assert not any(panel.points for panel in not_asked.panels)
-
-
-def test_no_points_beside_another_recipe(short: Synthetic) -> None:
-    short.add_all(["plain56"])
-    plate = figure6(only_group(short.runs), paper_points=True)
-    assert plate is not None
-    assert not any(panel.points for panel in plate.panels)
-    assert "Hollow" not in plate.caption
+    Synthetic(tmp_path / "short", "cifar10", "short32").add_all(["plain56"])
+    elsewhere = figure6(only_group(tmp_path / "short"), paper_points=True)
+    assert elsewhere is not None
+    assert not any(panel.points for panel in (*not_asked.panels, *elsewhere.panels))
 
 
 def test_other_data_and_a_shortened_schedule_are_called_that(runs: Path) -> None:
@@ -146,4 +138,4 @@ def test_other_data_and_a_shortened_schedule_are_called_that(runs: Path) -> None
     plate = figure1(only_group(runs))
     assert plate is not None
     about = "Embedded data set shapes, not CIFAR-10; recipe quick, a shortened schedule with another batch_size, lr, "
-    assert plate.caption.startswith(f"{about}drops and pad (640 iterations) on NVIDIA H200; single seed (0).")
+    assert plate.setting == f"{about}drops and pad (640 iterations) on NVIDIA H200; single seed (0)"

@@ -1,4 +1,4 @@
-"""Sentences and figures of diagnoses, from numbers of which the answer is known."""
+"""Figures, numbers and claims of diagnoses, from measurements of which the answer is known."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -50,44 +50,39 @@ def find(diagnosis: str, group: Group, measured: Measured) -> Finding:
     return finding
 
 
-def test_the_gradients_word_follows_from_the_first_to_last_ratio(group: Group) -> None:
+def row(finding: Finding, *first: str) -> list[str]:
+    """The cells of the one row that begins like this, behind its beginning."""
+    (found,) = [row[len(first) :] for row in finding.table.rows if tuple(row[: len(first)]) == first]
+    return found
+
+
+def test_gradients_have_a_row_for_each_network_and_kind_of_weights(group: Group) -> None:
     measured = {
+        subject(group, "plain20", 0): falling(2 ** (2 / 8)),
+        subject(group, "plain20", 1): falling(2 ** (4 / 8)),
         subject(group, "plain20", 0, INITIALISATION): falling(1.0),
         subject(group, "plain56", 0, INITIALISATION): falling(10 ** (4 / 8)),
+        subject(group, "plain56", 1, INITIALISATION): falling(10 ** (0.5 / 8)),
         subject(group, "resnet20", 0, INITIALISATION): falling(10 ** (-2 / 8)),
-        subject(group, "resnet56", 0, INITIALISATION): falling(10 ** (-0.9 / 8)),
+        subject(group, "plain20", 0, INITIALISATION, "none"): falling(1.0),
     }
     finding = find("gradients", group, measured)
-    assert finding.sentence == (
-        "From the last block's output back to the first's, the norm of the gradient is multiplied at initialisation "
-        "with batch norm by 1 and 10,000 in plain networks of 20 and 56 layers (stable at 20, exploding at 56) and by "
-        "0.01 and 0.13 in residual ones (vanishing at 20, stable at 56). "
-        "They vanish in ResNet-20 at initialisation with batch norm."
+    assert row(finding, "plain-20", "after 2,000 iterations") == ["2", "8", "4", "16", "16", "exploding, stable"]
+    assert row(finding, "plain-56", "at initialisation") == ["2", "180", "3.2", "10,000", "10,000", "exploding, stable"]
+    assert row(finding, "ResNet-20", "at initialisation") == ["1", "0.01", "0.01", "0.01", "0.01", "vanishing"]
+    assert row(finding, "plain-20", "at initialisation without norm")[-1] == "stable"
+    assert (
+        "gradients vanish at initialisation in ResNet-20; they explode at initialisation in plain-56"
+        in finding.sentence
     )
     assert [panel.title for panel in finding.plate.panels] == [
         "Plain, at initialisation",
         "Residual, at initialisation",
-    ]
-    assert "the curves end at plain-20 1, plain-56 10,000." in finding.plate.panels[0].alt
-
-
-def test_gradients_over_seeds_are_a_geometric_mean(group: Group) -> None:
-    measured = {
-        subject(group, "plain20", 0): falling(2 ** (2 / 8)),
-        subject(group, "plain20", 1): falling(2 ** (4 / 8)),
-        subject(group, "plain20", 0, INITIALISATION, "none"): falling(1.0),
-    }
-    finding = find("gradients", group, measured)
-    assert "by 8 in plain networks of 20 layers (stable); at initialisation without a norm by 1 in" in finding.sentence
-    assert finding.sentence.endswith("They vanish in none of these networks.")
-    assert (
-        "Measured at initialisation, single seed (0) and after 2,000 iterations, 2 seeds (0, 1), on"
-        in finding.plate.caption
-    )
-    assert [panel.title for panel in finding.plate.panels] == [
         "Plain, after 2,000 iterations",
-        "Plain, no norm, at initialisation",
+        "Plain, at initialisation without norm",
     ]
+    assert "at initialisation, 1 to 2 seeds (0, 1); on the first 8 images" in finding.plate.caption
+    assert "curves end at plain-20 8." in finding.plate.panels[2].alt
 
 
 def test_gradients_are_followed_through_training_from_the_same_seeds_initial_weights(group: Group) -> None:
@@ -96,26 +91,16 @@ def test_gradients_are_followed_through_training_from_the_same_seeds_initial_wei
         subject(group, "plain20", 4, INITIALISATION): falling(7.0),
         subject(group, "plain20", 0): falling(2 ** (1 / 8)),
     }
-    for at, factor in ((500, 4.0), (1000, 0.5)):
-        one = replace(subject(group, "plain20", 0), source=SNAPSHOT, iteration=at)
-        measured[one] = falling(factor ** (1 / 8))
-    finding = find("gradients", group, measured)
-    along = "At evaluation points during training it is multiplied by"
-    assert finding.sentence.endswith(f" {along} 0.5 to 4 in plain-20 (stable). They vanish in none of these networks.")
-    alone = {one: found for one, found in measured.items() if one.iteration != 500}
-    assert find("gradients", group, alone).sentence.count("it is multiplied by 0.5 in plain-20 (stable).") == 1
     for at, factor in ((500, 40.0), (1000, 0.05)):
-        one = replace(subject(group, "plain20", 0), source=SNAPSHOT, iteration=at)
-        measured[one] = falling(factor ** (1 / 8))
-    changing = f" {along} 0.05 to 40 in plain-20 (vanishing and exploding). They vanish in plain-20 during training."
-    assert find("gradients", group, measured).sentence.endswith(changing)
+        measured[replace(subject(group, "plain20"), source=SNAPSHOT, iteration=at)] = falling(factor ** (1 / 8))
+    finding = find("gradients", group, measured)
+    assert row(finding, "plain-20", "during training") == ["2", "1.4", "0.05", "40", "40", "exploding, vanishing"]
     panel = finding.plate.panels[-1]
-    assert panel.title == "Plain, during training"
+    assert panel.title == "Plain, during training (first block)"
     assert [at for at, _ in panel.curves[0].mean] == [0, 500, 1000, 2000]
-    assert [value for _, value in panel.curves[0].mean] == pytest.approx([100, 4, 0.5, 2])
+    assert [value for _, value in panel.curves[0].mean] == pytest.approx([100, 40, 0.05, 2])
     assert panel.x.high == 2000
     assert panel.lines == [1000, 1500]
-    assert "during training, where the first block alone is drawn, drops of the rate" in finding.plate.caption
 
 
 def test_no_mean_bridges_iterations_at_which_only_some_seeds_kept_their_weights(group: Group) -> None:
@@ -131,57 +116,46 @@ def test_no_mean_bridges_iterations_at_which_only_some_seeds_kept_their_weights(
     assert [[at for at, _ in seed] for seed in curve.seeds] == [[0, 500, 1000, 2000], [0, 1000, 2000]]
     assert [at for at, _ in curve.mean] == [0, 500, 1000, 2000]
     assert [value for _, value in curve.mean] == pytest.approx([2, float("nan"), 4, 2], nan_ok=True)
-    assert "At evaluation points during training it is multiplied by 4 in plain-20 (stable)." in finding.sentence
     gap = "A mean has a gap where not every seed was measured."
     assert gap in finding.plate.caption
-    whole = {one: found for one, found in measured.items() if one.iteration != 500}
+    whole = {one: readings for one, readings in measured.items() if one.iteration != 500}
     assert gap not in find("gradients", group, whole).plate.caption
 
 
-def test_gradients_that_grow_and_shrink_again_are_not_called_stable_without_more(group: Group) -> None:
-    measured = {subject(group, "plain20"): readings("output_gradient", [0.2, 4.0, 0.5, 0.1])}
-    assert "(stable from end to end, 40 in between)" in find("gradients", group, measured).sentence
+def test_gradients_that_grow_and_shrink_again_are_not_called_stable(group: Group) -> None:
+    finding = find("gradients", group, {subject(group, "plain20"): readings("output_gradient", [0.2, 4.0, 0.5, 0.1])})
+    assert row(finding, "plain-20")[2:] == ["2", "2", "2", "40", "stable at the ends only"]
+    assert outcomes(finding)[HEALTHY] == UNDECIDED
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 0.0])
-def test_gradients_that_are_not_finite_are_said_to_be(group: Group, bad: float) -> None:
-    rows = falling(2.0)
+def test_gradients_that_are_not_finite_are_called_that_and_the_rest_is_drawn(group: Group, bad: float) -> None:
     measured = {
-        subject(group, "plain20"): [*readings("output_gradient", [bad]), *rows[1:]],
-        subject(group, "plain56"): rows,
+        subject(group, "plain20"): [*readings("output_gradient", [bad]), *falling(2.0)[1:]],
+        subject(group, "plain56"): falling(2.0),
     }
     finding = find("gradients", group, measured)
-    assert "(not finite at 20, exploding at 56)" in finding.sentence
+    assert row(finding, "plain-20")[-1] == "not finite"
+    assert row(finding, "plain-56")[-1] == "exploding"
+    assert [len(curve.mean) for curve in finding.plate.panels[0].curves] == [8, 9]
 
 
-def test_responses_are_compared_at_one_depth_and_between_depths(group: Group) -> None:
+def test_responses_are_compared_within_a_seed_at_one_depth_and_between_depths(group: Group) -> None:
     measured = {
         subject(group, name, seed): readings("response", [0.5 * size + 0.1 * seed, 1.5 * size + 0.1 * seed])
         for name, size in (("plain20", 1.0), ("plain56", 1.02), ("resnet20", 0.5), ("resnet56", 0.3))
         for seed in (0, 1)
     }
     finding = find("responses", group, measured)
-    assert finding.sentence == (
-        "Standard deviation of the responses, mean over layers: plain-20 1.05, plain-56 1.07, ResNet-20 0.55 and "
-        "ResNet-56 0.35. Those of ResNet-20 are smaller than those of plain-20 (in 2 of 2 shared seeds) at the same "
-        "depth. Those of ResNet-56 are smaller than those of plain-56 (in 2 of 2 shared seeds) at the same depth. "
-        "Those of plain-56 are about as large as those of plain-20, the shallower one. Those of ResNet-56 are smaller "
-        "than those of ResNet-20 (in 2 of 2 shared seeds), the shallower one."
-    )
+    assert row(finding, "plain-20", "0") == ["1", "-", "-"]
+    assert row(finding, "plain-56", "1") == ["1.12", "-", "1.02"]
+    assert row(finding, "ResNet-56", "0") == ["0.3", "0.29", "0.60"]
+    assert "plain networks of the same depth in 4 of 4" in finding.sentence
+    assert "the next shallower residual network in 2 of 2" in finding.sentence
     in_order, by_size = finding.plate.panels
     assert [value for _, value in in_order.curves[0].mean] == pytest.approx([0.55, 1.55])
     assert [value for _, value in by_size.curves[0].mean] == pytest.approx([1.55, 0.55])
     assert "Left out: plain-110 seed 0 (did not train, running training error 89.0%)." in finding.plate.caption
-
-
-def test_larger_responses_are_called_larger(group: Group) -> None:
-    measured = {
-        subject(group, "plain20"): readings("response", [1]),
-        subject(group, "resnet20"): readings("response", [2]),
-    }
-    assert (
-        "ResNet-20 are larger than those of plain-20 at the same depth." in find("responses", group, measured).sentence
-    )
 
 
 def lesion(whole: float, without: list[float], several: list[float], ratios: list[float]) -> list[Reading]:
@@ -193,21 +167,23 @@ def lesion(whole: float, without: list[float], several: list[float], ratios: lis
     ]
 
 
-def test_what_a_lost_block_costs_is_said_in_points(group: Group) -> None:
+def test_lesions_have_a_row_and_a_line_for_each_seed_and_no_mean(group: Group) -> None:
     measured = {
         subject(group, "plain20"): lesion(0.1, [0.9, 0.7, 0.2], [0.7, 0.8, 0.9], [1.5, 2.0, 1.0]),
-        subject(group, "resnet20"): lesion(0.08, [0.08, 0.11, 0.07], [0.11, 0.4, 0.9], [0.5, 0.0, 0.25]),
+        subject(group, "resnet20", 0): lesion(0.08, [0.08, 0.11, 0.07], [0.11, 0.4, 0.9], [0.5, 0.0, 0.25]),
+        subject(group, "resnet20", 1): lesion(0.08, [0.06, 0.09, 0.28], [0.11, 0.4, 0.9], [0.5, 0.2, 0.25]),
     }
     finding = find("lesions", group, measured)
-    assert finding.sentence == (
-        "Test error when one block is removed: plain-20 10.0% whole, +60.0 points in the median and +80.0 at most "
-        "(block 1 of 3), its blocks adding 1 to 2 times their shortcut's norm; ResNet-20 8.0% whole, +0.0 points in "
-        "the median and +3.0 at most (block 2 of 3), its blocks adding 0 to 0.5 times their shortcut's norm."
-    )
+    assert finding.table.rows == [
+        ["plain-20", "0", "10.0", "+60.0", "+80.0", "1 of 3", "1", "0 of 3"],
+        ["ResNet-20", "0", "8.0", "+0.0", "+3.0", "2 of 3", "0", "1 of 3"],
+        ["ResNet-20", "1", "8.0", "+1.0", "+20.0", "3 of 3", "0.2", "0 of 3"],
+    ]
+    assert "+60.0 points in plain networks and +0.0 to +1.0 points in residual" in finding.sentence
     one, several, nearness = finding.plate.panels
-    assert [value for _, value in several.curves[1].mean] == [0.08, 0.11, 0.4, 0.9]
-    assert one.curves[0].dashed
-    assert not one.curves[1].dashed
+    assert [[value for _, value in line] for line in several.curves[1].seeds] == [[8, 11, 40, 90]] * 2
+    assert not any(curve.mean for panel in finding.plate.panels for curve in panel.curves)
+    assert [curve.dashed for curve in one.curves] == [True, False]
     assert nearness.y.low == 0
     assert "plain-56 seed 0 (not measured)" in finding.plate.caption
 
@@ -224,9 +200,8 @@ def report(group: Group, runs: Path, tmp_path: Path) -> Report:
 
 def test_the_report_shows_what_was_measured_and_how_to_measure_the_rest(report: Report) -> None:
     page = report.files[0].read_text()
-    assert "Those of" not in page
-    assert "Standard deviation of the responses, mean over layers: plain-20 1.5." in page
-    assert "Gradients on their way back" not in page
+    assert "Standard deviation of responses, mean over layers" in page
+    assert '<th scope="row" class="text">plain-20</th><td>0</td><td>1.5</td>' in page
     assert "Not measured yet: <code>resexp diagnose lesions group=cifar10/short32" in page
     assert "Not measured yet: <code>resexp diagnose responses" not in page
     assert "ResNet-20 seed 0 after 2,000 iterations: the run was trained again since it was measured" in page
@@ -269,7 +244,7 @@ def test_the_deepest_plain_network_tells_whether_gradients_vanish(group: Group) 
         measured[subject(group, "plain110", seed, INITIALISATION, "none")] = falling(0.1)
     finding = find("gradients", group, measured)
     assert outcomes(finding) == {VANISH: NOT_REPRODUCED, HEALTHY: NOT_REPRODUCED}
-    assert finding.claims[0].ours == "plain-110 initially: times 10⁸, exploding (2 seeds)"
+    assert finding.claims[0].ours == "plain-110 at initialisation: times 10⁸, exploding (2 seeds)"
     trained = {subject(group, "plain56", seed): falling(1.0) for seed in (0, 1)}
     assert outcomes(find("gradients", group, measured | trained)) == {VANISH: NOT_REPRODUCED, HEALTHY: UNDECIDED}
     trained = {subject(group, "plain56", seed): falling(0.1) for seed in (0, 1)}
@@ -308,13 +283,8 @@ def test_every_pair_tells_whether_responses_are_smaller(
 
 
 def test_responses_are_compared_over_shared_seeds(group: Group) -> None:
-    measured = {
-        subject(group, "plain20", 0): readings("response", [9.0]),
-        subject(group, "plain20", 1): readings("response", [1.0]),
-        subject(group, "resnet20", 1): readings("response", [0.5]),
-        subject(group, "plain56", 0): readings("response", [1.0]),
-        subject(group, "resnet56", 1): readings("response", [1.0]),
-    }
+    values = {("plain20", 0): 9.0, ("plain20", 1): 1.0, ("resnet20", 1): 0.5, ("plain56", 0): 1.0, ("resnet56", 1): 1.0}
+    measured = {subject(group, *key): readings("response", [value]) for key, value in values.items()}
     smaller, _ = find("responses", group, measured).claims
     assert smaller.ours == "ResNet-20 0.50 times plain-20 (1 seed)"
 
@@ -322,12 +292,7 @@ def test_responses_are_compared_over_shared_seeds(group: Group) -> None:
 def lesions(group: Group, added: list[list[float]]) -> Measured:
     """What the blocks of ResNet-20 add, in each of some seeds."""
     return {
-        subject(group, "resnet20", seed): [
-            *readings("error", [0.1]),
-            *readings("error_without_one", [0.2, 0.3]),
-            *readings("error_without_several", [0.2, 0.3]),
-            *readings("residual_ratio", values),
-        ]
+        subject(group, "resnet20", seed): lesion(0.1, [0.2, 0.3], [0.2, 0.3], values)
         for seed, values in enumerate(added)
     }
 

@@ -1,174 +1,207 @@
-"""Do gradients vanish, stay or explode on their way from the last block back to the first? Figure and sentence."""
+"""Do gradients vanish, stay or explode on their way from the last block back to the first?"""
 
 import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
-from resexp.analysis.claims import HEALTHY, VANISH, Claim, Look, looked_into, outcome_of
+from resexp.analysis.claims import HEALTHY, VANISH, Claim, diagnosed, outcome_of
 from resexp.analysis.study import Group, title
-from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, Measured, Subject
+from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, SNAPSHOT, Measured, Subject
 from resexp.formatting import listed, plural
-from resexp.report.spec import Curve, Panel, Plate
-from resexp.report.why.during_training import STABLE, VANISHING, WITHIN, behaviour, followed
+from resexp.report.captions import BOLD, setting_words
+from resexp.report.figures import drops, iteration_axis, short
+from resexp.report.spec import Axis, Curve, Panel, Plate, Table
 from resexp.report.why.profiles import (
     STAGES,
     Finding,
+    Profile,
     by_network,
-    caption,
-    curve,
-    geometric_mean,
+    ends,
     log_axis,
-    mean_profile,
+    measured_words,
     number,
     place_axis,
     profile,
-    short,
     when,
+    with_mean,
 )
 
-CONDITIONS = ((INITIALISATION, "batch"), (CHECKPOINT, "batch"), (INITIALISATION, "none"), (CHECKPOINT, "none"))
+STABLE, VANISHING, EXPLODING = "stable", "vanishing", "exploding"
+WITHIN = 10.0
+"""Gradients are stable whose norm at the first block's output is within this factor of that at the last block's."""
+
+HEADING = ["network", "weights", "measured", "first/last block", "lowest", "highest", "farthest block", "gradients"]
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    """Of positive numbers; nan where one is nan."""
+    return math.exp(statistics.fmean(map(math.log, values)))
+
+
+def backwards(measured: Measured, subject: Subject) -> Profile:
+    """Gradient norms at block outputs from the last block to the first, as multiples of the last one's.
+
+    nan where it is 0 or not finite.
+    """
+    norms = profile(measured, subject, "output_gradient")[::-1]
+    return [norm / norms[0] if 0 < norm < math.inf and 0 < norms[0] < math.inf else math.nan for norm in norms]
+
+
+def behaviour(path: Profile) -> str:
+    """The word for gradients that are multiplied like this on their way back."""
+    if math.isnan(path[-1]):
+        return "not finite"
+    if not 1 / WITHIN <= path[-1] <= WITHIN:
+        return VANISHING if path[-1] < 1 else EXPLODING
+    return STABLE if all(1 / WITHIN <= at <= WITHIN for at in path) else "stable at the ends only"
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """Gradient norm at the first block's output over that at the last block's, geometric mean over seeds."""
+class Way:
+    """The way back in one network, in several seeds (during training also iterations) with the same kind of weights."""
 
-    network: str
-    family: str
-    depth: int
-    norm: str
-    source: str
-    seeds: int
-    value: float
-    between: float
-    """Of the ratios at all blocks the one farthest from 1."""
+    subject: Subject
+    """The first of them."""
+    paths: list[Profile]
+
+    @cached_property
+    def words(self) -> list[str]:
+        """What happens to gradients."""
+        return sorted({behaviour(path) for path in self.paths})
 
     @property
-    def word(self) -> str:
-        """What happens to gradients on their way back."""
-        ends = behaviour(self.value)
-        if ends == STABLE and behaviour(self.between) != STABLE:
-            return f"{STABLE} from end to end, {number(self.between)} in between"
-        return ends
+    def mean(self) -> float:
+        """By what they are multiplied from the last block to the first: the geometric mean."""
+        return geometric_mean(path[-1] for path in self.paths)
+
+    @property
+    def cells(self) -> list[str]:
+        """Its row of the table."""
+        values, lasts = [at for path in self.paths for at in path], [path[-1] for path in self.paths]
+        farthest = math.nan if any(map(math.isnan, values)) else max(values, key=lambda at: abs(math.log(at)))
+        numbers = [self.mean, min(lasts), max(lasts), farthest]
+        names = [title(self.subject.network), when(self.subject), str(len(self.paths))]
+        return [*names, *map(number, numbers), ", ".join(self.words)]
 
 
-def backwards(measured: Measured, subject: Subject) -> list[float]:
-    """Gradient norms at block outputs from the last block to the first, as multiples of the last one's."""
-    norms = profile(measured, subject, "output_gradient")[::-1]
-    return [norm / norms[0] if norms[0] > 0 else math.nan for norm in norms]
-
-
-def ratios(measured: Measured) -> list[Ratio]:
-    """One for each network, norm and source."""
-    found: list[Ratio] = []
-    for source, norm in CONDITIONS:
-        chosen = [subject for subject in measured if (subject.source, subject.norm) == (source, norm)]
-        for network, subjects in by_network(chosen).items():
-            path = mean_profile([backwards(measured, subject) for subject in subjects], geometric_mean)
-            farthest = max(filter(math.isfinite, path), key=lambda value: abs(math.log(value)), default=math.nan)
-            one = subjects[0]
-            found.append(Ratio(network, one.family, one.depth, norm, source, len(subjects), path[-1], farthest))
-    return found
+def ways(measured: Measured) -> list[Way]:
+    """One for each norm, kind of weights and network."""
+    rows: list[Way] = []
+    for norm in ("batch", "none"):
+        for source in (INITIALISATION, SNAPSHOT, CHECKPOINT):
+            own = by_network(one for one in measured if (one.source, one.norm) == (source, norm))
+            rows += [Way(seeds[0], [backwards(measured, seed) for seed in seeds]) for seeds in own.values()]
+    return rows
 
 
 def find(group: Group, measured: Measured) -> Finding | None:
-    """Figure and sentence; None where nothing was measured."""
-    panels: list[Panel] = []
-    clauses: list[str] = []
-    known = ratios(measured)
-    for source, norm in CONDITIONS:
-        chosen = [subject for subject in measured if (subject.source, subject.norm) == (source, norm)]
-        if chosen:
-            panels += _row(measured, chosen, f"{'no norm, ' if norm == 'none' else ''}{when(chosen[0])}")
-            here = [ratio for ratio in known if (ratio.source, ratio.norm) == (source, norm)]
-            clauses.append(_clause(here, condition(chosen[0])))
-    if not panels:
+    """Figure, sentence and numbers; None where nothing was measured."""
+    rows = ways(measured)
+    plate = _plate(group, measured, rows)
+    if not plate.panels:
         return None
-    on_the_way = followed(group, measured, lambda subject: backwards(measured, subject)[-1])
-    panels += on_the_way.panels
-    vanishing = [f"{title(ratio.network)} {_place(ratio)}" for ratio in known if ratio.word == VANISHING]
-    vanishing += [f"{name} during training" for name in on_the_way.vanishing]
-    closing = f"They vanish in {listed(vanishing)}." if vanishing else "They vanish in none of these networks."
-    explained = (
-        " Norm of the loss's gradient at each block's output, as a multiple of that at the last block's; called stable "
-        f"within a factor of {WITHIN:g}. With batch norm unless it says otherwise. Vertical lines: borders of stages"
-        f"{'; during training, where the first block alone is drawn, drops of the rate' if on_the_way.panels else ''}."
-        f"{' A mean has a gap where not every seed was measured.' if on_the_way.gaps else ''}"
+    caption = f"the first block's output over that at the last block's; stable: within a factor of {WITHIN:g}"
+    table = Table(f"Norm of the gradient at {caption}", HEADING, [way.cells for way in rows], {0, 1, 7})
+    sentence = (
+        f"On their way from the last block back to the first, gradients {_where(rows, VANISHING, 'vanish')}; "
+        f"they {_where(rows, EXPLODING, 'explode')}."
     )
-    plate = Plate("gradients", "Gradients on their way back", panels, caption(group, measured) + explained)
-    opening = "From the last block's output back to the first's, the norm of the gradient is multiplied"
-    return Finding(plate, f"{opening} {'; '.join(clauses)}.{on_the_way.words} {closing}", claimed(group, known))
+    return Finding(plate, sentence, table, claimed(group, rows))
 
 
-def claimed(group: Group, found: list[Ratio]) -> list[Claim]:
-    """What becomes of the claims on gradients: the deepest plain networks with batch norm tell, initial and trained."""
-    looks: list[Ratio] = []
-    for source in (INITIALISATION, CHECKPOINT):
-        plain = [one for one in found if (one.family, one.norm, one.source) == (PLAIN, "batch", source)]
-        looks += [one for one in plain if one.depth == max(other.depth for other in plain)]
-    ours = "; ".join(
-        f"{title(one.network)} {'trained' if one.source == CHECKPOINT else 'initially'}: times {number(one.value)}, "
-        f"{one.word} ({plural(one.seeds, 'seed')})"
-        for one in looks
-    )
-    words = {VANISH: VANISHING, HEALTHY: STABLE}
-    outcomes = {text: outcome_of([Look(one.word == word, one.seeds) for one in looks]) for text, word in words.items()}
-    return [looked_into(group, text, outcome, ours) for text, outcome in outcomes.items()]
+def _plate(group: Group, measured: Measured, rows: list[Way]) -> Plate:
+    """Along the blocks, for each kind of weights; then against iteration, where weights were kept during training."""
+    panels: list[Panel] = []
+    for moment in dict.fromkeys(when(way.subject) for way in rows if way.subject.source != SNAPSHOT):
+        own = [(way.subject, way.paths) for way in rows if when(way.subject) == moment]
+        curves = [(one, with_mean(one.network, short(one.network), paths, geometric_mean)) for one, paths in own]
+        panels += _panels(curves, moment, place_axis("block", "last", "first"), STAGES)
+    training = [
+        (subjects[0], followed(measured, network, subjects))
+        for network, subjects in by_network(measured).items()
+        if any(subject.source == SNAPSHOT for subject in subjects)
+    ]
+    panels += _panels(training, "during training (first block)", iteration_axis(group), drops(group))
+    gaps = any(math.isnan(value) for _, curve in training for _, value in curve.mean)
+    caption = [
+        measured_words(measured).strip(),
+        "Norm of the loss's gradient at each block's output, as a multiple of that at the last block's; with batch "
+        "norm unless a title says otherwise.",
+        BOLD,
+        f"Vertical lines: borders of stages{', drops of the learning rate' if training else ''}.",
+        "A mean has a gap where not every seed was measured." if gaps else "",
+    ]
+    heading = "Gradients on their way back"
+    return Plate("gradients", heading, panels, setting_words(group), " ".join(filter(None, caption)))
 
 
-def condition(subject: Subject) -> str:
-    """At initialisation with batch norm."""
-    return f"{when(subject)} {'without a norm' if subject.norm == 'none' else 'with batch norm'}"
-
-
-def _place(ratio: Ratio) -> str:
-    moment = "after training" if ratio.source == CHECKPOINT else "at initialisation"
-    return f"{moment} {'without a norm' if ratio.norm == 'none' else 'with batch norm'}"
-
-
-def _row(measured: Measured, subjects: list[Subject], words: str) -> list[Panel]:
+def _panels(curves: list[tuple[Subject, Curve]], moment: str, x: Axis, lines: list[float]) -> list[Panel]:
     """Plain beside residual networks, on one scale."""
-    rows: list[tuple[str, list[Curve]]] = []
-    for family in (PLAIN, RESIDUAL):
-        curves: list[Curve] = []
-        for network, seeds in by_network([subject for subject in subjects if subject.family == family]).items():
-            drawn = curve(network, short(network), [backwards(measured, seed) for seed in seeds], mean=geometric_mean)
-            if drawn.mean:
-                curves.append(drawn)
-        if curves:
-            rows.append((family, curves))
-    everything = [one for _, curves in rows for one in curves]
+    drawn = [(subject.family, curve) for subject, curve in curves if curve.mean or curve.seeds]
+    families = {kind: [curve for family, curve in drawn if family == kind] for kind in (PLAIN, RESIDUAL)}
     return [
         Panel(
-            f"{family.capitalize()}, {words}",
-            curves,
-            place_axis("block", backwards=True),
-            log_axis(everything),
-            f"Gradient norm from the last block back to the first, as a multiple of the last; the curves end at "
-            f"{', '.join(f'{title(one.network)} {number(one.end)}' for one in curves)}.",
-            STAGES,
+            f"{family.capitalize()}, {moment}",
+            own,
+            x,
+            log_axis([curve for _, curve in drawn]),
+            f"Gradient norm. {ends(own)}",
+            lines,
         )
-        for family, curves in rows
+        for family, own in families.items()
+        if own
     ]
 
 
-def _clause(found: list[Ratio], words: str) -> str:
-    """At initialisation, with batch norm, by 16 and 7,500 in plain networks of 20 and 56 layers (exploding)."""
-    parts: list[str] = []
-    told = ""
-    for family in (PLAIN, RESIDUAL):
-        own = [ratio for ratio in found if ratio.family == family]
-        if own:
-            depths = f" of {listed([short(ratio.network) for ratio in own])} layers"
-            networks = f"{family} ones" if depths == told else f"{family} networks{depths}"
-            values = listed([number(ratio.value) for ratio in own])
-            parts.append(f"by {values} in {networks} ({_words(own)})")
-            told = depths
-    return f"{words} {' and '.join(parts)}"
+def _where(rows: list[Way], word: str, verb: str) -> str:
+    """explode at initialisation in plain-20 and plain-56."""
+    moments: dict[str, list[str]] = {}
+    for way in rows:
+        if word in way.words:
+            moments.setdefault(when(way.subject), []).append(title(way.subject.network))
+    return f"{verb} " + (listed([f"{when} in {listed(names)}" for when, names in moments.items()]) or "nowhere")
 
 
-def _words(found: list[Ratio]) -> str:
-    """Exploding; or stable at 20, exploding at 56 and 110."""
-    kinds: dict[str, list[str]] = {}
-    for ratio in found:
-        kinds.setdefault(ratio.word, []).append(short(ratio.network))
-    return ", ".join(kind if len(kinds) == 1 else f"{kind} at {listed(names)}" for kind, names in kinds.items())
+def claimed(group: Group, rows: list[Way]) -> list[Claim]:
+    """What becomes of the claims on gradients: the deepest plain networks with batch norm decide."""
+    deepest: list[Way] = []
+    for source in (INITIALISATION, CHECKPOINT):
+        one = [
+            way
+            for way in rows
+            if (way.subject.family, way.subject.norm, way.subject.source) == (PLAIN, "batch", source)
+        ]
+        deepest += [way for way in one if way.subject.depth == max(other.subject.depth for other in one)]
+    ours = "; ".join(
+        f"{title(way.subject.network)} {when(way.subject)}: times {number(way.mean)}, {', '.join(way.words)} "
+        f"({plural(len(way.paths), 'seed')})"
+        for way in deepest
+    )
+    seeds = min((len(way.paths) for way in deepest), default=0)
+    words = [behaviour(path) for way in deepest for path in way.paths]
+    return [
+        diagnosed(group, text, outcome_of([word == wanted for word in words], seeds), ours)
+        for text, wanted in ((VANISH, VANISHING), (HEALTHY, STABLE))
+    ]
+
+
+def followed(measured: Measured, network: str, subjects: list[Subject]) -> Curve:
+    """A network's way back against iteration, from initialisation on: each trained seed, and the geometric mean.
+
+    The mean has a gap (nan) where some seeds were measured and others were not.
+    """
+    trained = {(subject.seed, subject.norm) for subject in subjects if subject.source != INITIALISATION}
+    seeds: dict[int, dict[int, float]] = defaultdict(dict)
+    for subject in subjects:
+        value = backwards(measured, subject)[-1]
+        if (subject.seed, subject.norm) in trained and not math.isnan(value):
+            seeds[subject.seed][subject.iteration] = value
+    times = sorted({at for values in seeds.values() for at in values})
+    mean = [(float(at), geometric_mean(values.get(at, math.nan) for values in seeds.values())) for at in times]
+    while mean and math.isnan(mean[-1][1]):
+        mean.pop()
+    thin = [[(float(at), value) for at, value in sorted(values.items())] for _, values in sorted(seeds.items())]
+    return Curve(network, short(network), False, thin if len(thin) > 1 else [], mean)

@@ -1,155 +1,134 @@
 """Are the responses of residual networks smaller, and smaller still in deeper ones? The paper's figure 7."""
 
 import statistics
-from dataclasses import dataclass
-from itertools import pairwise
 
-from resexp.analysis.claims import SMALLER, SMALLER_STILL, Claim, Look, looked_into, outcome_of
+from resexp.analysis.claims import SMALLER, SMALLER_STILL, Claim, diagnosed, outcome_of
 from resexp.analysis.study import Group, title
-from resexp.diagnose.table import PLAIN, RESIDUAL, Measured
-from resexp.formatting import listed, plural
-from resexp.report.spec import Axis, Panel, Plate
+from resexp.diagnose.table import PLAIN, RESIDUAL, Measured, Subject
+from resexp.formatting import ABSENT, plural
+from resexp.report.captions import BOLD, setting_words
+from resexp.report.spec import Axis, Curve, Panel, Plate, Table
 from resexp.report.why.profiles import (
     STAGES,
     Finding,
     absent,
     by_network,
-    caption,
-    curve,
-    is_plain,
+    ends,
     linear_axis,
-    number,
+    measured_words,
     place_axis,
     profile,
+    with_mean,
 )
 
 ALIKE = 0.05
-"""Mean responses that differ by no more than this part are called about as large."""
+"""Mean responses that differ by no more than this part are about as large."""
 
-
-def strengths(measured: Measured) -> dict[str, dict[int, float]]:
-    """For each network and seed the mean over layers of the responses' standard deviations."""
-    return {
-        network: {subject.seed: statistics.fmean(profile(measured, subject, "response")) for subject in subjects}
-        for network, subjects in by_network(list(measured)).items()
-    }
+Ratios = dict[str, tuple[str, dict[int, float]]]
+"""For a network the one it is compared with, and by shared seed its mean response as a multiple of the other's."""
 
 
 def find(group: Group, measured: Measured) -> Finding | None:
-    """Figure and sentence; None where nothing was measured."""
-    networks = by_network(list(measured))
+    """Figure, sentence and numbers; None where nothing was measured."""
+    networks = by_network(measured)
     if not networks:
         return None
-    panels: list[Panel] = []
-    for heading, in_order in (("in the order of layers", True), ("sorted by size", False)):
-        curves = []
+    strengths = {
+        name: {subject.seed: statistics.fmean(profile(measured, subject, "response")) for subject in subjects}
+        for name, subjects in networks.items()
+    }
+    first = [subjects[0] for subjects in networks.values()]
+    same = compared(strengths, {one.network: _plain(one, first) for one in first if one.family == RESIDUAL})
+    shallower = compared(strengths, {one.network: _shallower(one, first) for one in first})
+    deeper = {name: ratios for name, ratios in shallower.items() if networks[name][0].family == RESIDUAL}
+    rows = [
+        [title(name), str(seed), f"{value:.3g}", *(_ratio(name, seed, ratios) for ratios in (same, shallower))]
+        for name, seeds in strengths.items()
+        for seed, value in seeds.items()
+    ]
+    heading = ["network", "seed", "mean response", "times plain of its depth", "times next shallower"]
+    table = Table("Standard deviation of responses, mean over layers", heading, rows)
+    claims = [claimed(group, SMALLER, same), claimed(group, SMALLER_STILL, deeper)]
+    return Finding(_plate(group, measured, networks), sentence(same, deeper), table, claims)
+
+
+def _plate(group: Group, measured: Measured, networks: dict[str, list[Subject]]) -> Plate:
+    """Responses in the order of layers and, as in the paper, by size."""
+
+    def panel(heading: str, x: Axis, by_size: bool) -> Panel:
+        curves: list[Curve] = []
         for network, subjects in networks.items():
             profiles = [profile(measured, subject, "response") for subject in subjects]
-            if not in_order:
+            if by_size:
                 profiles = [sorted(values, reverse=True) for values in profiles]
-            curves.append(curve(network, title(network), profiles, dashed=is_plain(subjects)))
-        ends = ", ".join(f"{title(one.network)} {number(one.end)}" for one in curves)
-        panels.append(
-            Panel(
-                f"Responses {heading}",
-                curves,
-                place_axis("3x3 layer") if in_order else Axis(0, 1, [(0, "largest"), (1, "smallest")], "3x3 layer"),
-                linear_axis(curves),
-                f"Standard deviation of responses, {heading}; the curves end at {ends}.",
-                STAGES if in_order else [],
-            )
-        )
-    explained = (
-        " Standard deviation of each 3x3 layer's response after batch norm, before the ReLU or the addition, over "
-        f"images, channels and places, in evaluation mode; means within {100 * ALIKE:g}% are called about as large. "
-        "Dashed: plain; solid: residual."
+            dashed = subjects[0].family == PLAIN
+            curves.append(with_mean(network, title(network), profiles, statistics.fmean, dashed))
+        alt = f"Standard deviation of responses. {ends(curves)}"
+        return Panel(heading, curves, x, linear_axis(curves), alt, [] if by_size else STAGES)
+
+    panels = [
+        panel("Responses in the order of layers", place_axis("3x3 layer"), False),
+        panel("Responses sorted by size", place_axis("3x3 layer", "largest", "smallest"), True),
+    ]
+    caption = (
+        f"{measured_words(measured)}Standard deviation of each 3x3 layer's response after batch norm, before the ReLU "
+        "or the addition, over images, channels and places, in evaluation mode. Dashed: plain; solid: residual. "
+        f"{BOLD}{absent(group, measured)}"
     )
-    words = caption(group, measured) + explained + absent(group, measured)
-    plate = Plate("responses", "How strongly layers respond", panels, words)
-    return Finding(plate, sentence(measured), claimed(group, measured))
+    return Plate("responses", "How strongly layers respond", panels, setting_words(group), caption)
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Two networks compared over the seeds that both have: `ones` and `others` are mean responses by seed."""
-
-    one: str
-    other: str
-    ones: list[float]
-    others: list[float]
-
-    @property
-    def ratio(self) -> float:
-        """One's mean response as a multiple of the other's."""
-        return statistics.fmean(self.ones) / statistics.fmean(self.others)
-
-    @property
-    def look(self) -> Look:
-        """Whether one's are smaller, by more than counts as alike."""
-        return Look(self.ratio < 1 - ALIKE, len(self.ones))
-
-    @property
-    def number(self) -> str:
-        """ResNet-56 0.80 times plain-56 (1 seed)."""
-        return f"{title(self.one)} {self.ratio:.2f} times {title(self.other)} ({plural(len(self.ones), 'seed')})"
-
-    @property
-    def words(self) -> str:
-        """Whether one's are smaller, and in how many of the seeds."""
-        if abs(self.ratio - 1) <= ALIKE:
-            return f"Those of {title(self.one)} are about as large as those of {title(self.other)}"
-        kind, smaller = ("smaller", True) if self.ratio < 1 else ("larger", False)
-        agreeing = sum((one < other) == smaller for one, other in zip(self.ones, self.others, strict=True))
-        seeds = f" (in {agreeing} of {len(self.ones)} shared seeds)" if len(self.ones) > 1 else ""
-        return f"Those of {title(self.one)} are {kind} than those of {title(self.other)}{seeds}"
+def _plain(one: Subject, others: list[Subject]) -> str | None:
+    """The plain network of the same depth."""
+    return next((other.network for other in others if (other.family, other.depth) == (PLAIN, one.depth)), None)
 
 
-def pairs_of(measured: Measured, names: list[tuple[str, str]]) -> list[Pair]:
-    """Those of the named pairs that share a seed."""
-    found = strengths(measured)
-    pairs: list[Pair] = []
-    for one, other in names:
-        shared = sorted(found[one].keys() & found[other].keys())
-        if shared:
-            ones, others = ([found[name][seed] for seed in shared] for name in (one, other))
-            pairs.append(Pair(one, other, ones, others))
-    return pairs
+def _shallower(one: Subject, others: list[Subject]) -> str | None:
+    """The next shallower network of the same family."""
+    own = [other for other in others if other.family == one.family and other.depth < one.depth]
+    return next((other.network for other in own if other.depth == own[-1].depth), None)
 
 
-def claimed(group: Group, measured: Measured) -> list[Claim]:
-    """What becomes of the paper's claims on responses: every pair of networks tells."""
-    looks = {SMALLER: same_depth(measured), SMALLER_STILL: deeper(measured, RESIDUAL)}
-    return [
-        looked_into(group, text, outcome_of([pair.look for pair in pairs]), "; ".join(pair.number for pair in pairs))
-        for text, pairs in looks.items()
+def compared(strengths: dict[str, dict[int, float]], references: dict[str, str | None]) -> Ratios:
+    """Each network against its reference, where they share a seed."""
+    ratios: Ratios = {}
+    for name, other in references.items():
+        shared = strengths[name].keys() & strengths[other].keys() if other else ()
+        if other and shared:
+            ratios[name] = other, {seed: strengths[name][seed] / strengths[other][seed] for seed in sorted(shared)}
+    return ratios
+
+
+def _ratio(name: str, seed: int, ratios: Ratios) -> str:
+    _, values = ratios.get(name, ("", dict[int, float]()))
+    return f"{values[seed]:.2f}" if seed in values else ABSENT
+
+
+def _smaller(ratios: Ratios) -> list[bool]:
+    """For each network and seed whether its response is smaller, by more than counts as alike."""
+    return [value < 1 - ALIKE for _, values in ratios.values() for value in values.values()]
+
+
+def claimed(group: Group, text: str, ratios: Ratios) -> Claim:
+    """What becomes of a claim that responses are smaller: every network and seed counts."""
+    seeds = min((len(values) for _, values in ratios.values()), default=0)
+    ours = "; ".join(
+        f"{title(name)} {statistics.fmean(values.values()):.2f} times {title(other)} ({plural(len(values), 'seed')})"
+        for name, (other, values) in ratios.items()
+    )
+    return diagnosed(group, text, outcome_of(_smaller(ratios), seeds), ours)
+
+
+def sentence(same: Ratios, deeper: Ratios) -> str:
+    """In how many networks and seeds responses are smaller."""
+    parts = [
+        f"than those of {others} in {sum(smaller)} of {len(smaller)} comparisons"
+        for others, ratios in (
+            ("plain networks of the same depth", same),
+            ("the next shallower residual network", deeper),
+        )
+        if (smaller := _smaller(ratios))
     ]
-
-
-def same_depth(measured: Measured) -> list[Pair]:
-    """Residual against plain networks of one depth."""
-    first = {name: subjects[0] for name, subjects in by_network(list(measured)).items()}
-    names = [
-        (residual, plain)
-        for plain, one in first.items()
-        for residual, other in first.items()
-        if one.family == PLAIN and other.family == RESIDUAL and one.depth == other.depth
-    ]
-    return pairs_of(measured, names)
-
-
-def deeper(measured: Measured, family: str) -> list[Pair]:
-    """Each network of a family against the next shallower one."""
-    first = {name: subjects[0] for name, subjects in by_network(list(measured)).items()}
-    own = [name for name, subject in first.items() if subject.family == family]
-    names = [(deep, shallow) for shallow, deep in pairwise(own) if first[shallow].depth < first[deep].depth]
-    return pairs_of(measured, names)
-
-
-def sentence(measured: Measured) -> str:
-    """The mean responses, residual against plain of the same depth, and deeper against shallower."""
-    values = [f"{title(name)} {statistics.fmean(seeds.values()):.3g}" for name, seeds in strengths(measured).items()]
-    said = [f"Standard deviation of the responses, mean over layers: {listed(values)}."]
-    said += [f"{pair.words} at the same depth." for pair in same_depth(measured)]
-    for family in (PLAIN, RESIDUAL):
-        said += [f"{pair.words}, the shallower one." for pair in deeper(measured, family)]
-    return " ".join(said)
+    if not parts:
+        return "Of no two networks the responses of one seed can be compared."
+    return f"Within a seed, residual responses are smaller, by more than {100 * ALIKE:g}%, {' and '.join(parts)}."
