@@ -1,7 +1,10 @@
-"""Numbers, lists and columns as a person reads them."""
+"""Numbers, lists and columns for people."""
+
+import re
+from collections.abc import Sequence
 
 ABSENT = "-"
-"""What stands in a table where nothing was measured."""
+"""In a table, where nothing was measured."""
 
 
 def duration(seconds: float) -> str:
@@ -12,11 +15,12 @@ def duration(seconds: float) -> str:
 
 
 def aligned(lines: list[list[str]], text: set[int]) -> str:
-    """Cells as columns for a terminal; those in `text` stand left, numbers right."""
+    """Cells as columns for a terminal; columns in `text` are aligned left, numbers right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     shapes = [f"{'<' if number in text else '>'}{width}" for number, width in enumerate(widths)]
-    told = ("  ".join(f"{cell:{shape}}" for cell, shape in zip(line, shapes, strict=True)) for line in lines)
-    return "\n".join(line.rstrip() for line in told)
+    return "\n".join(
+        "  ".join(f"{cell:{shape}}" for cell, shape in zip(line, shapes, strict=True)).rstrip() for line in lines
+    )
 
 
 def plural(n: int, what: str) -> str:
@@ -24,6 +28,11 @@ def plural(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
-def listed(names: list[str]) -> str:
+def listed(names: Sequence[str], word: str = "and") -> str:
     """a, b and c."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return f" {word} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def natural(text: str) -> list[tuple[int, str]]:
+    """Sorts seed2 before seed10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]

@@ -1,4 +1,4 @@
-"""Names for configurations: a preset and, behind it, what differs from it; never one name for two configurations."""
+"""Names for configurations: a preset and what differs from it; never one name for two configurations."""
 
 import hashlib
 import re
@@ -11,14 +11,13 @@ MAX_NAME = 120
 
 
 def name_differences(differences: dict[str, Any]) -> str:
-    """{"recipe.lr": 0.05} -> "+lr0.05", in the characters that Hydra's command line and file systems leave alone."""
-    parts: list[str] = []
+    """{"recipe.lr": 0.05} -> "+lr0.05", in characters without a meaning to Hydra's command line and file systems."""
+    plain = ""
     for key, value in sorted(differences.items()):
         group, _, leaf = key.rpartition(".")
         values = value if isinstance(value, list) else [value]
         shown = "-".join(str(one).lower() if isinstance(one, bool) else str(one) for one in values)
-        parts.append(f"+{'data_' if group == 'data' else ''}{leaf}{shown}")
-    plain = "".join(parts)
+        plain += f"+{'data_' if group == 'data' else ''}{leaf}{shown}"
     safe = re.sub(r"[^A-Za-z0-9._+-]", "_", plain)
     if safe == plain and len(plain) <= MAX_NAME:
         return plain
@@ -27,13 +26,12 @@ def name_differences(differences: dict[str, Any]) -> str:
 
 
 def run_name(result: dict[str, Any], presets: dict[str, Any]) -> str:
-    """The network's preset and, behind it, what differs from the presets: "plain56+lr0.05"."""
-    keys = [key for key in differing(result, presets) if key != "seed"]
+    """The network's preset and what differs from all presets: "plain56+lr0.05"."""
     flat = flatten(result)
-    return result["model"]["name"] + name_differences({key: flat[key] for key in keys})
+    changed = {key: flat[key] for key in differing(result, presets) if key != "seed"}
+    return result["model"]["name"] + name_differences(changed)
 
 
 def label(part: dict[str, Any], preset: dict[str, Any]) -> str:
     """The name of a model, a recipe or a data set: "paper", "paper+lr0.05"."""
-    changed = differing(part, preset)
-    return part["name"] + name_differences({key: part[key] for key in changed})
+    return part["name"] + name_differences({key: part[key] for key in differing(part, preset)})

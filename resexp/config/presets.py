@@ -1,4 +1,4 @@
-"""The YAML files of conf/: where they lie, which settings they know, and what they say to a person. No Hydra here."""
+"""The YAML files of conf/: where they lie, which settings they know, and the help they give. No Hydra here."""
 
 import re
 from pathlib import Path
@@ -7,11 +7,10 @@ from typing import Any
 import yaml
 
 from resexp.config.settings import flatten
+from resexp.formatting import natural
 
 GROUPS = ("model", "data", "recipe", "experiment")
 """Settings of `resexp train` that name a file in a folder of conf/."""
-HYDRAS_OWN = ("defaults", "hydra")
-"""Keys of a file that are no settings."""
 
 
 def conf_dir() -> Path:
@@ -23,8 +22,7 @@ def conf_dir() -> Path:
 
 def presets(group: str) -> list[Path]:
     """The files of one group, plain20 before plain110."""
-    paths = (conf_dir() / group).glob("*.yaml")
-    return sorted(paths, key=lambda path: [part.zfill(9) for part in re.split(r"(\d+)", path.stem)])
+    return sorted((conf_dir() / group).glob("*.yaml"), key=lambda path: natural(path.stem))
 
 
 def content_of(path: Path) -> dict[str, Any]:
@@ -33,10 +31,10 @@ def content_of(path: Path) -> dict[str, Any]:
 
 
 def settings_named(verb: str) -> set[str]:
-    """The names of a verb's settings, those of all its presets included."""
+    """The settings of a command, those of all its presets included."""
 
     def names(path: Path, prefix: str = "") -> set[str]:
-        return {prefix + name for name in flatten(content_of(path)) if name.partition(".")[0] not in HYDRAS_OWN}
+        return {prefix + name for name in flatten(content_of(path)) if not re.match(r"(defaults|hydra)\b", name)}
 
     known = names(conf_dir() / f"{verb}.yaml")
     for group in GROUPS if verb == "train" else ():
@@ -45,7 +43,7 @@ def settings_named(verb: str) -> set[str]:
 
 
 def help_text(verb: str) -> str:
-    """What a verb's file says of itself and its settings; for `train` also those of its presets."""
+    """The file of a command, read as help: its heading, and its settings with their comments; so for its presets."""
     path = conf_dir() / f"{verb}.yaml"
     head, _, body = path.read_text(encoding="utf-8").partition("defaults:\n")
     about = "\n".join(line.removeprefix("# ").rstrip() for line in head.splitlines()).replace("\n ", "\n\n ", 1)
@@ -53,12 +51,10 @@ def help_text(verb: str) -> str:
     last = f"setting=value changes one. All of this stands in {path}."
     parts = [about, "Settings and their defaults:", settings, last]
     if verb == "train":
-        chosen = {
-            group: name for one in content_of(path)["defaults"] if isinstance(one, dict) for group, name in one.items()
-        }
+        defaults = [one for one in content_of(path)["defaults"] if isinstance(one, dict)]
+        chosen = dict(pair for one in defaults for pair in one.items())
         for group in GROUPS:
-            names = ", ".join(preset.stem for preset in presets(group))
-            parts.append(f"{group}=NAME: {names}")
+            parts.append(f"{group}=NAME: {', '.join(preset.stem for preset in presets(group))}")
             if chosen[group]:
                 text = (conf_dir() / group / f"{chosen[group]}.yaml").read_text(encoding="utf-8").strip()
                 parts[-1] += f"\nThe settings of {chosen[group]}:\n\n" + re.sub("^(?!#)", f"{group}.", text, flags=re.M)

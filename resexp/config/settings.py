@@ -1,20 +1,40 @@
 """The settings of a run: their types and their rules. Defaults live in conf/; no Hydra and no torch here.
 
-A rule that is broken raises `UserError` with the setting's name and a remedy.
+A rule that is broken raises `UserError` with the setting, its value and what may stand there instead.
 """
 
 import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from resexp.errors import UserError
+from resexp.formatting import listed
 
 
 def require(holds: bool, setting: str, value: object, rule: str) -> None:
     """Raise `UserError` unless the rule holds."""
     if not holds:
-        raise UserError(f"{setting}={value}: {rule}")
+        raise UserError(f"{setting}={'null' if value is None else value}: {rule}")
+
+
+def within(setting: str, value: float, low: int, high: int) -> None:
+    """The rule of a number with two bounds, either of which it may reach."""
+    require(value >= low, setting, value, f"must be {low} or more")
+    require(value <= high, setting, value, f"must be {high:,} or less")
+
+
+def one_of(setting: str, value: str, *choices: str) -> None:
+    """The rule of a setting with a few values."""
+    require(value in choices, setting, value, f"choose {listed(choices, 'or')}")
+
+
+def expand(setting: str, path: str | Path) -> Path:
+    """A path without its `~`. Raises UserError where there is no such home folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{setting}={path}: no such home folder; give a full path with {setting}=PATH") from error
 
 
 @dataclass(frozen=True)
@@ -31,19 +51,15 @@ class ModelConfig:
     """In the settings of a run only where it is not the default."""
 
     def __post_init__(self) -> None:
-        below = max(8, self.depth - (self.depth - 2) % 6)
-        neighbours = f"{below} or {below + 6}" if self.depth > 8 else "8"
-        require(
-            self.depth >= 8 and (self.depth - 2) % 6 == 0,
-            "model.depth",
-            self.depth,
-            f"a depth is 6n + 2; the nearest are {neighbours}",
-        )
-        require(self.shortcut in ("A", "B", "C"), "model.shortcut", self.shortcut, "choose A, B or C")
+        within("model.depth", self.depth, 8, 10_000)
+        below = self.depth - (self.depth - 2) % 6
+        nearest = f"a depth is 6n + 2; the nearest are {below} or {below + 6}"
+        require(self.depth == below, "model.depth", self.depth, nearest)
+        one_of("model.shortcut", self.shortcut, "A", "B", "C")
         none = "a plain network has no shortcuts; leave it at A"
         require(self.residual or self.shortcut == "A", "model.shortcut", self.shortcut, none)
-        require(self.width >= 1, "model.width", self.width, "must be 1 or more")
-        require(self.norm in ("batch", "none"), "model.norm", self.norm, "choose batch or none")
+        within("model.width", self.width, 1, 64)
+        one_of("model.norm", self.norm, "batch", "none")
         require(self.linear in ("default", "he"), "model.linear", self.linear, "choose default (PyTorch's) or he")
 
 
@@ -52,6 +68,12 @@ class DataConfig:
     """What every data set has. A data set is chosen with data=NAME."""
 
     name: str
+    places: ClassVar[tuple[str, ...]] = ()
+    """Settings that say where the images lie, not which they are."""
+
+    def result(self) -> dict[str, Any]:
+        """The settings that say which images they are."""
+        return {key: value for key, value in asdict(self).items() if key not in self.places}
 
 
 @dataclass(frozen=True)
@@ -63,6 +85,7 @@ class Cifar10Config(DataConfig):
     url: str | None
     validation: int
     seed: int
+    places = ("dir", "download", "url")
 
     def __post_init__(self) -> None:
         whole = self.validation % 10 == 0 and 0 <= self.validation < 50_000
@@ -71,15 +94,16 @@ class Cifar10Config(DataConfig):
 
 @dataclass(frozen=True)
 class FolderConfig(DataConfig):
-    """A person's own images, one folder a class, in train/ and test/."""
+    """A user's own images, one folder a class, in train/ and test/. The folder is the data set, not a place of it."""
 
     dir: str | None
     image_size: int
 
     def __post_init__(self) -> None:
-        if self.dir is not None:  # the folder is the data set, the same one however its path is spelled
-            object.__setattr__(self, "dir", str(Path(self.dir).expanduser().resolve()))
-        require(self.image_size >= 8, "data.image_size", self.image_size, "must be 8 or more pixels")
+        require(bool(self.dir), "data.dir", self.dir, "name the folder that holds train/ and test/ with data.dir=PATH")
+        resolved = expand("data.dir", str(self.dir)).resolve()  # the same data set however its path is spelled
+        object.__setattr__(self, "dir", str(resolved))
+        within("data.image_size", self.image_size, 8, 1024)
 
 
 @dataclass(frozen=True)
@@ -94,9 +118,9 @@ class ShapesConfig(DataConfig):
     hint: float
 
     def __post_init__(self) -> None:
-        require(self.image_size >= 8, "data.image_size", self.image_size, "must be 8 or more pixels")
-        require(self.train_images >= 10, "data.train_images", self.train_images, "must be 10 or more")
-        require(self.test_images >= 10, "data.test_images", self.test_images, "must be 10 or more")
+        within("data.image_size", self.image_size, 8, 1024)
+        within("data.train_images", self.train_images, 10, 10_000_000)
+        within("data.test_images", self.test_images, 10, 10_000_000)
         require(0 <= self.noise <= 1, "data.noise", self.noise, "a standard deviation from 0 to 1")
         require(0 <= self.hint <= 1, "data.hint", self.hint, "from 0 to 1")
 
@@ -106,13 +130,9 @@ DATA_CONFIGS: dict[str, type[DataConfig]] = {"cifar10": Cifar10Config, "folder":
 
 @dataclass(frozen=True)
 class DataPlace:
-    """For verbs that read the settings of a run: where its images lie on this machine."""
+    """For commands that read the settings of a run: where its images lie on this machine."""
 
     dir: str | None
-
-
-PLACES = {"cifar10": ("dir", "download", "url"), "folder": (), "shapes": ()}
-"""Settings of a data set that say where it lies, not what it is."""
 
 
 @dataclass(frozen=True)
@@ -137,43 +157,28 @@ class RecipeConfig:
 
     def __post_init__(self) -> None:
         for name in ("iterations", "batch_size", "row_every", "evaluate_every"):
-            value = getattr(self, name)
-            require(value >= 1, f"recipe.{name}", value, "must be 1 or more")
-        require(
-            self.evaluate_every % self.row_every == 0,
-            "recipe.evaluate_every",
-            self.evaluate_every,
-            f"must be a multiple of recipe.row_every={self.row_every}",
-        )
-        for name in ("lr", "warmup_lr"):
-            value = getattr(self, name)
-            require(0 < value < float("inf"), f"recipe.{name}", value, "must be above 0")
-        require(
-            all(drop >= 1 for drop in self.drops) and sorted(set(self.drops)) == list(self.drops),
-            "recipe.drops",
-            self.drops,
-            "iterations in rising order, such as [32000,48000]",
-        )
+            within(f"recipe.{name}", getattr(self, name), 1, 10**9)
+        multiple = f"must be a multiple of recipe.row_every={self.row_every}"
+        require(self.evaluate_every % self.row_every == 0, "recipe.evaluate_every", self.evaluate_every, multiple)
+        require(0 < self.lr < float("inf"), "recipe.lr", self.lr, "must be above 0")
+        require(0 < self.warmup_lr < float("inf"), "recipe.warmup_lr", self.warmup_lr, "must be above 0")
+        rising = sorted({drop for drop in self.drops if drop >= 1}) == list(self.drops)
+        require(rising, "recipe.drops", self.drops, "iterations in rising order, such as [32000,48000]")
         require(0 < self.drop_factor <= 1, "recipe.drop_factor", self.drop_factor, "above 0 and at most 1")
         require(0 <= self.momentum < 1, "recipe.momentum", self.momentum, "from 0 to below 1")
         require(0 <= self.weight_decay < 1, "recipe.weight_decay", self.weight_decay, "from 0 to below 1")
-        require(
-            self.warmup in ("auto", "always", "never"),
-            "recipe.warmup",
-            self.warmup,
-            "choose auto (residual networks of depth 110 and more), always or never",
-        )
+        choices = "choose auto (residual networks of depth 110 and more), always or never"
+        require(self.warmup in ("auto", "always", "never"), "recipe.warmup", self.warmup, choices)
         require(0 < self.warmup_error < 1, "recipe.warmup_error", self.warmup_error, "a fraction between 0 and 1")
-        require(self.pad >= 0, "recipe.pad", self.pad, "must be 0 or more pixels")
+        within("recipe.pad", self.pad, 0, 1024)
 
 
 def check_device(device: str, precision: str, threads: int) -> None:
-    """The rules that hold for every verb that computes."""
+    """The rules of every command with a device."""
     known = re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device) is not None
     require(known, "device", device, "choose auto, cpu, cuda, cuda:N or mps")
-    precisions = ("auto", "fp32", "tf32", "bf16", "fp16")
-    require(precision in precisions, "precision", precision, "choose auto, fp32, tf32, bf16 or fp16")
-    require(threads >= 0, "threads", threads, "0 (all cores) or more")
+    one_of("precision", precision, "auto", "fp32", "tf32", "bf16", "fp16")
+    within("threads", threads, 0, 4096)
 
 
 def check_seed(seed: int, setting: str) -> None:
@@ -187,7 +192,7 @@ def check_margin(percent: float) -> None:
 
 
 NOT_RECORDED = ("model", "data", "recipe", "seed", "snapshots", "fresh", "plan")
-"""Settings that do not say how a run is executed: what decides its result, what is kept, what is asked for once."""
+"""Settings that do not say how a run is executed: those of its result, what is kept, and requests for one session."""
 
 
 @dataclass(frozen=True)
@@ -212,20 +217,24 @@ class TrainSettings:
     def __post_init__(self) -> None:
         check_seed(self.seed, "seed")
         check_device(self.device, self.precision, self.threads)
-        engines = ("auto", "eager", "compile", "graph", "compile+graph")
-        require(self.engine in engines, "engine", self.engine, "choose auto, eager, compile, graph or compile+graph")
+        one_of("engine", self.engine, "auto", "eager", "compile", "graph", "compile+graph")
         require(self.checkpoint_seconds >= 0, "checkpoint_seconds", self.checkpoint_seconds, "must be 0 or more")
 
     def result(self) -> dict[str, Any]:
         """The settings that decide the result, nested, plain values."""
-        data = {key: value for key, value in asdict(self.data).items() if key not in PLACES[self.data.name]}
         model = asdict(self.model)
-        if self.model.linear == "default":  # a run is the same run as before there was the setting
+        if self.model.linear == "default":  # checkpoints from before there was the setting are of the same run
             del model["linear"]
-        return {"model": model, "data": data, "recipe": asdict(self.recipe), "seed": self.seed}
+        return {"model": model, "data": self.data.result(), "recipe": asdict(self.recipe), "seed": self.seed}
+
+    def execution(self) -> dict[str, Any]:
+        """The settings that say how it is executed, and where its images lie."""
+        names = [field.name for field in fields(TrainSettings) if field.name not in NOT_RECORDED]
+        places = {key: getattr(self.data, key) for key in self.data.places}
+        return {**{name: getattr(self, name) for name in names}, "data": places}
 
     def remark(self) -> str:
-        """What a person may have overlooked in settings that break no rule; empty if nothing."""
+        """What is likely an oversight although it breaks no rule: drops after the last iteration; else empty."""
         recipe = self.recipe
         late = [drop for drop in recipe.drops if drop >= recipe.iterations]
         if not late:
@@ -235,13 +244,6 @@ class TrainSettings:
             f"recipe.iterations={recipe.iterations}, recipe.drops={recipe.drops}: {never}; "
             "recipe.drops=[...] moves the drops, recipe=short8 shortens all of the schedule"
         )
-
-    def execution(self) -> dict[str, Any]:
-        """The settings that say how it is executed."""
-        names = [field.name for field in fields(TrainSettings)]
-        own = {name: getattr(self, name) for name in names if name not in NOT_RECORDED}
-        places = {key: value for key, value in asdict(self.data).items() if key in PLACES[self.data.name]}
-        return {**own, "data": places}
 
 
 @dataclass(frozen=True)
@@ -261,10 +263,7 @@ def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"recipe": {"lr": 0.1}} -> {"recipe.lr": 0.1}."""
     flat: dict[str, Any] = {}
     for key, value in nested.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
 
 
@@ -275,27 +274,21 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 
 def with_data_dir(settings: TrainSettings, folder: str | None) -> TrainSettings:
-    """The settings of a recorded run with its images in another folder; images that are generated lie in none."""
+    """The settings of a recorded run with its images in another folder; generated images lie in none."""
     if folder is None or not hasattr(settings.data, "dir"):
         return settings
     return replace(settings, data=replace(settings.data, dir=folder))
 
 
 def recorded(result: dict[str, Any], execution: dict[str, Any]) -> TrainSettings:
-    """The settings that a run's config.yaml holds. Raises UserError where they no longer fit this program."""
-    own = {name: value for name, value in execution.items() if name not in ("data", "directory")}
+    """The settings that a run's config.yaml holds. Raises UserError where they do not fit this program."""
     try:
-        kind = DATA_CONFIGS[result["data"]["name"]]
-        places = dict.fromkeys(PLACES[result["data"]["name"]]) | execution.get("data", {})
-        return TrainSettings(
-            model=ModelConfig(**result["model"]),
-            data=kind(**result["data"], **places),
-            recipe=RecipeConfig(**result["recipe"]),
-            seed=result["seed"],
-            snapshots=False,
-            fresh=False,
-            plan=False,
-            **own,
-        )
+        parts: dict[str, Any] = {
+            "model": ModelConfig(**result["model"]),
+            "data": DATA_CONFIGS[result["data"]["name"]](**result["data"], **execution["data"]),
+            "recipe": RecipeConfig(**result["recipe"]),
+            **dict.fromkeys(("snapshots", "fresh", "plan"), False),
+        }
+        return TrainSettings(**execution | parts, seed=result["seed"])
     except (TypeError, KeyError, AttributeError) as error:
         raise UserError(f"its config.yaml does not fit this version of resexp ({error})") from error

@@ -21,15 +21,15 @@ def draw_epoch(seed: int, epoch: int, images: int, pad: int, flip: bool) -> Tens
 
 
 class Sampler:
-    """The endless sequence of plans of one seed, cut into full batches across the borders of epochs.
+    """The endless sequence of epochs of one seed, cut into full batches across their borders.
 
-    While an epoch is in use, a thread draws the next one's plan, and it is sent as soon as it is drawn.
+    While an epoch is in use, a thread draws the next one, which is sent to the device as soon as it is drawn.
     """
 
     def __init__(self, seed: int, images: int, batch_size: int, pad: int, flip: bool, device: torch.device) -> None:
         self.seed, self.images, self.batch_size = seed, images, batch_size
         self.pad, self.flip, self.device = pad, flip, device
-        self._drawer = ThreadPoolExecutor(1, "plan")
+        self._drawer = ThreadPoolExecutor(1, "epoch")
         self._drawn: dict[int, Future[Tensor]] = {}
         self._sent: dict[int, Tensor] = {}
 
@@ -51,25 +51,17 @@ class Sampler:
         return self._sent[epoch]
 
     def batch(self, iteration: int) -> Tensor:
-        """The plan rows, int32 (batch_size, 4), of an iteration counted from 1."""
-        first = (iteration - 1) * self.batch_size
-        parts: list[Tensor] = []
-        wanted = self.batch_size
-        while wanted:
-            epoch, at = divmod(first, self.images)
-            parts.append(self._send(epoch)[at : at + wanted])
-            first += len(parts[-1])
-            wanted -= len(parts[-1])
-        self._look_ahead(first // self.images)
+        """The rows of `draw_epoch`, int32 (batch_size, 4), for an iteration counted from 1."""
+        first, end = (iteration - 1) * self.batch_size, iteration * self.batch_size
+        starts = range(first - first % self.images, end, self.images)
+        parts = [self._send(start // self.images)[max(first - start, 0) : end - start] for start in starts]
+        following = end // self.images + 1
+        if self._ask(following).done():
+            self._send(following)
+        for epochs in (self._drawn, self._sent):
+            for old in epochs.keys() - {following - 1, following}:
+                del epochs[old]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    def _look_ahead(self, epoch: int) -> None:
-        """Have the plan behind `epoch` drawn, send it if it is, and forget those before."""
-        if self._ask(epoch + 1).done():
-            self._send(epoch + 1)
-        for plans in (self._drawn, self._sent):
-            for old in plans.keys() - {epoch, epoch + 1}:
-                del plans[old]
 
 
 @dataclass(frozen=True)
@@ -102,14 +94,12 @@ class Images:
     def gather(self, picks: Tensor) -> tuple[Tensor, Tensor]:
         """Crop and flip image and mean together and subtract, so that the border is exactly 0 (section 4.2).
 
-        Plan rows (B, 4) -> float32 images (B, 3, H, W), -1 to 1, and labels (B,).
+        Rows of `draw_epoch` (B, 4) -> float32 images (B, 3, H, W), -1 to 1, and labels (B,).
         """
         index, down, right, flip = picks.to(torch.int64).unbind(1)
-        size = self.side
-        along = torch.arange(size, device=picks.device)
+        along = torch.arange(self.side, device=picks.device)
         rows = (down[:, None] + along)[:, :, None]
-        columns = right[:, None] + torch.where(flip[:, None] > 0, size - 1 - along, along)
-        columns = columns[:, None, :]
+        columns = (right[:, None] + torch.where(flip[:, None] > 0, self.side - 1 - along, along))[:, None, :]
         pixels = self.pixels[index[:, None, None], rows, columns].float()
         images = (pixels - self.mean[rows, columns]) / 255
         return images.permute(0, 3, 1, 2), self.labels[index]

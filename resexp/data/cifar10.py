@@ -4,18 +4,16 @@ import logging
 import os
 import shutil
 import tarfile
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from torch import Tensor
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import calculate_md5
 
-from resexp.config.settings import Cifar10Config
+from resexp.config.settings import Cifar10Config, expand
 from resexp.data.dataset import Dataset, Split
 from resexp.data.download import UnreachableError, download
 from resexp.errors import UserError
@@ -37,13 +35,20 @@ def load(config: Cifar10Config) -> Dataset:
     if not _complete(folder):
         if not config.download:
             raise _absent(folder, "data.download=false")
-        _fetch(folder, _as_url(config.url or CIFAR10.url))
+        url = _as_url(config.url or CIFAR10.url)
+        try:
+            _fetch(folder, url)
+        except UnreachableError as error:
+            raise _absent(folder, f"{url}: {error}") from error
+        except OSError as error:
+            raise _absent(folder, f"cannot write to it: {error.strerror or error}") from error
     try:
         parts = CIFAR10(folder), CIFAR10(folder, train=False)
     except (RuntimeError, OSError) as error:
         raise _damaged(folder, error) from error
-    images = [torch.from_numpy(part.data.transpose(0, 3, 1, 2)) for part in parts]
-    train, test = (Split(pixels, torch.tensor(part.targets)) for pixels, part in zip(images, parts, strict=True))
+    train, test = (
+        Split(torch.from_numpy(part.data.transpose(0, 3, 1, 2)), torch.tensor(part.targets)) for part in parts
+    )
     validation = None
     if config.validation:
         kept, held_out = hold_out(train.labels, config.validation, config.seed)
@@ -64,14 +69,12 @@ def hold_out(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 def data_folder(setting: str | None) -> Path:
     """The folder that holds cifar-10-batches-py: data.dir, else $RESEXP_DATA, else resexp/ in the user's cache."""
-    return _expand(setting or os.environ.get("RESEXP_DATA") or user_cache(), "data.dir")
+    return expand("data.dir", setting or os.environ.get("RESEXP_DATA") or user_cache())
 
 
-def _expand(path: str | Path, setting: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise UserError(f"{setting}: {path} leads to no home folder; give a full path with {setting}=PATH") from error
+def _as_url(source: str) -> str:
+    is_url = "://" in source or source.startswith("file:")
+    return source if is_url else expand("data.url", source).absolute().as_uri()
 
 
 def _md5s() -> dict[str, str]:
@@ -79,10 +82,7 @@ def _md5s() -> dict[str, str]:
 
 
 def _complete(folder: Path) -> bool:
-    try:
-        return all((folder / BATCHES / name).is_file() for name in _md5s())
-    except OSError:
-        return False
+    return all(os.access(folder / BATCHES / name, os.F_OK) for name in _md5s())
 
 
 def _absent(folder: Path, why: str) -> UserError:
@@ -93,59 +93,39 @@ def _absent(folder: Path, why: str) -> UserError:
 
 
 def _damaged(folder: Path, error: Exception) -> UserError:
-    try:
-        for name, expected in _md5s().items():
-            path = folder / BATCHES / name
-            if (found := calculate_md5(path)) != expected:
+    for name, expected in _md5s().items():
+        path = folder / BATCHES / name
+        with suppress(OSError):
+            if (actual := calculate_md5(path)) != expected:
                 return UserError(
-                    f"{path} is damaged (MD5 {found}, expected {expected}); delete it, so that the next run with "
+                    f"{path} is damaged (MD5 {actual}, expected {expected}); delete it, so that the next run with "
                     "data.download=true fetches it again, or give another folder with data.dir=PATH"
                 )
-    except OSError as unreadable:
-        error = unreadable
     return UserError(f"CIFAR-10 in {folder} cannot be read ({error}); give another folder with data.dir=PATH")
-
-
-def _as_url(source: str) -> str:
-    is_url = "://" in source or source.startswith("file:")
-    return source if is_url else _expand(source, "data.url").absolute().as_uri()
-
-
-@contextmanager
-def _writing_to(folder: Path) -> Generator[None, None, None]:
-    try:
-        yield
-    except OSError as error:
-        raise _absent(folder, f"cannot write to it: {error.strerror or error}") from error
 
 
 def _fetch(folder: Path, url: str) -> None:
     """Put the official files into `folder`, one process at a time; those that waited find them there."""
-    prefix = f"{TEMPORARY}cifar10-"
-    with _writing_to(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".cifar10.lock").open("a") as lock:
-            if not acquire(lock, folder):
-                log.info("waiting for another process that is fetching CIFAR-10 into %s", folder)
-                acquire(lock, folder, wait=True)
-            if _complete(folder):
-                return
-            for left_by_killed_process in folder.glob(f"{prefix}*"):
-                shutil.rmtree(left_by_killed_process, ignore_errors=True)
-            with TemporaryDirectory(prefix=prefix, dir=folder) as temporary:
-                archive = Path(temporary, "archive.tar.gz")
-                log.info("fetching CIFAR-10 from %s into %s", url, folder)
-                try:
-                    with archive.open("wb") as file:
-                        download(url, file)
-                except UnreachableError as error:
-                    raise _absent(folder, f"{url}: {error}") from error
-                if (found := calculate_md5(archive)) != CIFAR10.tgz_md5:
-                    raise _absent(folder, f"{url} has MD5 {found}, expected {CIFAR10.tgz_md5}")
-                with tarfile.open(archive) as tar:
-                    # The MD5 has shown what it holds; Pythons before 3.11.4 do not know the filter that 3.14 wants.
-                    safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-                    tar.extractall(temporary, **safely)
-                (folder / BATCHES).mkdir(exist_ok=True)
-                for name in _md5s():
-                    Path(temporary, BATCHES, name).replace(folder / BATCHES / name)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".cifar10.lock").open("a") as lock:
+        if not acquire(lock, folder):
+            log.info("waiting for another process that is fetching CIFAR-10 into %s", folder)
+            acquire(lock, folder, wait=True)
+        if _complete(folder):
+            return
+        prefix = f"{TEMPORARY}cifar10-"
+        for left_by_killed_process in folder.glob(f"{prefix}*"):
+            shutil.rmtree(left_by_killed_process, ignore_errors=True)
+        log.info("fetching CIFAR-10 from %s into %s", url, folder)
+        with TemporaryDirectory(prefix=prefix, dir=folder) as temporary:
+            archive = Path(temporary, "archive.tar.gz")
+            with archive.open("wb") as file:
+                download(url, file)
+            if (actual := calculate_md5(archive)) != CIFAR10.tgz_md5:
+                raise _absent(folder, f"{url} has MD5 {actual}, expected {CIFAR10.tgz_md5}")
+            with tarfile.open(archive) as tar:
+                tar.extraction_filter = getattr(tarfile, "data_filter", None)  # not in Python before 3.11.4
+                tar.extractall(temporary)
+            (folder / BATCHES).mkdir(exist_ok=True)
+            for name in _md5s():
+                Path(temporary, BATCHES, name).replace(folder / BATCHES / name)

@@ -1,4 +1,4 @@
-"""A person's own images, one folder a class: DIR/train/CLASS/* and DIR/test/CLASS/*."""
+"""A user's own images, one folder a class: DIR/train/CLASS/* and DIR/test/CLASS/*."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from resexp.data.dataset import Dataset, Split
 from resexp.errors import UserError
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
-"""Told by a file's content, not by its name."""
+"""Recognised by a file's content, not by its name."""
 
 
 def load(config: FolderConfig) -> Dataset:
@@ -24,39 +24,31 @@ def load(config: FolderConfig) -> Dataset:
 
     Raises UserError naming the folder or file that is missing, empty or no image.
     """
-    if not config.dir:
-        raise UserError("data.dir is not set: give the folder that holds train/ and test/ with data.dir=PATH")
-    root = Path(config.dir)
+    root = Path(str(config.dir))
     folders = {split: _class_folders(root, split) for split in ("train", "test")}
     classes = [folder.name for folder in folders["train"]]
-    differing = sorted(set(classes) ^ {folder.name for folder in folders["test"]})
-    if differing:
-        raise UserError(
-            f"data.dir={root}: train/ and test/ must hold the same classes; only one of them has {', '.join(differing)}"
-        )
+    if differing := ", ".join(sorted(set(classes) ^ {folder.name for folder in folders["test"]})):
+        problem = f"train/ and test/ must hold the same classes; only one of them has {differing}"
+        raise UserError(f"data.dir={root}: {problem}")
     train, test = (_read_split(folders[split], config.image_size) for split in ("train", "test"))
     return Dataset("folder", classes, train, test)
 
 
 def _visible(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.expanduser().iterdir() if not path.name.startswith("."))
-    except (OSError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(
-            f"data.dir: {folder}: {reason}; data.dir=PATH must hold train/CLASS/ and test/CLASS/ with images"
-        ) from error
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        remedy = "data.dir=PATH must hold train/CLASS/ and test/CLASS/ with images"
+        raise UserError(f"data.dir: {folder}: {error.strerror}; {remedy}") from error
 
 
 def _class_folders(root: Path, split: str) -> list[Path]:
     paths = _visible(root / split)
     if not paths:
         raise UserError(f"data.dir: {root / split} has no class folders; put the images into {split}/CLASS/")
-    for path in paths:
-        if not path.is_dir():
-            raise UserError(
-                f"data.dir: {path} lies outside the class folders; move it into {split}/CLASS/ or remove it"
-            )
+    if loose := next((path for path in paths if not path.is_dir()), None):
+        remedy = f"move it into {split}/CLASS/ or remove it"
+        raise UserError(f"data.dir: {loose} lies outside the class folders; {remedy}")
     return paths
 
 
@@ -81,6 +73,5 @@ def _read_image(path: Path, size: int) -> NDArray[np.uint8]:
         return np.asarray(ImageOps.fit(upright.convert("RGB"), (size, size), Image.Resampling.BICUBIC))
     except Exception as error:  # Pillow's decoders raise many kinds of it on a damaged file
         reason = "" if isinstance(error, Image.UnidentifiedImageError) else f" ({error or type(error).__name__})"
-        raise UserError(
-            f"data.dir: {path} is no image that can be read{reason}; use 8-bit {', '.join(FORMATS)}, or remove the file"
-        ) from error
+        remedy = f"use 8-bit {', '.join(FORMATS)}, or remove the file"
+        raise UserError(f"data.dir: {path} is no image that can be read{reason}; {remedy}") from error

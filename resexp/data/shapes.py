@@ -1,4 +1,4 @@
-"""The embedded data set: coloured shapes on coloured ground, generated from a seed, ten classes.
+"""The embedded data set: coloured shapes on a coloured background, generated from a seed, ten classes.
 
 Each shape is a signed distance function: negative inside, positive outside, in units of half the image's width.
 """
@@ -66,11 +66,11 @@ def _hue(labels: Tensor) -> Tensor:
 
 
 def draw(count: int, size: int, noise: float, hint: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw `count` images: uint8 (count, 3, size, size) and their labels (count,), as many of each class as divides.
+    """Draw `count` images: uint8 (count, 3, size, size) and their labels (count,), spread evenly over the classes.
 
-    Place, size, rotation, colours, a gradient in the ground and `noise` (standard deviation, of the full range 0 to 1)
-    vary from image to image. The ground leans to the class's own colour by `hint` (0: not at all, 1: it is that
-    colour), as sky and water do in photographs; without it, deep plain networks find nothing to begin with.
+    Place, size, rotation, colours, a gradient in the background and `noise` (standard deviation, of the range 0 to 1)
+    vary from image to image. The background is mixed with the class's own colour by `hint` (0: not at all, 1: it is
+    that colour), as sky and water do in photographs; without it, deep plain networks find nothing to begin with.
     """
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -108,10 +108,9 @@ def draw(count: int, size: int, noise: float, hint: float, generator: torch.Gene
 
 def load(config: ShapesConfig) -> Dataset:
     """Generate the data set of a configuration, about a second for 10,000 images."""
-    splits = {
-        name: Split(
-            *draw(count, config.image_size, config.noise, config.hint, generator_of("shapes", name, config.seed))
-        )
-        for name, count in (("train", config.train_images), ("test", config.test_images))
-    }
-    return Dataset("shapes", list(SHAPES), splits["train"], splits["test"])
+
+    def split(name: str, count: int) -> Split:
+        generator = generator_of("shapes", name, config.seed)
+        return Split(*draw(count, config.image_size, config.noise, config.hint, generator))
+
+    return Dataset("shapes", list(SHAPES), split("train", config.train_images), split("test", config.test_images))

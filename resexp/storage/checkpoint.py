@@ -1,4 +1,4 @@
-"""All state of a run in one file: an ordinary torch file of plain containers, and behind it its own SHA-256."""
+"""All state of a run in one file: an ordinary torch file of plain containers, followed by its own SHA-256."""
 
 import hashlib
 import io
@@ -24,7 +24,7 @@ class Damaged(Exception):
 
 
 def save(state: State, path: Path, previous: Path | None = None) -> None:
-    """Write atomically; the checkpoint that lay there moves to `previous`. Raises OSError."""
+    """Write atomically; the checkpoint before moves to `previous`. Raises OSError."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
@@ -35,10 +35,10 @@ def save(state: State, path: Path, previous: Path | None = None) -> None:
 
 def load(path: Path) -> State:
     """Read one checkpoint onto the CPU. Raises Damaged, and OSError where it cannot be read."""
-    content, mark, found = path.read_bytes().rpartition(MARK)
+    content, mark, digest = path.read_bytes().rpartition(MARK)
     if not mark:
         raise Damaged("it has no digest: truncated, or not a checkpoint of this program")
-    if hashlib.sha256(content).hexdigest().encode() != found:
+    if hashlib.sha256(content).hexdigest().encode() != digest:
         raise Damaged("its content does not match its digest")
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -9,7 +9,7 @@ from resexp.errors import UserError
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured over the iterations since the row before; None where it was not."""
+    """What was measured over the iterations since the previous row; None where it was not."""
 
     iteration: int
     epoch: float
@@ -27,8 +27,8 @@ COLUMNS = tuple(field.name for field in fields(Row))
 
 def write(rows: Iterable[Row]) -> str:
     """Rows as the text of history.csv, with its heading."""
-    lines = [",".join(_cell(getattr(row, column)) for column in COLUMNS) for row in rows]
-    return "\n".join([",".join(COLUMNS), *lines, ""])
+    lines = [COLUMNS, *([_cell(value) for value in vars(row).values()] for row in rows)]
+    return "".join(",".join(line) + "\n" for line in lines)
 
 
 def _cell(value: float | None) -> str:
@@ -36,7 +36,7 @@ def _cell(value: float | None) -> str:
 
 
 def as_written(row: Row) -> Row:
-    """A row with the digits that history.csv keeps, so that the rows of a resumed run are those of any other."""
+    """A row with the digits that history.csv keeps, so that resuming from them changes nothing."""
     floats = {name: float(_cell(value)) for name, value in vars(row).items() if isinstance(value, float)}
     return replace(row, **floats)
 
@@ -47,8 +47,8 @@ def _parse_row(cells: list[str]) -> Row:
     iteration, *required, test_loss, test_error, clean_loss, clean_error = cells
     optional = [float(cell) if cell else None for cell in (test_loss, test_error, clean_loss, clean_error)]
     row = Row(int(iteration), *map(float, required), *optional)
-    errors = [row.train_error, *(error for error in (row.test_error, row.clean_train_error) if error is not None)]
-    if not all(0 <= error <= 1 for error in errors):
+    errors = (row.train_error, row.test_error, row.clean_train_error)
+    if not all(error is None or 0 <= error <= 1 for error in errors):
         raise ValueError("an error outside 0 to 1")
     if row.iteration < 1 or not math.isfinite(row.epoch):
         raise ValueError("an impossible iteration")
@@ -56,7 +56,7 @@ def _parse_row(cells: list[str]) -> Row:
 
 
 def parse(text: str, source: str) -> list[Row]:
-    """The rows of a history's text. Raises UserError naming `source` and the first line that is damaged."""
+    """The rows of a text. Raises UserError naming `source` and the first line that is damaged."""
     heading, *lines = text.removesuffix("\n").split("\n")
     if heading != ",".join(COLUMNS):
         raise UserError(f"{source}: line 1 is not the heading of a history.csv")
@@ -65,7 +65,7 @@ def parse(text: str, source: str) -> list[Row]:
         try:
             row = _parse_row(line.split(","))
             if rows and row.iteration <= rows[-1].iteration:
-                raise ValueError(f"iteration {row.iteration} behind {rows[-1].iteration}")
+                raise ValueError(f"iteration {row.iteration} after {rows[-1].iteration}")
         except ValueError as error:
             raise UserError(f"{source}: line {number} is damaged ({error})") from error
         rows.append(row)
@@ -78,10 +78,7 @@ def running_error(rows: list[Row], iterations: int) -> float:
 
 
 def mean_error(rows: list[Row], start: float, end: float) -> float:
-    """The mean training error over the iterations behind `start` up to `end`.
-
-    A row counts with as many of its iterations as lie there; not a number where none does.
-    """
+    """The mean training error over the iterations after `start` up to `end`; not a number where no row covers any."""
     ends = [0, *(row.iteration for row in rows)]
     shares = [max(min(row.iteration, end) - max(before, start), 0) for before, row in zip(ends, rows, strict=False)]
     if not any(shares):

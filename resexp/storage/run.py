@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import yaml
 
 from resexp.config.settings import Config, differing
 from resexp.errors import UserError
+from resexp.formatting import natural
 from resexp.storage import history
 from resexp.system.files import append_text, digest, remove_temporaries, write_text, writing_to
 from resexp.system.lock import hold, is_held
@@ -25,7 +25,7 @@ SEAL = "# sha256: "
 """Begins the last line of config.yaml, which is the digest of the others."""
 
 UNNAMED = "runs"
-"""Stands for the folder of runs in a configuration that goes elsewhere."""
+"""Stands for the folder of runs in a configuration that is published."""
 
 NEW, RUNNING, FINISHED, INTERRUPTED, FAILED = "new", "running", "finished", "interrupted", "failed"
 
@@ -38,11 +38,11 @@ class Record:
     iteration: int = 0
     iterations: int = 0
     final: dict[str, float] = field(default_factory=dict[str, float])
-    """Figures of a finished run: running_error, train_loss, test_error, test_loss, clean_train_error, ..."""
+    """Metrics of a finished run: running_error, train_loss, test_error, test_loss, clean_train_error, ..."""
     error: str | None = None
     """Why it failed, in one line."""
     rows: int = 0
-    """Rows of history.csv that `history_sha256` vouches for."""
+    """The first rows of history.csv, whose digest is `history_sha256`."""
     history_sha256: str = ""
     data: dict[str, Any] = field(default_factory=dict[str, Any])
     """Of the loaded data: name, digest, classes, train_images, test_images."""
@@ -82,52 +82,51 @@ class Run:
 
     def snapshots(self) -> list[int]:
         """The iterations whose weights were kept, in order."""
-        return sorted(int(path.stem) for path in self.snapshot_folder.glob("*.pt") if path.stem.isdigit())
+        return sorted(int(path.stem) for path in self.snapshot_folder.glob("*.pt") if path.stem.isdecimal())
 
     def config(self) -> dict[str, Any]:
-        """What config.yaml holds: `result` (what decides the numbers) and `execution`.
+        """What config.yaml holds: `labels`, `result` (what decides the numbers) and `execution`.
 
-        Raises UserError naming the file where it is missing or damaged. One without a digest is older than digests are.
+        Raises UserError naming the file where it is missing or damaged.
         """
         try:
-            text, seal, found = self.config_file.read_text(encoding="utf-8", errors="replace").rpartition(SEAL)
-            if seal and digest(text) != found.strip():
-                raise ValueError("its content does not match its digest")
-            content = yaml.safe_load(text if seal else found)
-            whole = {"result", "execution"} <= content.keys() <= {"labels", "result", "execution"}
-            whole = whole and content["result"].keys() == {"model", "data", "recipe", "seed"}
-            if not whole or "data" not in content["execution"]:
-                raise ValueError("it is not whole")
+            text, _, seal = self.config_file.read_text(encoding="utf-8", errors="replace").rpartition(SEAL)
         except FileNotFoundError as error:
             raise UserError(f"{self.config_file}: no such file; is {self} the directory of a run?") from error
         except OSError as error:
             raise UserError(f"{self.config_file}: {error.strerror}") from error
-        except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
-            raise UserError(f"{self.config_file} is damaged or was edited; {start_over(self)}") from error
-        return content
+        if digest(text) != seal.strip():
+            raise UserError(f"{self.config_file} is damaged or was edited; {start_over(self)}")
+        return yaml.safe_load(text)
+
+    def write_config(self, content: dict[str, Any]) -> None:
+        """Replace config.yaml."""
+        text = yaml.safe_dump(content, sort_keys=False)
+        write_text(self.config_file, f"{text}{SEAL}{digest(text)}\n")
+
+    def identify(self, config: Config) -> None:
+        """Make sure that what lies here, if anything, is the run of `config`. Raises UserError naming what differs."""
+        if self.config_file.exists() and self.config_file.stat().st_size:
+            if keys := differing(self.config()["result"], config.result()):
+                remedy = "use another folder with runs=PATH, or fresh=true to put it aside and start over"
+                raise UserError(f"{self} holds a run with other settings ({', '.join(keys)}); {remedy}")
+        elif self.checkpoint_file.exists() or self.record_file.exists():
+            raise UserError(f"{self.config_file} is missing or empty; {start_over(self)}")
 
     def record(self) -> Record:
-        """What run.json holds; a new record where there is none.
-
-        Raises UserError naming the file if it is damaged. One without a digest is older than digests are.
-        """
+        """What run.json holds; a new record where there is none. Raises UserError naming the file if it is damaged."""
         try:
             content = json.loads(self.record_file.read_text(encoding="utf-8"))
-            if content.pop("sha256", None) not in (None, digest(json.dumps(content))):
+            if content.pop("sha256") != digest(json.dumps(content)):
                 raise ValueError("its content does not match its digest")
-            record = Record(**content)
-            if record.state not in (NEW, RUNNING, FINISHED, INTERRUPTED, FAILED):
-                raise ValueError(f"no such state: {record.state!r}")
+            return Record(**content)
         except FileNotFoundError:
             return Record()
         except OSError as error:
             raise UserError(f"{self.record_file}: {error.strerror}") from error
-        except (ValueError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{self.record_file} is damaged or was edited; delete it to go on from the checkpoint, "
-                f"or {start_over(self)}"
-            ) from error
-        return record
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            remedy = f"delete it to resume from the checkpoint, or {start_over(self)}"
+            raise UserError(f"{self.record_file} is damaged or was edited; {remedy}") from error
 
     def write_record(self, record: Record) -> None:
         """Replace run.json."""
@@ -136,51 +135,28 @@ class Run:
         write_text(self.record_file, json.dumps(content, indent=1) + "\n")
 
     def rows(self, record: Record) -> list[history.Row]:
-        """The rows of history.csv that run.json vouches for: while a run trains, those of its last checkpoint.
+        """The rows of history.csv whose digest run.json has: while a run trains, those of its last checkpoint.
 
         Raises UserError where they are not there as they were measured.
         """
-        finished = record.state == FINISHED
-        if not finished and not record.history_sha256:
+        if record.state != FINISHED and not record.history_sha256:
             return []
-        remedy = "the command that trained the run writes it anew"
         try:
             text = self.history_file.read_text(encoding="utf-8", errors="replace")
+            if record.state != FINISHED:
+                text = "".join(text.splitlines(keepends=True)[: record.rows + 1])
+            rows = history.parse(text, str(self.history_file))
+            if digest(text) == record.history_sha256:
+                return rows
+            problem = f"{self.history_file} is not what was measured (run.json has another digest)"
         except OSError as error:
-            raise UserError(f"{self.history_file}: {error.strerror}; {remedy}") from error
-        vouched = text if finished else "".join(text.splitlines(keepends=True)[: record.rows + 1])
-        try:
-            rows = history.parse(vouched, str(self.history_file))
+            problem = f"{self.history_file}: {error.strerror}"
         except UserError as error:
-            raise UserError(f"{error}; {remedy}") from error
-        if digest(vouched) != record.history_sha256:
-            raise UserError(f"{self.history_file} is not what was measured (run.json has another digest); {remedy}")
-        return rows
-
-    def is_complete(self, record: Record) -> bool:
-        """Whether the run is finished and its curve is what was measured."""
-        try:
-            text = self.history_file.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return False
-        return record.state == FINISHED and digest(text) == record.history_sha256
-
-    def is_done(self, config: Config) -> bool:
-        """Whether training `config` would change nothing. Raises UserError where another run lies here."""
-        if config.fresh or not self.record_file.exists():
-            return False
-        self.identify(config)
-        return self.is_complete(self.record()) and not self.in_use()
-
-    def precision_told(self, config: Config) -> str:
-        """What is said of a finished run that was trained in another precision than is now asked for."""
-        found = list(dict.fromkeys(str(session.get("precision")) for session in self.record().sessions))
-        if config.precision == "auto" or found in ([], [config.precision]):
-            return ""
-        return f", in {' and '.join(found)} instead of {config.precision}; fresh=true or runs=PATH trains it anew"
+            problem = str(error)
+        raise UserError(f"{problem}; the command that trained the run writes it again")
 
     def vouch(self, record: Record, rows: list[history.Row]) -> None:
-        """Enter into the record that these rows are what was measured."""
+        """Enter the number and the digest of the rows that were measured."""
         record.rows, record.history_sha256 = len(rows), digest(history.write(rows))
 
     def write_history(self, record: Record, rows: list[history.Row]) -> None:
@@ -192,28 +168,32 @@ class Run:
         """Add one row to history.csv."""
         append_text(self.history_file, history.write([row]).partition("\n")[2])
 
-    def identify(self, config: Config) -> None:
-        """Make sure that what lies here, if anything, is the run of `config`. Raises UserError naming what differs."""
-        if self.config_file.exists() and self.config_file.stat().st_size:
-            keys = differing(self.config()["result"], config.result())
-            if keys:
-                raise UserError(
-                    f"{self} holds a run with other settings ({', '.join(keys)}); "
-                    "use another folder with runs=PATH, or fresh=true to put it aside and start over"
-                )
-        elif self.checkpoint_file.exists() or self.record_file.exists():
-            raise UserError(f"{self.config_file} is missing or empty; {start_over(self)}")
+    def is_complete(self, record: Record) -> bool:
+        """Whether the run is finished and its curve is what was measured."""
+        try:
+            return record.state == FINISHED and bool(self.rows(record))
+        except UserError:
+            return False
 
-    def write_config(self, content: dict[str, Any]) -> None:
-        """Replace config.yaml."""
-        text = yaml.safe_dump(content, sort_keys=False)
-        write_text(self.config_file, f"{text}{SEAL}{digest(text)}\n")
+    def is_done(self, config: Config) -> bool:
+        """Whether training `config` would change nothing. Raises UserError where another run lies here."""
+        if config.fresh or not self.record_file.exists():
+            return False
+        self.identify(config)
+        return self.is_complete(self.record()) and not self.in_use()
+
+    def precision_told(self, config: Config) -> str:
+        """What to add to "finished" where the run was trained in another precision than `config` wants; else empty."""
+        trained = list(dict.fromkeys(str(session.get("precision")) for session in self.record().sessions))
+        if config.precision == "auto" or trained in ([], [config.precision]):
+            return ""
+        return f", in {' and '.join(trained)} instead of {config.precision}; fresh=true or runs=PATH trains it anew"
 
     @contextmanager
     def claimed(self) -> Generator[None, None, None]:
-        """Be the one writer of this directory. The lock is the kernel's: it goes with the process, however that ends.
+        """Be the one writer of this directory, until the end of the block or of the process.
 
-        Raises Busy when another process holds it, UserError when the folder is not writable.
+        Raises Busy when another process is, UserError when the folder is not writable.
         """
         with writing_to("runs"):
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -229,37 +209,36 @@ class Run:
 
     def put_aside(self) -> None:
         """Move what lies here into RUNS-replaced/, under its own path and the time."""
-        if all(path == self.lock_file for path in self.directory.iterdir()):
+        files = [path for path in sorted(self.directory.iterdir()) if path != self.lock_file]
+        if not files:
             return
         directory = self.directory.resolve()
         runs = directory.parents[3]
         now = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
         kept = runs.with_name(f"{runs.name}-replaced") / directory.relative_to(runs) / now
         kept.mkdir(parents=True)
-        for path in sorted(self.directory.iterdir()):
-            if path != self.lock_file:
-                shutil.move(path, kept / path.name)
+        for path in files:
+            shutil.move(path, kept / path.name)
         log.info("%s: the old run is kept in %s", self, kept)
 
 
 def start_over(run: Run) -> str:
-    """The remedy for a directory that cannot be gone on with."""
+    """The remedy for a run that cannot be resumed."""
     return f"train it again with fresh=true (what lies in {run} is kept)"
 
 
 def without_places(config: dict[str, Any]) -> dict[str, Any]:
     """The content of config.yaml without the folders of the machine; it still composes to the same run."""
-    result, execution = config["result"], dict(config.get("execution") or {})
-    data = result["data"]
+    result, execution = config["result"], config["execution"]
+    data, places = result["data"], execution["data"]
     if "dir" in data:  # a folder of images is named by its path; its last part is enough
-        result = {**result, "data": {**data, "dir": PurePath(str(data["dir"])).name}}
-    places = {**(execution.get("data") or {})}
-    execution |= {"runs": UNNAMED, "data": places | dict.fromkeys(key for key in places if key in ("dir", "url"))}
-    return {**config, "result": result, "execution": execution}
+        result = {**result, "data": {**data, "dir": PurePath(data["dir"]).name}}
+    places = {key: None if key in ("dir", "url") else value for key, value in places.items()}
+    return {**config, "result": result, "execution": {**execution, "runs": UNNAMED, "data": places}}
 
 
 def no_runs(folder: Path, more: str = "", kind: str = "runs") -> UserError:
-    """The refusal of a folder that holds no runs of some kind; `more` is what else is known."""
+    """The refusal of a folder without runs of some kind; `more` is what else is known."""
     remedy = "train some with resexp train, or name their folder with runs=PATH"
     return UserError(f"runs={folder}: no {kind} there{more}; {remedy}")
 
@@ -267,12 +246,7 @@ def no_runs(folder: Path, more: str = "", kind: str = "runs") -> UserError:
 def find_runs(folder: Path) -> list[Run]:
     """All runs below a folder (or the folder itself, if it is one), in order of their paths, seed2 before seed10.
 
-    What has lost config.yaml or run.json is still one: it is told of, not left out in silence.
+    One that has lost config.yaml or run.json is still a run, so that it can be named.
     """
     found = {path.parent for name in ("config.yaml", "run.json") for path in folder.rglob(name) if not path.is_dir()}
-    return [Run(directory) for directory in sorted(found, key=_order)]
-
-
-def _order(path: Path) -> list[tuple[int, str]]:
-    """Numbers within a path count as numbers."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]
+    return [Run(directory) for directory in sorted(found, key=lambda path: natural(str(path)))]

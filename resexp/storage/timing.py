@@ -1,4 +1,4 @@
-"""How long a run took: what timing.csv holds. Kept apart from the curve, which can so be compared byte for byte."""
+"""How long a run took: what timing.csv holds. Apart from the curve, so that curves can be compared byte for byte."""
 
 import time
 from pathlib import Path
@@ -9,7 +9,7 @@ from resexp.system.files import append_text, write_text
 
 HEADING = "iteration,seconds,images_per_second\n"
 RECENT = 10
-"""Lines from which the time left is told."""
+"""The last lines, from which the time left is estimated."""
 
 
 class Line(NamedTuple):
@@ -30,22 +30,22 @@ def read(path: Path) -> list[Line]:
     except OSError:
         return []
     lines: list[Line] = []
-    for told in text.splitlines(keepends=True)[1:]:
+    for written in text.splitlines(keepends=True)[1:]:
         try:
-            at, seconds, speed = told.split(",")
-            line = Line(int(at), float(seconds), float(speed))
+            iteration, seconds, speed = written.split(",")
+            line = Line(int(iteration), float(seconds), float(speed))
         except ValueError:
             continue
-        if told.endswith("\n") and (not lines or line.iteration > lines[-1].iteration):
+        if written.endswith("\n") and (not lines or line.iteration > lines[-1].iteration):
             lines.append(line)
     return lines
 
 
 class Timing:
-    """Writes timing.csv from an iteration on; the lines behind it are dropped.
+    """Writes timing.csv from an iteration on; lines of later iterations are dropped.
 
     A session opens with its start-up, which ends with the first iteration: data and engine are then ready, and
-    what compiles, tunes or records itself at first use has done so. It counts neither as work nor into a speed.
+    what compiles, tunes or captures itself at first use has done so. It counts neither as work nor into a speed.
     """
 
     def __init__(self, run: Run, iteration: int, batch_size: int, began: float) -> None:
@@ -54,8 +54,7 @@ class Timing:
         self.speeds = {line.iteration: line.images_per_second for line in kept}
         self.before = kept[-1].seconds if kept else 0.0
         write_text(self.file, HEADING + "".join(map(str, kept)))
-        self.began, self.seconds_startup = began, 0.0
-        self.starting = True
+        self.began, self.seconds_startup, self.starting = began, 0.0, True
         self.start_row(iteration)
 
     @property
@@ -74,7 +73,7 @@ class Timing:
         self.row_began += seconds
 
     def start_row(self, iteration: int) -> None:
-        """Training goes on behind `iteration`."""
+        """The next row begins after `iteration`."""
         self.row_began, self.row_iteration = time.monotonic(), iteration
 
     def end_row(self, iteration: int) -> float | None:

@@ -1,9 +1,10 @@
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from resexp.config.compose import compose
@@ -127,19 +128,48 @@ def test_short_recipes_differ_from_the_paper_s_in_length_alone() -> None:
     assert [drop * 8 for drop in short.drops] == paper.drops
 
 
-@given(st.integers(-20, 2000))
-@settings(max_examples=50)
-def test_depths_are_6n_plus_2(depth: int) -> None:
-    good = depth >= 8 and depth % 6 == 2
-    try:
+@given(st.integers(8, 9_000))
+def test_depths_are_6n_plus_2_and_the_neighbours_of_others_are_named(depth: int) -> None:
+    if depth % 6 == 2:
+        assert ModelConfig("x", depth, True, "A", 1, "batch").depth == depth
+        return
+    with pytest.raises(UserError, match=rf"^model\.depth={depth}: a depth is 6n \+ 2") as error:
         ModelConfig("x", depth, True, "A", 1, "batch")
-    except UserError as error:
-        assert not good
-        offered = [int(number) for number in re.findall(r"\d+", str(error).split("nearest are")[1])]
-        assert all(number % 6 == 2 and number >= 8 for number in offered)
-        assert min(abs(number - depth) for number in offered) <= max(5, 8 - depth)
-    else:
-        assert good
+    below, above = (int(number) for number in re.findall(r"\d+", str(error.value).split("nearest are")[1]))
+    assert below < depth < above == below + 6
+    assert below % 6 == 2
+
+
+BOUNDS = {
+    "model.depth": (8, 9_998, 10_000),
+    "model.width": (1, 64, 64),
+    "data.image_size": (8, 1024, 1024),
+    "data.train_images": (10, 10**7, 10**7),
+    "data.test_images": (10, 10**7, 10**7),
+    "recipe.iterations": (1, 10**9, 10**9),
+    "recipe.batch_size": (1, 10**9, 10**9),
+    "recipe.evaluate_every": (100, 10**9, 10**9),
+    "recipe.pad": (0, 1024, 1024),
+    "threads": (0, 4096, 4096),
+}
+"""Setting -> the least value that it can have, the greatest, and the greatest that its rule names."""
+
+
+@pytest.mark.parametrize("setting", BOUNDS)
+def test_numbers_have_bounds_that_they_may_reach_and_that_the_refusal_names(setting: str) -> None:
+    least, greatest, bound = BOUNDS[setting]
+    for value in (least, greatest):
+        assert flatten(asdict(compose("data=shapes", f"{setting}={value}")))[setting] == value
+    with pytest.raises(UserError, match=rf"^{setting}={bound + 1}: must be {bound:,} or less$"):
+        compose("data=shapes", f"{setting}={bound + 1}")
+    with pytest.raises(UserError, match=rf"^{setting}={-1}: must be \d+ or more$"):
+        compose("data=shapes", f"{setting}=-1")
+
+
+@pytest.mark.parametrize("given", ["", "data.dir=null", "data.dir='~nobody-of-this-name/pets'"])
+def test_a_folder_of_images_that_is_not_given_or_not_there_is_refused_with_the_remedy(given: str) -> None:
+    with pytest.raises(UserError, match=r"^data\.dir=.*: .*data\.dir=PATH$"):
+        compose("data=folder", *[given] * bool(given))
 
 
 def test_a_recorded_configuration_is_read_back_whole() -> None:
