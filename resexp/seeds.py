@@ -1,4 +1,4 @@
-"""Random numbers: a stream of its own for each purpose, on the CPU, so that every device sees the same."""
+"""Random numbers: a generator for each purpose, on the CPU, so that every device sees the same."""
 
 import hashlib
 

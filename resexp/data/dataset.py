@@ -20,7 +20,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a network is trained on and what it is tested on; `validation` is empty unless images were held out."""
+    """What a network is trained and tested on; `validation` is None unless images were held out."""
 
     name: str
     classes: list[str]

@@ -16,24 +16,24 @@ from resexp.system.logs import SECONDS_BETWEEN_LINES
 log = logging.getLogger("resexp")
 
 STALL = 15.0
-"""Seconds without a byte after which a connection is given up. One that keeps sending is not, however slowly."""
+"""Seconds without a byte after which a connection is given up; a slow one that keeps sending is not."""
 PAUSES = (1.0, 3.0)
-"""Seconds before each further try; a try that brought new bytes starts the count afresh."""
+"""Seconds before each further try; after a try that brought new bytes, all of them are left again."""
 PATIENCE = 40.0
 """Seconds without a new byte after which no further try is made."""
 
 
 class UnreachableError(Exception):
-    """Why a URL gives nothing, in a few words."""
+    """Why nothing comes from a URL, in a few words."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error.reason if type(error) is URLError else error))
         refused = isinstance(error, HTTPError) and 400 <= error.code < 500 and error.code not in (408, 429)
-        self.for_good = refused or isinstance(error, ValueError)
+        self.final = refused or isinstance(error, ValueError)
 
 
 def download(url: str, file: BinaryIO) -> None:
-    """Copy what lies at `url` into an empty file; a broken connection goes on where it broke if the server can do that.
+    """Copy what lies at `url` into an empty file; after a broken connection, only the rest if the server can send that.
 
     Raises UnreachableError within about a minute where nothing comes, and OSError where the file cannot be written.
     """
@@ -46,8 +46,8 @@ def download(url: str, file: BinaryIO) -> None:
         except UnreachableError as error:
             if file.tell() > furthest:
                 furthest, tries, last_heard = file.tell(), 0, time.monotonic()
-            tired = tries == len(PAUSES) or time.monotonic() - last_heard > PATIENCE
-            if tired or error.for_good or url.startswith("file:"):
+            enough = tries == len(PAUSES) or time.monotonic() - last_heard > PATIENCE
+            if enough or error.final or url.startswith("file:"):
                 raise
             log.info("%s: %s; trying again", url, error)
         time.sleep(PAUSES[tries])
@@ -55,7 +55,7 @@ def download(url: str, file: BinaryIO) -> None:
 
 
 def _receive(url: str, file: BinaryIO) -> Generator[bytes, None, None]:
-    """What `file` still lacks, which is all where the server cannot begin in the middle; `file` is then emptied."""
+    """The rest of `file`; the whole, once `file` is emptied, where the server cannot begin in the middle."""
     headers = {"User-Agent": "resexp"} | ({"Range": f"bytes={file.tell()}-"} if file.tell() else {})
     try:
         with urlopen(Request(url, headers=headers), timeout=STALL) as response:

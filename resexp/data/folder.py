@@ -34,18 +34,20 @@ def load(config: FolderConfig) -> Dataset:
     return Dataset("folder", classes, train, test)
 
 
-def _visible(folder: Path) -> list[Path]:
+def _visible(folder: Path, empty: str) -> list[Path]:
+    """What a folder holds but for hidden files; `empty` is what to say where that is nothing."""
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         remedy = "data.dir=PATH must hold train/CLASS/ and test/CLASS/ with images"
         raise UserError(f"data.dir: {folder}: {error.strerror}; {remedy}") from error
+    if not paths:
+        raise UserError(f"data.dir: {folder} {empty}")
+    return paths
 
 
 def _class_folders(root: Path, split: str) -> list[Path]:
-    paths = _visible(root / split)
-    if not paths:
-        raise UserError(f"data.dir: {root / split} has no class folders; put the images into {split}/CLASS/")
+    paths = _visible(root / split, f"has no class folders; put the images into {split}/CLASS/")
     if loose := next((path for path in paths if not path.is_dir()), None):
         remedy = f"move it into {split}/CLASS/ or remove it"
         raise UserError(f"data.dir: {loose} lies outside the class folders; {remedy}")
@@ -56,9 +58,7 @@ def _read_split(folders: list[Path], size: int) -> Split:
     images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
     for label, folder in enumerate(folders):
-        paths = _visible(folder)
-        if not paths:
-            raise UserError(f"data.dir: {folder} has no image; add some or remove the folder from train/ and test/")
+        paths = _visible(folder, "has no image; add some or remove the folder from train/ and test/")
         images += [_read_image(path, size) for path in paths]
         labels += [label] * len(paths)
     return Split(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(), torch.tensor(labels))

@@ -1,4 +1,4 @@
-"""Official files, a folder of images, or nothing at all become a data set."""
+"""From the settings of a data set to its images. Only what they need is imported."""
 
 from resexp.config.settings import Cifar10Config, DataConfig, FolderConfig, ShapesConfig
 from resexp.data.dataset import Dataset
@@ -10,7 +10,7 @@ def load(config: DataConfig) -> Dataset:
     if isinstance(config, Cifar10Config):
         try:
             from resexp.data import cifar10
-        except (ImportError, RuntimeError) as error:  # its compiled half was built for another torch
+        except (ImportError, RuntimeError) as error:  # compiled for another version of torch
             why = str(error).splitlines()[0]
             raise UserError(f"data=cifar10: torchvision does not fit torch ({why}); install both anew") from error
         return cifar10.load(config)

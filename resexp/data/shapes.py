@@ -14,6 +14,8 @@ from resexp.data.dataset import Dataset, Split
 from resexp.seeds import generator_of
 
 Distance = Callable[[Tensor, Tensor], Tensor]
+THIRDS = (0, 2 * math.pi / 3, 4 * math.pi / 3)
+"""Of a full turn."""
 
 
 def _box(x: Tensor, y: Tensor, half_width: float, half_height: float) -> Tensor:
@@ -22,39 +24,17 @@ def _box(x: Tensor, y: Tensor, half_width: float, half_height: float) -> Tensor:
     return outside + torch.maximum(dx, dy).clamp(max=0)
 
 
-def _disc(x: Tensor, y: Tensor) -> Tensor:
-    return torch.hypot(x, y) - 1
-
-
-def _half_disc(x: Tensor, y: Tensor) -> Tensor:
-    return torch.maximum(torch.hypot(x, y) - 1, -0.3 - y)
-
-
-def _triangle(x: Tensor, y: Tensor) -> Tensor:
-    edges = [x * math.cos(angle) + y * math.sin(angle) - 0.5 for angle in (0, 2 * math.pi / 3, 4 * math.pi / 3)]
-    return torch.stack(edges).amax(0)
-
-
-def _star(x: Tensor, y: Tensor) -> Tensor:
-    angle = torch.atan2(y, x)
-    return torch.hypot(x, y) - (0.68 + 0.36 * torch.cos(5 * angle))
-
-
-def _crescent(x: Tensor, y: Tensor) -> Tensor:
-    return torch.maximum(torch.hypot(x, y) - 1, 0.85 - torch.hypot(x - 0.55, y))
-
-
 SHAPES: dict[str, Distance] = {
-    "disc": _disc,
+    "disc": lambda x, y: torch.hypot(x, y) - 1,
     "ring": lambda x, y: (torch.hypot(x, y) - 0.75).abs() - 0.25,
     "square": lambda x, y: _box(x, y, 0.8, 0.8),
     "frame": lambda x, y: _box(x, y, 0.68, 0.68).abs() - 0.2,
     "bar": lambda x, y: _box(x, y, 1.0, 0.38),
-    "triangle": _triangle,
-    "half disc": _half_disc,
+    "triangle": lambda x, y: torch.stack([x * math.cos(turn) + y * math.sin(turn) - 0.5 for turn in THIRDS]).amax(0),
+    "half disc": lambda x, y: torch.maximum(torch.hypot(x, y) - 1, -0.3 - y),
     "cross": lambda x, y: torch.minimum(_box(x, y, 1.0, 0.32), _box(x, y, 0.32, 1.0)),
-    "star": _star,
-    "crescent": _crescent,
+    "star": lambda x, y: torch.hypot(x, y) - (0.68 + 0.36 * torch.cos(5 * torch.atan2(y, x))),
+    "crescent": lambda x, y: torch.maximum(torch.hypot(x, y) - 1, 0.85 - torch.hypot(x - 0.55, y)),
 }
 """Class name -> signed distance; a shape fits the unit circle."""
 
@@ -62,7 +42,7 @@ SHAPES: dict[str, Distance] = {
 def _hue(labels: Tensor) -> Tensor:
     """A colour for each class, around the colour circle: (N,) -> (N, 3), 0.1 to 0.9."""
     angle = labels * (2 * math.pi / len(SHAPES))
-    return 0.5 + 0.4 * torch.stack([(angle + phase * 2 * math.pi / 3).cos() for phase in range(3)], 1)
+    return 0.5 + 0.4 * torch.stack([(angle + third).cos() for third in THIRDS], 1)
 
 
 def draw(count: int, size: int, noise: float, hint: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -78,29 +58,26 @@ def draw(count: int, size: int, noise: float, hint: float, generator: torch.Gene
 
     labels = torch.arange(count) % len(SHAPES)
     labels = labels[torch.randperm(count, generator=generator)]
-    radius = uniform(0.4, 0.8)
-    angle = uniform(0, 2 * math.pi)
-    centre = uniform(-1, 1, 2) * (0.9 - radius)[:, None]
+    radius, angle = uniform(0.4, 0.8, 1, 1), uniform(0, 2 * math.pi, 1, 1)
+    centre = uniform(-1, 1, 2, 1, 1) * (0.9 - radius)[:, None]
     ground, ink = uniform(0.1, 0.9, 3), uniform(0.1, 0.9, 3)
     ground = (1 - hint) * ground + hint * _hue(labels)
     contrast = (ink - ground).abs().mean(1, keepdim=True)
     ink = torch.where(contrast < 0.25, (ground + 0.5) % 1, ink)
-    slope = uniform(-0.15, 0.15, 2)
+    slope = uniform(-0.15, 0.15, 2, 1, 1)
 
     pixels = (torch.arange(size) + 0.5) * 2 / size - 1
     grid_y, grid_x = torch.meshgrid(pixels, pixels, indexing="ij")
-    x = (grid_x - centre[:, 0, None, None]) / radius[:, None, None]
-    y = (grid_y - centre[:, 1, None, None]) / radius[:, None, None]
-    cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
-    x, y = x * cos + y * sin, y * cos - x * sin
+    x, y = (grid_x - centre[:, 0]) / radius, (grid_y - centre[:, 1]) / radius
+    x, y = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
     distance = torch.empty(count, size, size)
     for label, shape in enumerate(SHAPES.values()):
         own = labels == label
         distance[own] = shape(x[own], y[own])
 
-    edge = distance * radius[:, None, None] * size / 2  # in pixels, so that edges are one pixel soft at any size
+    edge = distance * radius * size / 2  # in pixels, so that edges are one pixel soft at any size
     cover = (0.5 - edge).clamp(0, 1)[:, None]
-    tilt = slope[:, 0, None, None] * grid_x + slope[:, 1, None, None] * grid_y
+    tilt = slope[:, 0] * grid_x + slope[:, 1] * grid_y
     images = (ground[:, :, None, None] + tilt[:, None]) * (1 - cover) + ink[:, :, None, None] * cover
     images += noise * torch.randn(images.shape, generator=generator)
     return (images.clamp(0, 1) * 255).round().to(torch.uint8), labels

@@ -8,11 +8,10 @@ CLASSES = 10
 
 def layers(model: ModelConfig) -> list[tuple[int, int, int, int]]:
     """Every convolution: kernel size, input maps, output maps, height of the output at 32x32 pixels."""
-    widths = [16 * model.width, 32 * model.width, 64 * model.width]
-    layers = [(3, 3, widths[0], IMAGE_SIZE)]
-    inputs = widths[0]
-    for stage, outputs in enumerate(widths):
-        size = IMAGE_SIZE >> stage
+    inputs = 16 * model.width
+    layers = [(3, 3, inputs, IMAGE_SIZE)]
+    for stage in range(3):
+        outputs, size = (16 << stage) * model.width, IMAGE_SIZE >> stage
         for _ in range((model.depth - 2) // 6):
             layers += [(3, inputs, outputs, size), (3, outputs, outputs, size)]
             if model.residual and (model.shortcut == "C" or (model.shortcut == "B" and inputs != outputs)):

@@ -15,7 +15,7 @@ STAGE_WIDTHS = (16, 32, 64)
 
 
 def conv3x3(inputs: int, outputs: int, stride: int, norm: str) -> nn.Conv2d:
-    """A padded 3x3 convolution; only without a norm, whose shift would replace it, does it have a bias."""
+    """A padded 3x3 convolution, with a bias only where no norm follows, whose shift would replace it."""
     return nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=norm == "none")
 
 
@@ -25,17 +25,16 @@ def normalisation(channels: int, norm: str) -> nn.Module:
 
 
 class SubsampleAndPad(nn.Module):
-    """Option A: every second pixel, new channels zero, half of them in front and half behind. No parameters."""
+    """Option A: every second pixel; new channels are zero, half of them before the others and half after."""
 
     def __init__(self, new_channels: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
-        self.front = new_channels // 2
-        self.behind = new_channels - self.front
+        self.before, self.after = new_channels // 2, new_channels - new_channels // 2
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C + new_channels, H / stride, W / stride)."""
-        return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.front, self.behind))
+        return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
 
 
 def make_shortcut(inputs: int, outputs: int, stride: int, option: str, norm: str) -> nn.Module:
@@ -50,7 +49,7 @@ def make_shortcut(inputs: int, outputs: int, stride: int, option: str, norm: str
 class Block(nn.Module):
     """Two convolutions; a residual block computes relu(branch(x) + shortcut(x)), a plain one relu(branch(x)).
 
-    ReLU and addition overwrite what the norm gave, which nothing needs any more: the same bits, less memory traffic.
+    ReLU and addition overwrite the output of the norm, which nothing else needs: the same bits, less memory traffic.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, residual: bool, option: str, norm: str) -> None:
@@ -78,30 +77,22 @@ class Network(nn.Module):
     """A network of 6n + 2 weighted layers: stem, three stages of n blocks, average pooling, linear head."""
 
     def __init__(
-        self,
-        depth: int,
-        residual: bool,
-        shortcut: str = "A",
-        width: int = 1,
-        norm: str = "batch",
-        classes: int = 10,
+        self, depth: int, residual: bool, shortcut: str = "A", width: int = 1, norm: str = "batch", classes: int = 10
     ) -> None:
         super().__init__()
         if depth < 8 or (depth - 2) % 6:
             raise ValueError(f"depth must be 6n + 2, not {depth}")
         self.depth = depth
-        stem, *_ = widths = [width * filters for filters in STAGE_WIDTHS]
-        self.stem = nn.Sequential(conv3x3(3, stem, 1, norm), normalisation(stem, norm), nn.ReLU(inplace=True))
-        stages: list[nn.Sequential] = []
-        inputs = stem
-        for stage, outputs in enumerate(widths):
-            blocks: list[Block] = []
+        inputs = width * STAGE_WIDTHS[0]
+        self.stem = nn.Sequential(conv3x3(3, inputs, 1, norm), normalisation(inputs, norm), nn.ReLU(inplace=True))
+        self.stages = nn.Sequential()
+        for stage, filters in enumerate(STAGE_WIDTHS):
+            blocks, outputs = nn.Sequential(), width * filters
             for block in range((depth - 2) // 6):
                 stride = 2 if stage > 0 and block == 0 else 1
                 blocks.append(Block(inputs, outputs, stride, residual, shortcut, norm))
                 inputs = outputs
-            stages.append(nn.Sequential(*blocks))
-        self.stages = nn.Sequential(*stages)
+            self.stages.append(blocks)
         self.head = nn.Linear(inputs, classes)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -112,9 +103,8 @@ class Network(nn.Module):
 def initialise(network: Network, seed: int, linear: str = "default") -> None:
     """Draw all weights from the seed: He normal with fan-in for convolutions, PyTorch's default for the linear head.
 
-    With linear="he" the head is drawn like the convolutions, 2.4 times as large, and its bias is zero. Projections draw
-    from a generator of their own, so that a plain and a residual network of one depth and seed get equal weights
-    whatever the shortcut.
+    With linear="he" the head is drawn like the convolutions, 2.4 times as large, and its bias is zero. Projections have
+    their own generator: plain and residual networks of one depth and seed get equal weights, whatever the shortcut.
     """
     layers = generator_of("layers", seed)
     projections = generator_of("projections", seed)

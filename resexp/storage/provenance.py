@@ -1,4 +1,4 @@
-"""Who computes, with which source, and when: what run.json records of each session, and how it reads."""
+"""Who computes, with which source, and when: what run.json records of each session, and how it is shown."""
 
 import os
 import socket
@@ -11,7 +11,7 @@ from resexp.formatting import plural
 
 
 def source_version() -> dict[str, Any]:
-    """Commit and whether the tree was changed, where the package runs from a git checkout."""
+    """Commit and whether the tree has changes, where the package runs from a git checkout."""
     folder = Path(__file__).resolve().parent.parent
 
     def git(*arguments: str) -> str:
@@ -37,16 +37,11 @@ def utc_now() -> str:
 
 def hardware(session: dict[str, Any]) -> str:
     """NVIDIA H200, bf16, eager; of a CPU also its threads."""
-    on_cpu = session.get("device") == "cpu" and session.get("threads")
-    found = [
-        session.get("device_name") or session.get("device"),
-        session.get("cpu_model") if on_cpu else None,
-        plural(session["threads"], "thread") if on_cpu else None,
-        session.get("precision"),
-        session.get("engine"),
-        "deterministic" if session.get("deterministic") else None,
-    ]
-    return ", ".join(str(one) for one in found if one)
+    parts = [session.get("device_name") or session.get("device")]
+    if session.get("device") == "cpu" and session.get("threads"):
+        parts += [session.get("cpu_model"), plural(session["threads"], "thread")]
+    parts += [session.get("precision"), session.get("engine"), "deterministic" if session.get("deterministic") else ""]
+    return ", ".join(str(part) for part in parts if part)
 
 
 def versions(session: dict[str, Any]) -> str:
@@ -56,6 +51,5 @@ def versions(session: dict[str, Any]) -> str:
 
 
 def commit(session: dict[str, Any]) -> str:
-    """0123456789, and whether the tree held changes."""
-    known = str(session.get("commit") or "unknown")[:10]
-    return known + (" with changes" if session.get("dirty") else "")
+    """0123456789 with changes."""
+    return str(session.get("commit") or "unknown")[:10] + " with changes" * bool(session.get("dirty"))

@@ -51,6 +51,18 @@ class Record:
     sessions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """One entry per session: from, to, seconds (seconds_startup apart), peak_memory_mb, device, versions ..."""
 
+    def is_sound(self) -> bool:
+        """Whether every value has its type, as one that this program wrote has; a digest alone proves no origin."""
+        values: dict[str, Any] = vars(self)
+        whole = all(type(values[name]) is int and values[name] >= 0 for name in ("iteration", "iterations", "rows"))
+        parts = all(isinstance(values[name], dict) for name in ("final", "data", "process"))
+        listed = isinstance(values["sessions"], list) and all(isinstance(one, dict) for one in values["sessions"])
+        return (
+            (whole and parts and listed and isinstance(values["history_sha256"], str))
+            and self.state in (NEW, RUNNING, FINISHED, INTERRUPTED, FAILED)
+            and all(type(one.get("seconds", 0.0)) in (int, float) for one in self.sessions)
+        )
+
     @property
     def seconds(self) -> float:
         """Time spent training, over all sessions."""
@@ -119,7 +131,10 @@ class Run:
             content = json.loads(self.record_file.read_text(encoding="utf-8"))
             if content.pop("sha256") != digest(json.dumps(content)):
                 raise ValueError("its content does not match its digest")
-            return Record(**content)
+            record = Record(**content)
+            if not record.is_sound():
+                raise ValueError("a value of the wrong type")
+            return record
         except FileNotFoundError:
             return Record()
         except OSError as error:

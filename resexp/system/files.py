@@ -13,7 +13,7 @@ TEMPORARY = ".tmp-"
 
 
 def user_cache() -> Path:
-    """The folder for what all runs share, `~` not yet expanded."""
+    """The folder for what all runs share, with its `~`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "resexp")
 
 
@@ -24,7 +24,7 @@ def digest(text: str) -> str:
 
 @contextmanager
 def naming(path: Path) -> Generator[None, None, None]:
-    """Let every OSError say which file it is about; those of writing, of a full disk above all, do not."""
+    """Add the file's name to an OSError, which lacks it where writing fails, as on a full disk."""
     try:
         yield
     except OSError as error:
@@ -34,7 +34,7 @@ def naming(path: Path) -> Generator[None, None, None]:
 
 @contextmanager
 def writing_to(setting: str) -> Generator[None, None, None]:
-    """Raise UserError, naming the file and the setting that chooses its folder, where something cannot be written."""
+    """Turn an OSError into a UserError that names the file and the setting that chooses its folder."""
     try:
         yield
     except OSError as error:
@@ -44,7 +44,7 @@ def writing_to(setting: str) -> Generator[None, None, None]:
 
 @contextmanager
 def replacing(path: Path, previous: Path | None = None) -> Generator[BinaryIO, None, None]:
-    """Open a temporary file beside `path` that takes its place on leaving; the old content moves to `previous`.
+    """Open a temporary file that takes the place of `path` at the end; the old content moves to `previous`.
 
     Raises OSError (disk full, not writable); the old content is then still at `path`, or already at `previous`.
     """
@@ -69,18 +69,18 @@ def replacing(path: Path, previous: Path | None = None) -> Generator[BinaryIO, N
 
 
 def write_text(path: Path, text: str) -> None:
-    """`text` as the whole content of `path`."""
+    """Replace the content of `path`. Raises OSError naming the file."""
     with replacing(path) as file:
         file.write(text.encode())
 
 
 def append_text(path: Path, text: str) -> None:
-    """`text` behind what `path` holds. Raises OSError naming the file; part of the text may be there then."""
+    """Add to the end of `path`. Raises OSError naming the file, which may then hold a part of the text."""
     with naming(path), path.open("a", encoding="utf-8") as file:
         file.write(text)
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Delete what a killed process left half written."""
+    """Delete the unfinished files of a killed process."""
     for path in folder.glob(f"{TEMPORARY}*"):
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Locks on open files. They are the kernel's, and go with the process that holds them, however that ends."""
+"""Locks on open files. The kernel frees them when the process that holds them ends, in whatever way."""
 
 import fcntl
 import logging
@@ -11,21 +11,21 @@ from resexp.errors import Busy
 log = logging.getLogger("resexp")
 
 TRIES, PAUSE = 5, 0.05
-"""How often, and how many seconds apart, `hold` asks: `is_held` in another process takes the lock for a moment."""
+"""How often, and after how many seconds, `hold` tries: `is_held` in another process takes the lock for a moment."""
 
 
 def acquire(file: int | TextIO, what: object, wait: bool = False) -> bool:
-    """Lock a file for as long as it is open; False while another process holds the lock, unless `wait`.
+    """Lock a file for as long as it is open; False while another process holds the lock, unless told to `wait`.
 
-    Where the file system has no locks, a warning takes their place: refusing would bar clusters that mount so.
+    On a file system without locks there is a warning instead: a refusal would exclude clusters with such file systems.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     except OSError as error:
-        why = f"this file system has no locks ({error.strerror})"
-        log.warning("%s: %s; make sure that no other process writes there", what, why)
+        line = "%s: this file system has no locks (%s); make sure that no other process writes there"
+        log.warning(line, what, error.strerror)
     return True
 
 

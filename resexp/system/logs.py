@@ -1,4 +1,4 @@
-"""What is told: on stderr in a line, and in a run's train.log with the tracebacks."""
+"""The log: one line a message on stderr, and in a run's train.log also the tracebacks."""
 
 import logging
 import sys
@@ -9,15 +9,15 @@ from pathlib import Path
 log = logging.getLogger("resexp")
 
 SECONDS_BETWEEN_LINES = 30
-"""Of progress, where there is no bar."""
+"""Between lines of progress, where there is no bar."""
 
 
 class Console(logging.Handler):
     """Messages on stderr, above a progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one message, if there is still someone to read it: work does not fail for want of a listener."""
-        with suppress(OSError):
+        """Write one message."""
+        with suppress(OSError):  # a closed terminal does not stop the work
             if "tqdm" in sys.modules:
                 from tqdm import tqdm
 
@@ -27,7 +27,7 @@ class Console(logging.Handler):
 
 
 def log_to_console() -> None:
-    """Let this process tell on stderr what it does."""
+    """Show the messages of this process on stderr."""
     if not any(isinstance(handler, Console) for handler in log.handlers):
         log.addHandler(Console(logging.INFO))
         log.setLevel(logging.DEBUG)
@@ -35,10 +35,10 @@ def log_to_console() -> None:
 
 
 class LogFile(logging.FileHandler):
-    """A log without which a run goes on."""
+    """A log whose loss does not stop a run."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Say once that it cannot be written."""
+        """Warn once that it cannot be written."""
         log.removeHandler(self)
         log.warning("cannot write %s (%s); going on without it", self.baseFilename, sys.exc_info()[1])
 
@@ -55,5 +55,5 @@ def logging_to(path: Path) -> Generator[None, None, None]:
         yield
     finally:
         log.removeHandler(handler)
-        with suppress(OSError):  # what could not be written before is tried once more
+        with suppress(OSError):  # closing writes what could not be written before
             handler.close()

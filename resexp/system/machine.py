@@ -17,8 +17,8 @@ def cores() -> int:
 
 def default_threads() -> int:
     """$OMP_NUM_THREADS where it is set (its first number, if it is a list), else all cores."""
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return int(asked) if asked.isdigit() and int(asked) else cores()
+    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(threads) if threads.isdecimal() and int(threads) else cores()
 
 
 def worker_number() -> int:
@@ -27,7 +27,7 @@ def worker_number() -> int:
 
 
 def claim_worker_number(folder: Path) -> None:
-    """Take the lowest number that no living worker of this sweep has; it is free again when this process ends."""
+    """Take the lowest number that no living worker of this sweep has, until this process ends."""
     for number in count():
         lock = os.open(folder / f"worker{number}", os.O_CREAT | os.O_RDWR)  # never closed: the lock must last
         if acquire(lock, folder):

@@ -1,17 +1,17 @@
-"""SIGINT, SIGTERM and SIGUSR2 (a scheduler's word that time is nearly up): one asks to save and leave, two leave."""
+"""SIGINT, SIGTERM and SIGUSR2 (a scheduler's warning before its time limit): the first saves, a second ends."""
 
 import os
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
 class Stop:
-    """Inside `with Stop() as stop`, `stop.signal` is the signal that asked to stop, None before one did.
+    """Inside `with Stop() as stop`, `stop.signal` is the first signal that came, None before.
 
-    Where a whole process is inside one already, that one is `stop`. A patient one takes no offence at a second signal.
+    Inside another `Stop`, that one is `stop`. A patient one ignores further signals.
     """
 
     def __init__(self, patient: bool = False) -> None:
@@ -19,10 +19,10 @@ class Stop:
         self.patient = patient
 
     def first(self) -> None:
-        """Called when the first signal has come."""
+        """What the first signal does at once: nothing, here."""
 
     def second(self) -> None:
-        """Called when one more has come: leaves at once."""
+        """What any further signal does: end the process, unless patient."""
         if not self.patient:
             assert self.signal is not None
             os._exit(128 + self.signal)
@@ -39,13 +39,11 @@ class Stop:
         outer = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
         if isinstance(outer, Stop):
             return outer
-        # Handlers belong to the main thread; elsewhere (a notebook's worker) signals keep their meaning.
+        # Only the main thread can set handlers; in others (of a notebook) signals keep their meaning.
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)

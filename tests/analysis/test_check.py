@@ -81,7 +81,7 @@ def test_a_normal_curve_is_called_outside_in_at_most_one_case_in_twenty(seeds: i
     judgements = simulated(120, seeds, state)
     assert {len(one.comparisons) for one in judgements} == {count}
     alarms = sum(bool(one.outside) for one in judgements)
-    assert alarms <= 120 * 0.06
+    assert alarms <= 120 * (0.05 if state == INTERRUPTED else 0.06)
     assert alarms or state == INTERRUPTED  # the level is that of a whole run
 
 

@@ -3,7 +3,9 @@
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -123,6 +125,25 @@ def test_a_directory_that_training_has_only_just_made(short: Synthetic) -> None:
     run.history_file.unlink()
     ((_, found),) = only_group(short.runs).not_counted
     assert (found.state, found.rows) == ("not started", [])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"sessions": 3},
+        {"sessions": [1]},
+        {"sessions": [{"seconds": "x"}]},
+        {"data": None},
+        {"rows": "x"},
+        {"state": "x"},
+    ],
+)
+def test_a_record_of_the_wrong_types_is_left_out_by_name(short: Synthetic, damage: dict[str, Any]) -> None:
+    run = short.add("plain20")
+    run.write_record(replace(run.record(), **damage))
+    study = load_study(short.runs)
+    assert study.groups == []
+    assert str(run) in study.problems[0]
 
 
 def change_a_row(text: str) -> str:
