@@ -1,4 +1,4 @@
-"""Every command of README is run, made small where it would take hours."""
+"""Every command of README and docs/ is run, made small where it would take hours."""
 
 import os
 import re
@@ -12,10 +12,11 @@ from conftest import TINY, Here
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return [block for text in DOCS.values() for block in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)]
 
 
 def commands() -> list[str]:
@@ -60,7 +61,7 @@ def test_the_files_are_those_that_readme_lists_and_the_other_commands_work_on_th
 ) -> None:
     for path in trained.iterdir():
         name = re.sub(r"tfevents.*", "tfevents...", path.name)
-        assert f"`{name}`" in README or name == ".lock"
+        assert f"`{name}`" in DOCS[ROOT / "docs" / "runs.md"] or name == ".lock"
     for command in commands():
         if command.startswith("resexp") and not command.startswith("resexp train"):
             small = ["initial_seeds=[0]", "batch_size=4", "threads=1"] if command.startswith("resexp diagnose") else []
@@ -109,8 +110,9 @@ def table(text: str) -> dict[str, dict[str, str]]:
     return {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
 
 
-def test_what_readme_links_to_is_there() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", README) + re.findall(r'src="(?!http)([^"]+)"', README)
-    assert links
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_what_a_page_links_to_is_there(path: Path) -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", DOCS[path])
     for link in links:
-        assert (ROOT / link).exists(), link
+        assert (path.parent / link).exists(), link
+    assert links or path.name != "README.md"

@@ -154,7 +154,7 @@ def _draw_curve(axes: "Axes", curve: Curve, style: Style, top: float) -> None:
     for points in curve.seeds:
         x, y = zip(*points, strict=True)
         if curve.mean:
-            axes.plot(x, y, color=style.color, linewidth=0.5, alpha=0.3, zorder=2)
+            axes.plot(x, y, color=style.color, linewidth=0.7, alpha=0.5, zorder=2)
         else:
             axes.plot(x, y, color=style.color, linewidth=0.9, alpha=0.8, dashes=dashes, zorder=3)
     if curve.mean:

@@ -61,12 +61,15 @@ def _metric(test: bool) -> str:
     return "test_error" if test else "running_error"
 
 
-def top(group: Group) -> float:
-    """Upper end of the error axis: the paper's, or enough for the networks of the verdict and all that trained."""
+def top(group: Group, networks: list[NetworkRuns]) -> float:
+    """Upper end of a panel's error axis: the paper's, or enough for its networks of the verdict and all that trained.
+
+    Each panel has its own, so that residual errors can be read beside plain ones several times as large.
+    """
     if group.is_papers:
         return PAPERS_TOP
     ends: list[float] = []
-    for network in group.networks:
+    for network in networks:
         if network.name in (*PLAIN_PAIR, *RESIDUAL_PAIR) or all(run.trained for run in network.finished):
             ends += [end for test in (False, True) if (end := network.mean(_metric(test))) is not None]
     need = 1.5 * max(ends, default=1.0)
@@ -99,13 +102,13 @@ def _curves(group: Group, lines: list[Line], both: bool) -> list[tuple[Curve, st
 
 def _plate(group: Group, name: str, heading: str, lines: dict[str, list[Line]], paper_points: bool = False) -> Plate:
     """Error against iteration, in a panel for each key."""
-    limit = top(group)
-    step = next(step for step in TICKS if 100 * limit / step <= 6)
-    y = Axis(0, limit, [(at / 100, str(at)) for at in range(0, round(100 * limit) + 1, step)])
     both = name == "figure6"
     panels: list[Panel] = []
     high: list[str] = []
     for above, own in lines.items():
+        limit = top(group, [network for network, _, _ in own])
+        step = next(step for step in TICKS if 100 * limit / step <= 6)
+        y = Axis(0, limit, [(at / 100, str(at)) for at in range(0, round(100 * limit) + 1, step)])
         drawn = _curves(group, own, both)
         high += [end for curve, end in drawn if curve.end > limit]
         ends = ", ".join(end for _, end in drawn)
@@ -120,6 +123,7 @@ def _plate(group: Group, name: str, heading: str, lines: dict[str, list[Line]], 
         f"Training error: running, on augmented mini-batches, each point the mean over {row_step(group):,} iterations.",
         BOLD if any(curve.seeds for panel in panels for curve in panel.curves) else "",
         "Vertical lines: drops of the learning rate." if drops(group) else "",
+        "The panels have different scales." if len({panel.y.high for panel in panels}) > 1 else "",
         f"Off the scale: {listed(high)}." if high else "",
         f"Not drawn, no finished run: {listed(missing)}." if missing else "",
         "Hollow markers: the paper's figure, digitised." if any(panel.points for panel in panels) else "",

@@ -108,7 +108,8 @@ def test_the_axis_has_room_for_what_the_study_is_about(
 ) -> None:
     for name, end in ends.items():
         short.add(name, 0, end, end, noise=0)
-    assert top(only_group(short.runs)) == expected
+    group = only_group(short.runs)
+    assert top(group, group.networks) == expected
 
 
 def test_what_is_off_the_scale_is_said(papers: Synthetic) -> None:
