@@ -75,7 +75,7 @@ def with_hydra(verb: str) -> None:
         alone[:] = [outcome] if HydraConfig.get().mode == RunMode.RUN else []
         return outcome
 
-    compose.check_words(sys.argv[1:], verb)
+    sys.argv[1:] = compose.ordered(sys.argv[1:], verb)
     try:
         with env_override({"HYDRA_FULL_ERROR": "1"}):  # exceptions come here whole instead of being printed
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(task)()

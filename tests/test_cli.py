@@ -88,6 +88,9 @@ REFUSED = [
     (("train", "model=plain20", "data=folder", "data.dir=nowhere"), "must hold train/CLASS/"),
     (("train", *TINY, "model=plain20", "model.shortcut=B"), r"model\.shortcut=B: a plain network has no shortcuts"),
     (("train", *TINY, "engine=graph"), "engine=graph: for CUDA devices only"),
+    (("train", *TINY, "data.dir=."), r"data\.dir: not a setting of the data that is chosen; data=NAME"),
+    (("report", "-m", "runs=nowhere"), "-m: only resexp train sweeps"),
+    (("train", "--config-dir=nowhere", *TINY), "--config-dir=nowhere: no such folder"),
     (("evaluate",), "run: not given"),
     (("evaluate", "run=nowhere"), r"nowhere/config\.yaml: no such file"),
 ]
@@ -132,6 +135,11 @@ def test_a_failing_run_does_not_stop_the_others(here: Here, tmp_path: Path, capf
     (line,) = [line for line in output.splitlines() if "failed: recipe.batch_size=97: larger than the training" in line]
     assert "batch_size" in Path(line.rpartition("; see ")[2]).read_text()
     assert len(list(tmp_path.rglob("history.csv"))) == 2
+
+
+def test_options_may_stand_anywhere(here: Here, tmp_path: Path) -> None:
+    here("train", *TINY, "-m", "seed=0,1")
+    assert len(list(tmp_path.rglob("run.json"))) == 2
 
 
 def test_an_experiment_is_a_sweep_by_itself(here: Here, tmp_path: Path) -> None:

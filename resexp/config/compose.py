@@ -106,18 +106,31 @@ def compose(*overrides: str) -> Config:
         raise UserError(explain_composition(error)) from error
 
 
-def check_words(arguments: list[str], verb: str) -> None:
-    """Raise UserError for a word that is neither a setting nor an option of Hydra, whose own message is a page."""
+def ordered(arguments: list[str], verb: str) -> list[str]:
+    """The words of a command line, options first, as Hydra wants them.
+
+    Raises UserError where Hydra would answer with a page or not at all: a word that is neither a setting nor an option,
+    a sweep of a verb that does not train, a folder of configurations that is not there.
+    """
     options, unknown = get_args_parser().parse_known_args(arguments)
-    for word in [*unknown, *options.overrides]:
+    settings = [*options.overrides, *unknown]
+    for word in settings:
         if word.startswith("-") or ("=" not in word and not word.startswith("~")):
             no_option = "no such option; " if word.startswith("-") else ""
             raise UserError(f"{word}: {no_option}settings are NAME=VALUE, and resexp {verb} --help shows them")
+    if options.multirun and verb != "train":
+        raise UserError(f"-m: only resexp train sweeps; give resexp {verb} one value for each setting")
+    if options.config_dir and not Path(options.config_dir).is_dir():
+        raise UserError(f"--config-dir={options.config_dir}: no such folder; name one with model/, data/ or recipe/")
+    return [*(word for word in arguments if word not in settings), *settings]
 
 
 def no_such_setting(key: str, verb: str) -> str:
     """The line for an unknown setting."""
     known = settings_named(verb)
+    group = key.partition(".")[0]
+    if key in known:  # of another preset than the one that was chosen
+        return f"{key}: not a setting of the {group} that is chosen; {group}=NAME chooses another"
     alike = [name for name in sorted(known) if name.rpartition(".")[2] == key.rpartition(".")[2]]
     alike = alike or get_close_matches(key, known, 2, 0.75)
     remedy = f"did you mean {' or '.join(alike)}?" if alike else f"resexp {verb} --help lists the settings"
