@@ -5,8 +5,7 @@ resexp   the iterations of `resexp train`, without evaluations and checkpoints
 bare     forward, backward and update of the same network on one fixed batch: the ceiling
 
 The loops of a comparison train turn by turn, in processes that are stopped while others have a turn, so that a slow
-minute of the machine meets them all; a ratio is the median over the turns, with quartiles. OUT/bench.csv has a row for
-each turn of each loop, OUT/summary.txt what follows from them.
+minute meets them all; a ratio is the median over turns, with quartiles. OUT/bench.csv: a row for each turn of a loop.
 """
 
 import csv
@@ -125,12 +124,12 @@ def train(side: Side) -> None:
                 iterate()
             if execution.device.type != "cpu":
                 torch.accelerator.synchronize(execution.device)
-        told: Row = {"began": began, "ended": time.monotonic(), "how": f"{engine} {execution.precision}"}
+        timed: Row = {"began": began, "ended": time.monotonic(), "how": f"{engine} {execution.precision}"}
         weights = b"".join(tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values())
-        told |= {"iterations": iterations, "digest": hashlib.sha256(weights).hexdigest()}
+        timed |= {"iterations": iterations, "digest": hashlib.sha256(weights).hexdigest()}
         resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> (20 if sys.platform == "darwin" else 10)
-        told |= {"images": iterations * config.recipe.batch_size, "mb": execution.peak_memory_mb() or resident}
-        print(json.dumps(told), flush=True)
+        timed |= {"images": iterations * config.recipe.batch_size, "mb": execution.peak_memory_mb() or resident}
+        print(json.dumps(timed), flush=True)
 
 
 def running(side: Side, scratch: str) -> Generator[Row, None, None]:
@@ -148,16 +147,16 @@ def running(side: Side, scratch: str) -> Generator[Row, None, None]:
 
     try:
         while True:
-            told: list[Row] = [json.loads(line) for process in processes if (line := process.stdout.readline())]
-            if len(told) < len(processes):
+            timed: list[Row] = [json.loads(line) for process in processes if (line := process.stdout.readline())]
+            if len(timed) < len(processes):
                 raise UserError(f"{side.comparison}: {side.side} failed, see above; --resume keeps what is measured")
             send(signal.SIGSTOP)
-            seconds = max(one["ended"] for one in told) - min(one["began"] for one in told)
+            seconds = max(one["ended"] for one in timed) - min(one["began"] for one in timed)
             startup = startup or round(time.monotonic() - began, 1)
-            row: Row = {"seconds_startup": startup, "peak_memory_mb": sum(one["mb"] for one in told)}
-            row["images_per_second"] = round(sum(one["images"] for one in told) / seconds, 2)
-            row["seconds_per_iteration"] = round(seconds / told[0]["iterations"], 6)
-            yield row | {name: " ".join(sorted({one[name] for one in told})) for name in ("how", "digest")}
+            row: Row = {"seconds_startup": startup, "peak_memory_mb": sum(one["mb"] for one in timed)}
+            row["images_per_second"] = round(sum(one["images"] for one in timed) / seconds, 2)
+            row["seconds_per_iteration"] = round(seconds / timed[0]["iterations"], 6)
+            yield row | {name: " ".join(sorted({one[name] for one in timed})) for name in ("how", "digest")}
             send(signal.SIGCONT)
             for process in processes:
                 print("turn", file=process.stdin, flush=True)
@@ -181,31 +180,31 @@ def measure(sides: list[Side], turns: int) -> list[Row]:
     return [{name: str(value) for name, value in {**row, "measured": measured}.items()} for row in rows]
 
 
-def plan(asked: Namespace) -> Generator[list[Side], None, None]:
+def plan(args: Namespace) -> Generator[list[Side], None, None]:
     """The sides of each comparison. Raises UserError for what cannot be measured here."""
     networks = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
     depths = re.findall(r"resnet(\d+)", " ".join(networks))
     known: dict[str, list[str]] = {"networks": networks, "depths": depths, "measures": ["usual", "resexp", "bare"]}
-    for option, value in vars(asked).items():
+    for option, value in vars(args).items():
         for one in value if isinstance(value, list) else [value]:
             choices, name = known.get(option, []), f"--{option.replace('_', '-')}"
             require(not choices or one in choices, name, one, f"choose from {', '.join(choices)}")
             require(type(one) is not int or one > 0, name, one, "must be 1 or more")
-    require(asked.images >= asked.batch_size, "--images", asked.images, "not one mini-batch; use --batch-size or more")
-    require(len({*asked.depths}) != 1, "--depths", ",".join(asked.depths), "no line; name two depths or more")
-    for engine, precision in product(asked.engines, asked.precisions):
-        run = f"data=shapes data.image_size=32 data.test_images=10 data.train_images={asked.images} recipe.drops=[]"
-        run += f" recipe.iterations=1000000000 recipe.batch_size={asked.batch_size} deterministic={asked.deterministic}"
-        run += f" device={asked.device} threads={asked.threads} engine={engine} precision={precision}"
+    require(args.images >= args.batch_size, "--images", args.images, "not one mini-batch; use --batch-size or more")
+    require(len({*args.depths}) != 1, "--depths", ",".join(args.depths), "no line; name two depths or more")
+    for engine, precision in product(args.engines, args.precisions):
+        run = f"data=shapes data.image_size=32 data.test_images=10 data.train_images={args.images} recipe.drops=[]"
+        run += f" recipe.iterations=1000000000 recipe.batch_size={args.batch_size} deterministic={args.deterministic}"
+        run += f" device={args.device} threads={args.threads} engine={engine} precision={precision}"
         execution = prepare(config := compose(*run.split()))
-        how = f"{choose(config.engine, execution)} {execution.precision}{' deterministic' * asked.deterministic}"
-        how += f" batch {asked.batch_size} threads {asked.threads} {execution.device}"
-        side = partial(Side, window=asked.window, settings=run)
-        for network in asked.networks:
-            yield [side(f"{network} {how}", loop, network, 1) for loop in asked.measures]
-            for n in sorted({*asked.together} - {1}):
+        how = f"{choose(config.engine, execution)} {execution.precision}{' deterministic' * args.deterministic}"
+        how += f" batch {args.batch_size} threads {args.threads} {execution.device}"
+        side = partial(Side, window=args.window, settings=run)
+        for network in args.networks:
+            yield [side(f"{network} {how}", loop, network, 1) for loop in args.measures]
+            for n in sorted({*args.together} - {1}):
                 yield [side(f"{network} x{n} {how}", f"{m} at once", network, m) for m in (1, n)]
-        yield [side(f"depths {how}", depth, f"resnet{depth}", 1) for depth in asked.depths]
+        yield [side(f"depths {how}", depth, f"resnet{depth}", 1) for depth in args.depths]
 
 
 def spread(values: list[float], digits: int) -> str:
@@ -272,28 +271,28 @@ def main(arguments: list[str] | None = None) -> None:
     option("--out", type=Path, default="results/bench/new", help="folder of bench.csv and summary.txt")
     option("--resume", action="store_true", help="keep the rows of OUT/bench.csv, measure what it lacks")
     option("--side", help=SUPPRESS)
-    asked = parser.parse_args(arguments)
-    if asked.side:
-        return train(Side(*json.loads(asked.side)))
-    file, before = asked.out / "bench.csv", ticks()
+    args = parser.parse_args(arguments)
+    if args.side:
+        return train(Side(*json.loads(args.side)))
+    file, before = args.out / "bench.csv", ticks()
     try:
-        comparisons = [sides for sides in plan(asked) if sides]
-        rows: list[Row] = [*csv.DictReader(file.read_text().splitlines())] if asked.resume and file.exists() else []
+        comparisons = [sides for sides in plan(args) if sides]
+        rows: list[Row] = [*csv.DictReader(file.read_text().splitlines())] if args.resume and file.exists() else []
         require(not rows or "comparison" in rows[0], "--resume", True, f"{file} has other columns; name another --out")
         with suppress(OSError):
-            asked.out.mkdir(parents=True, exist_ok=True)
-        require(os.access(asked.out, os.W_OK | os.X_OK), "--out", asked.out, "cannot be written; name another folder")
-        for number, sides in product(range(asked.repeats), comparisons):
+            args.out.mkdir(parents=True, exist_ok=True)
+        require(os.access(args.out, os.W_OK | os.X_OK), "--out", args.out, "cannot be written; name another folder")
+        for number, sides in product(range(args.repeats), comparisons):
             known = {(row["comparison"], row["side"], row["measured"]) for row in rows}
             if min(sum(key[:2] == side[:2] for key in known) for side in sides) <= number:
-                rows += measure(sides, asked.turns)
+                rows += measure(sides, args.turns)
                 write_text(file, "\n".join(map(",".join, [rows[0], *(row.values() for row in rows)])) + "\n")
-                print(*summary(rows[-len(sides) * asked.turns :]), sep="\n", file=sys.stderr)
+                print(*summary(rows[-len(sides) * args.turns :]), sep="\n", file=sys.stderr)
     except (UserError, OSError, KeyboardInterrupt) as error:
         sys.exit("scripts/bench: " + re.sub(SETTING, r"--\1=", str(error) or "stopped; --resume goes on"))
     spent = [after - earlier for after, earlier in zip(ticks(), before, strict=True)]
     lines = [*summary(rows), f"{spent[-1] / max(sum(spent), 1):.1%} of the cores' time was stolen by the hypervisor"]
-    write_text(asked.out / "summary.txt", "\n".join(lines) + "\n")
+    write_text(args.out / "summary.txt", "\n".join(lines) + "\n")
     print(*lines, sep="\n")
 
 

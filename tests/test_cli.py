@@ -195,7 +195,7 @@ def test_a_schedule_that_ends_before_its_drops_gives_a_warning(here: Here, caplo
 
 
 def test_a_finished_run_in_another_precision_is_named_as_such(here: Here, caplog: pytest.LogCaptureFixture) -> None:
-    line = "in fp32 instead of bf16; fresh=true or runs=PATH trains it anew"
+    line = "in fp32 instead of bf16; fresh=true or runs=PATH trains it again"
     here("train", *TINY, "precision=fp32")
     assert f"finished, {line}" in here("train", *TINY, "precision=bf16", "plan=true")
     here("train", *TINY, "precision=bf16")

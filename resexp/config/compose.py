@@ -1,4 +1,4 @@
-"""From conf/ and a command line to checked settings. Here Hydra and OmegaConf are asked, and their errors explained."""
+"""From conf/ and a command line to checked settings. Hydra and OmegaConf do it; their errors are explained here."""
 
 import re
 from contextlib import nullcontext

@@ -12,7 +12,7 @@ def load(config: DataConfig) -> Dataset:
             from resexp.data import cifar10
         except (ImportError, RuntimeError) as error:  # compiled for another version of torch
             why = str(error).splitlines()[0]
-            raise UserError(f"data=cifar10: torchvision does not fit torch ({why}); install both anew") from error
+            raise UserError(f"data=cifar10: torchvision does not fit torch ({why}); install both again") from error
         return cifar10.load(config)
     if isinstance(config, FolderConfig):
         from resexp.data import folder

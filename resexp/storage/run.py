@@ -202,7 +202,7 @@ class Run:
         trained = list(dict.fromkeys(str(session.get("precision")) for session in self.record().sessions))
         if config.precision == "auto" or trained in ([], [config.precision]):
             return ""
-        return f", in {' and '.join(trained)} instead of {config.precision}; fresh=true or runs=PATH trains it anew"
+        return f", in {' and '.join(trained)} instead of {config.precision}; fresh=true or runs=PATH trains it again"
 
     @contextmanager
     def claimed(self) -> Generator[None, None, None]:

@@ -33,7 +33,7 @@ class JoblibLauncher(joblib_launcher.JoblibLauncher):
         assert ahead is not None
         self.joblib["n_jobs"] = at_once = self.runs_at_once(ahead.runs)
         environment = {
-            # The same however many runs are still to do, so that a repeated sweep goes on to the same bits.
+            # The same however many runs are still to do, so that a repeated sweep ends with the same bits.
             "OMP_NUM_THREADS": str(max(1, default_threads() // at_once)),
             "TQDM_DISABLE": "1",  # lines, since the bars of several processes overwrite each other
         }
@@ -46,18 +46,18 @@ class JoblibLauncher(joblib_launcher.JoblibLauncher):
             except BrokenProcessPool as error:
                 if stop.signal is not None:
                     raise Interrupted(stop.signal) from error
-                cause = "a process that trained was killed, perhaps for want of memory, and the others with it"
-                problem = UserError(f"{cause}; the same command goes on, or use a smaller hydra.launcher.n_jobs")
+                cause = "a process that trained was killed, perhaps because memory ran out, and the others with it"
+                problem = UserError(f"{cause}; the same command resumes, or use a smaller hydra.launcher.n_jobs")
                 return [JobReturn(status=JobStatus.FAILED, _return_value=problem) for _ in job_overrides]
 
     def runs_at_once(self, runs: int) -> int:
         """How many of a sweep's runs are trained at once. Raises UserError for a number that cannot be."""
-        asked: Any = self.joblib["n_jobs"]
+        wanted: Any = self.joblib["n_jobs"]
         try:
-            most: Any = joblib.effective_n_jobs(asked)
+            most: Any = joblib.effective_n_jobs(wanted)
         except (ValueError, TypeError) as error:
-            wanted = "a number of runs at once, or -1 for as many as there are cores"
-            raise UserError(f"hydra.launcher.n_jobs={asked}: {wanted}") from error
+            rule = "a number of runs at once, or -1 for as many as there are cores"
+            raise UserError(f"hydra.launcher.n_jobs={wanted}: {rule}") from error
         return min(most, runs)
 
 
@@ -69,7 +69,7 @@ class StopWorkers(Stop):
         self.send(signal.SIGTERM)
 
     def second(self) -> None:
-        """Leave nothing behind."""
+        """End every worker at once."""
         self.send(signal.SIGKILL)
         super().second()
 

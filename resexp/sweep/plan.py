@@ -48,7 +48,7 @@ def cost(settings: TrainSettings) -> float:
 
 
 def speeds(runs: Path, device: str) -> list[Speed]:
-    """What was seen on the device last used below a folder; on that kind of device, where one is asked for."""
+    """The speeds on the device last used below a folder, or last used of the kind that is asked for."""
     seen: list[tuple[str, tuple[Any, ...], Speed]] = []
     for run in find_runs(runs):
         try:
@@ -89,7 +89,7 @@ def expect(config: Config, seen: list[Speed]) -> Expectation:
 
 
 def _training(config: Config, words: str, at: int, seen: list[Speed]) -> Expectation:
-    """A run that goes on behind iteration `at`: its time from the network of the nearest cost."""
+    """A run that resumes after iteration `at`: its time from the network of the nearest cost."""
     own = cost(config)
     nearest = min(seen, key=lambda speed: abs(math.log(speed.cost / own)), default=None)
     seconds = (config.recipe.iterations - at) * nearest.seconds * own / nearest.cost if nearest else None
@@ -113,7 +113,7 @@ def table(configs: list[Config]) -> str:
         total = duration(sum(one.seconds or 0.0 for one in due))
         time = f"one after another they take about {total}, as fast as seen on {seen[0].device}"
     else:
-        time = "how long cannot be said: no run there has been trained on this device yet"
+        time = "how long is not known: no run there has been trained on this device yet"
     more = megabytes(sum(one.bytes for one in due))
     lines += dict.fromkeys(config.remark() for config in configs if config.remark())
     return "\n".join([*lines, f"{plural(len(due), 'run')} to train, {more} more on disk; {time}"])

@@ -1,4 +1,4 @@
-"""`hydra/launcher=slurm`: each run is a Slurm job, sent with submitit; a job that is stopped comes back and goes on."""
+"""`hydra/launcher=slurm`: each run is a Slurm job, sent with submitit; one that is stopped is requeued and resumes."""
 
 import logging
 import os
@@ -32,10 +32,10 @@ Job = submitit.Job[JobReturn]
 
 
 class SlurmLauncher(submitit_launcher.SlurmLauncher):
-    """Hydra's launcher, for runs that are gone on with, and with a result for each job, however it ended."""
+    """Hydra's launcher, for runs that resume, with a result for each job, however it ended."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Send the runs and wait for them. Raises Interrupted if a signal comes; the jobs go on."""
+        """Submit the runs and wait for them. Raises Interrupted if a signal comes; the jobs keep running."""
         assert self.task_function is not None
         self.task_function = Worker(self.task_function)
         jobs = self.send(job_overrides, initial_job_idx)
@@ -44,7 +44,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         with Stop() as stop:
             wait(jobs, stop)
         if stop.signal is not None:
-            log.info("the jobs go on by themselves; scancel %s ends them, resexp status tells how they are", sent)
+            log.info("the jobs keep running; scancel %s ends them, resexp status shows how far they are", sent)
             raise Interrupted(stop.signal)
         return [result(job) for job in jobs]
 
@@ -86,13 +86,13 @@ def wait(jobs: list[Job], stop: Stop) -> None:
     """Return when each job has given its result or has left the queue without one, or when a signal has come."""
     missing: set[str] = set()
     lost: set[str] = set()
-    asked, told = -SECONDS_BETWEEN_QUESTIONS, ""
+    last_question, last_line = -SECONDS_BETWEEN_QUESTIONS, ""
     while stop.signal is None:
         waiting = [job for job in jobs if job.job_id not in lost and not has_result(job)]
         if not waiting:
             break
-        if time.monotonic() - asked >= SECONDS_BETWEEN_QUESTIONS:
-            asked = time.monotonic()
+        if time.monotonic() - last_question >= SECONDS_BETWEEN_QUESTIONS:
+            last_question = time.monotonic()
             with suppress(OSError, subprocess.SubprocessError):  # a scheduler that does not answer is asked again
                 queue = queued()
                 absent = {job.job_id for job in waiting} - queue.keys()
@@ -100,9 +100,9 @@ def wait(jobs: list[Job], stop: Stop) -> None:
                 missing = absent
                 states = Counter(queue[job.job_id].lower() for job in waiting if job.job_id in queue)
                 line = ", ".join([f"{len(jobs) - len(waiting)} of {len(jobs)} runs done", *counted(states)])
-                if line != told:
+                if line != last_line:
                     log.info("Slurm: %s", line)
-                told = line
+                last_line = line
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
@@ -120,7 +120,7 @@ def has_result(job: Job) -> bool:
 
 
 def queued() -> dict[str, str]:
-    """This user's jobs that wait or run, and their states; asked of squeue, as not every cluster keeps accounts."""
+    """This user's jobs that wait or run, and their states, from squeue: not every cluster keeps accounts."""
     command = ["squeue", "--noheader", "--array", f"--user={os.getuid()}", "--format=%i %T"]
     lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
     return dict((job, state) for job, _, state in (line.partition(" ") for line in lines))

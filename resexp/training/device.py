@@ -73,7 +73,7 @@ def _fast_bf16(device: torch.device) -> bool:
 def prepare(settings: TrainSettings) -> Execution:
     """Resolve device, precision and threads, and set what torch keeps for the whole process.
 
-    Every setting is set on each call, so that runs of one sweep leave nothing behind for the next.
+    Every setting is set on each call, so that no run of a sweep inherits anything from the one before.
     Raises UserError for what this machine does not have.
     """
     device = _device(settings.device)

@@ -1,4 +1,4 @@
-"""TensorBoard's view of a run: made anew from its rows at every start, so that no point is ever there twice."""
+"""TensorBoard's view of a run: written again from its rows at every start, so that no point is ever there twice."""
 
 import os
 import time

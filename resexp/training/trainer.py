@@ -1,4 +1,4 @@
-"""One run between two iterations: what it has learned, what it has counted, and what it needs to go on."""
+"""One run between two iterations: what it has learned, what it has counted, and what it needs to continue."""
 
 import copy
 import math

@@ -375,5 +375,5 @@ def test_the_official_files_hold_what_the_data_set_is_known_for() -> None:
 def test_a_torchvision_that_does_not_fit_torch_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("resexp.data.cifar10")
     monkeypatch.setitem(sys.modules, "resexp.data.cifar10", None)
-    with pytest.raises(UserError, match=r"data=cifar10: torchvision does not fit torch .*; install both anew"):
+    with pytest.raises(UserError, match=r"data=cifar10: torchvision does not fit torch .*; install both again"):
         load(settings())
