@@ -46,4 +46,4 @@ def test_a_wheel_holds_the_package_and_nothing_else(site: Path) -> None:
     assert top == {"resexp"}
     presets = {path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml")}
     assert presets == {path.relative_to(site / "resexp/conf") for path in (site / "resexp/conf").rglob("*.yaml")}
-    assert (site / "resexp/report/page.css").exists()
+    assert all((site / "resexp/report" / name).exists() for name in ("page.css", "page.html"))
