@@ -136,3 +136,11 @@ def test_the_mean_image_is_exact(images: int) -> None:
     source = split(images, size=2)
     exact = source.images.double().sum(0) / images
     assert torch.equal(mean_image(source), exact.float())
+
+
+def test_epochs_that_are_over_are_forgotten() -> None:
+    sampler = Sampler(0, 10, 4, 4, True, CPU)
+    for iteration in range(1, 60):
+        sampler.batch(iteration)
+        assert len(sampler._drawn) <= 2
+        assert len(sampler._sent) <= 2
