@@ -21,7 +21,7 @@ import sys
 import time
 from argparse import SUPPRESS, ArgumentParser, Namespace, RawTextHelpFormatter
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain, permutations, product, repeat
@@ -115,21 +115,22 @@ def train(side: Side) -> None:
     as_people_do = (side.side, config.precision) == ("usual", "auto")
     execution = prepare(replace(config, precision="fp32") if as_people_do else config)
     loop = usual if side.side == "usual" else partial(own, bare=side.side == "bare")
-    iterate, network, engine = loop(config, execution)
-    for line in chain([""], sys.stdin):
-        iterations, began = max(1, round(side.window * 20 / config.model.depth)) if line else 1, 0.0
-        for _ in range(2):  # the first until caches and queues are again what they were
-            began = time.monotonic()
-            for _ in range(iterations):
-                iterate()
-            if execution.device.type != "cpu":
-                torch.accelerator.synchronize(execution.device)
-        timed: Row = {"began": began, "ended": time.monotonic(), "how": f"{engine} {execution.precision}"}
-        weights = b"".join(tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values())
-        timed |= {"iterations": iterations, "digest": hashlib.sha256(weights).hexdigest()}
-        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> (20 if sys.platform == "darwin" else 10)
-        timed |= {"images": iterations * config.recipe.batch_size, "mb": execution.peak_memory_mb() or resident}
-        print(json.dumps(timed), flush=True)
+    with nullcontext() if side.side == "usual" else execution.own_stream():
+        iterate, network, engine = loop(config, execution)
+        for line in chain([""], sys.stdin):
+            iterations, began = max(1, round(side.window * 20 / config.model.depth)) if line else 1, 0.0
+            for _ in range(2):  # the first until caches and queues are again what they were
+                began = time.monotonic()
+                for _ in range(iterations):
+                    iterate()
+                if execution.device.type != "cpu":
+                    torch.accelerator.synchronize(execution.device)
+            timed: Row = {"began": began, "ended": time.monotonic(), "how": f"{engine} {execution.precision}"}
+            weights = b"".join(tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values())
+            timed |= {"iterations": iterations, "digest": hashlib.sha256(weights).hexdigest()}
+            resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> (20 if sys.platform == "darwin" else 10)
+            timed |= {"images": iterations * config.recipe.batch_size, "mb": execution.peak_memory_mb() or resident}
+            print(json.dumps(timed), flush=True)
 
 
 def running(side: Side, scratch: str) -> Generator[Row, None, None]:

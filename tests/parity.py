@@ -32,13 +32,15 @@ SETTINGS = (
 def losses(network: str, *overrides: str, engine: str = "eager") -> tuple[float, ...]:
     """Loss of each of the first iterations, over a drop of the rate after 40."""
     config = compose(*SETTINGS, f"model={network}", *overrides)
-    trainer = Trainer(config, load(config.data), prepare(config))
-    assert str(trainer.start_engine(ENGINES[engine])) == engine
+    execution = prepare(config)
     sums: list[float] = []
-    for _ in range(ITERATIONS):
-        trainer.advance()
-        sums.append(float(trainer.loss_sum))
-        trainer.loss_sum.zero_()
+    with execution.own_stream():
+        trainer = Trainer(config, load(config.data), execution)
+        assert str(trainer.start_engine(ENGINES[engine])) == engine
+        for _ in range(ITERATIONS):
+            trainer.advance()
+            sums.append(float(trainer.loss_sum))
+            trainer.loss_sum.zero_()
     return tuple(sums)
 
 

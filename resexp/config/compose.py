@@ -28,6 +28,7 @@ SWEEPER = "hydra_plugins.resexp.StudySweeper"
 LAUNCHERS = {
     "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher": "parallel",
     "hydra_plugins.resexp.SlurmLauncher": "slurm",
+    "hydra_plugins.resexp.StreamsLauncher": "streams",
 }
 """Hydra's name for a launcher -> its module in resexp.sweep, which is also the extra to install for it."""
 

@@ -19,9 +19,20 @@ def conv3x3(inputs: int, outputs: int, stride: int, norm: str) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=norm == "none")
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm that leaves `num_batches_tracked` to whoever trains: one kernel for all layers, not one for each."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same."""
+        assert self.momentum is not None
+        return functional.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
+        )
+
+
 def normalisation(channels: int, norm: str) -> nn.Module:
     """Batch norm, or nothing."""
-    return nn.BatchNorm2d(channels) if norm == "batch" else nn.Identity()
+    return BatchNorm(channels) if norm == "batch" else nn.Identity()
 
 
 class SubsampleAndPad(nn.Module):

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,7 +36,14 @@ def log_to_console() -> None:
 
 
 class LogFile(logging.FileHandler):
-    """A log whose loss does not stop a run."""
+    """A log of what one thread says, whose loss does not stop a run."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8")
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self.setLevel(logging.DEBUG)
+        thread = threading.get_ident()
+        self.addFilter(lambda record: record.thread == thread)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Warn once that it cannot be written."""
@@ -45,10 +53,8 @@ class LogFile(logging.FileHandler):
 
 @contextmanager
 def logging_to(path: Path) -> Generator[None, None, None]:
-    """Write the log to a file as well. Raises OSError where it cannot be opened."""
-    handler = LogFile(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    handler.setLevel(logging.DEBUG)
+    """Write what this thread logs to a file as well. Raises OSError where it cannot be opened."""
+    handler = LogFile(path)
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)
     try:

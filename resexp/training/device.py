@@ -2,7 +2,7 @@
 
 import gc
 import platform
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,17 @@ class Execution:
     device: torch.device
     precision: str
     threads: int
+
+    def own_stream(self) -> AbstractContextManager[Any]:
+        """The region in which a run computes: on CUDA a stream of its own, which can be captured and shares the device.
+
+        PyTorch hands out 32 of them in turn.
+        """
+        return torch.cuda.stream(torch.cuda.Stream(self.device)) if self.device.type == "cuda" else nullcontext()
+
+    def settled(self) -> bool:
+        """Whether the device has done all that was asked of it on the current stream."""
+        return self.device.type != "cuda" or torch.cuda.current_stream(self.device).query()
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The region in which a forward pass and its loss are computed."""

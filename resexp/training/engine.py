@@ -15,11 +15,15 @@ from resexp.errors import BrokenProcess, UserError
 from resexp.model.network import Block, Network
 from resexp.system.files import user_cache
 from resexp.training.device import Execution, is_out_of_memory
+from resexp.training.turns import PASS_TURN
 
 log = logging.getLogger("resexp")
 
 WARM_UPS = 3
 """Iterations before a capture, as PyTorch's notes on CUDA graphs ask for."""
+
+VARIANTS = 64
+"""Of a block's code: a network has five kinds of block, and several networks may share a process."""
 
 Iterate = Callable[[Tensor, float], None]
 """One training iteration: rows of the augmentation (B, 4) and the learning rate."""
@@ -40,8 +44,8 @@ class Engine:
     ) -> tuple["Engine", Iterate]:
         """The iteration as this engine executes it, and the engine that does: eager where compiling fails.
 
-        Trains a few trial iterations on `picks` at `rate`, which compile, tune and warm up. Raises BrokenProcess where
-        the iteration cannot be captured.
+        Trains a few trial iterations on `picks` at `rate`, which compile, tune and warm up. A graph is captured on the
+        current stream, which must not be the default one. Raises BrokenProcess where the iteration cannot be captured.
         """
         if self.compiled:
             try:
@@ -97,9 +101,9 @@ def keep_compiled() -> None:
 def compile_blocks(network: Network, deterministic: bool) -> None:
     """Compile each block in place: as many graphs as there are kinds of block, at any depth; state-dict keys stay.
 
-    What was compiled for another network in this process is dropped first: PyTorch keeps a limited number of variants
-    of one piece of code and silently goes on uncompiled after that; here that is an error. `deterministic` keeps the
-    compiler from choosing among orders of summation by timing them.
+    What was compiled for a network before is dropped first, unless that network may still be training in this process:
+    PyTorch keeps a limited number of variants of one piece of code and silently goes on uncompiled after that; here
+    that is an error. `deterministic` keeps the compiler from choosing among orders of summation by timing them.
     """
     import torch._dynamo  # over a second, so only where something is compiled
     import torch._inductor
@@ -108,7 +112,9 @@ def compile_blocks(network: Network, deterministic: bool) -> None:
     inductor: Any = torch._inductor  # pyright: ignore[reportAttributeAccessIssue]  # nor have the choices
     keep_compiled()
     inductor.config.deterministic = deterministic
-    torch.compiler.reset()
+    if PASS_TURN.get() is None:
+        torch.compiler.reset()
+    dynamo.config.recompile_limit = VARIANTS
     dynamo.config.fail_on_recompile_limit_hit = True
     for module in network.modules():
         if isinstance(module, Block):
@@ -134,13 +140,17 @@ Capture = Callable[[Callable[[], None]], Replayable]
 
 
 class CudaGraph:
-    """Work captured on a CUDA device, in a stream and memory pool of its own."""
+    """Work captured on a CUDA device: on the current stream, which replays it, in a memory pool of its own.
+
+    A library's workspace belongs to a stream: where several graphs live, each needs the stream that it runs on.
+    """
 
     def __init__(self, work: Callable[[], None]) -> None:
         self.graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.current_stream()
         # A capture that fails leaves its stream current; the outer block restores the one before.
-        recording = torch.cuda.graph(self.graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local")
-        with torch.cuda.stream(torch.cuda.current_stream()), no_collection(), recording:
+        recording = torch.cuda.graph(self.graph, stream=stream, capture_error_mode="thread_local")
+        with torch.cuda.stream(stream), no_collection(), recording:
             work()
 
     def replay(self) -> None:
@@ -172,14 +182,10 @@ def capture_explained(engine: Engine) -> Generator[None, None, None]:
 
 
 def warm_up(work: Callable[[], None]) -> None:
-    """Do work a few times before it is captured: libraries choose their algorithms, on a stream of its own."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UPS):
-            work()
-    torch.cuda.current_stream().wait_stream(stream)
-    torch.cuda.synchronize()
+    """Do work a few times before it is captured: libraries choose their algorithms."""
+    for _ in range(WARM_UPS):
+        work()
+    torch.cuda.current_stream().synchronize()
 
 
 class Graphed:

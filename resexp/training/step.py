@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from resexp.config.settings import RecipeConfig
+from resexp.model.network import BatchNorm
 from resexp.training.device import Execution
 
 
@@ -31,6 +32,8 @@ class Step:
 
     def __init__(self, network: nn.Module, optimizer: torch.optim.SGD, execution: Execution) -> None:
         self.network, self.optimizer, self.execution = network, optimizer, execution
+        norms = (module for module in network.modules() if isinstance(module, BatchNorm))
+        self.batches_tracked = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
         self.scaler = torch.amp.GradScaler(execution.device.type, enabled=execution.precision == "fp16")
 
     def __call__(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
@@ -44,6 +47,8 @@ class Step:
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.batches_tracked:
+            torch._foreach_add_(self.batches_tracked, 1)
         return loss.detach(), (scores.argmax(1) != labels).sum()
 
     def state(self) -> dict[str, Any]:

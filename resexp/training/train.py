@@ -13,6 +13,7 @@ from resexp.storage import checkpoint
 from resexp.storage.run import FAILED, INTERRUPTED, RUNNING, Record, Run, start_over
 from resexp.system.logs import logging_to
 from resexp.system.signals import Stop
+from resexp.training import turns
 from resexp.training.device import is_out_of_memory, prepare
 from resexp.training.engine import choose
 from resexp.training.progress import Position
@@ -44,7 +45,7 @@ def train(config: Config, position: Position | None = None) -> Record:
         if config.fresh:
             run.put_aside()
         run.write_config(config.content())
-        with logging_to(run.log_file), recording_failure(run, record):
+        with execution.own_stream(), logging_to(run.log_file), recording_failure(run, record):
             trainer = Trainer(config, data, execution)
             resume(trainer, run, record, data)
             engine = trainer.start_engine(engine)
@@ -61,6 +62,7 @@ def loop(trainer: Trainer, recorder: Recorder, stop: Stop) -> None:
         trainer.advance()
         recorder.iteration()
         if trainer.row_due():
+            turns.wait(trainer.execution.settled)
             recorder.row_trained()
             test = trainer.test() if trainer.test_due() else None
             clean = trainer.clean() if trainer.clean_due() else None
@@ -70,6 +72,7 @@ def loop(trainer: Trainer, recorder: Recorder, stop: Stop) -> None:
             raise Interrupted(stop.signal)
         if recorder.save_due():
             recorder.save(RUNNING)
+        turns.pass_turn()
     recorder.finish()
     if stop.signal is not None:
         raise Interrupted(stop.signal)

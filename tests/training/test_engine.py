@@ -150,6 +150,20 @@ def test_a_deterministic_run_repeats_itself_to_the_byte_also_when_it_was_stopped
     assert all(torch.equal(one, other) for one, other in zip(weights, same_weights, strict=True))
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("network", ["plain20", "resnet20"])
+def test_a_graph_is_the_eager_loop_to_the_bit_at_the_papers_size(tmp_path: Path, network: str) -> None:
+    size = ("data=shapes", "data.train_images=2000", "data.test_images=100", f"model={network}", "recipe=quick")
+    size += ("recipe.batch_size=128", "recipe.iterations=30", "recipe.drops=[10,20]", "recipe.row_every=10")
+    same = (*size, "data.image_size=32", "device=cuda", "deterministic=true", "threads=1")
+    eager, graph = (compose(*same, f"engine={name}", f"runs={tmp_path / name}") for name in ("eager", "graph"))
+    assert train(eager).state == train(graph).state == FINISHED
+    (curve, weights), (same_curve, same_weights) = map(history_and_weights, (eager.directory, graph.directory))
+    assert same_curve == curve
+    assert all(torch.equal(one, other) for one, other in zip(weights, same_weights, strict=True))
+
+
 def test_compile_and_graph_combine(tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     eager = compose(*tiny)
     train(eager)

@@ -1,0 +1,139 @@
+"""Several runs in turn in one process give what each gives alone; one that fails or is stopped leaves the others whole."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import torch
+from conftest import TINY, Here
+
+from resexp.config.compose import compose
+from resexp.errors import BrokenProcess, UserError
+from resexp.storage import checkpoint
+from resexp.storage.run import FINISHED, INTERRUPTED, Run, find_runs
+from resexp.training import trainer
+from resexp.training.turns import Turns, pass_turn
+
+STREAMS = ("train", "-m", "hydra/launcher=streams", *TINY)
+ON_A_GPU = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
+
+
+def test_threads_have_their_turns_in_order_and_one_at_a_time() -> None:
+    turns, said = Turns(), list[str]()
+
+    def work(name: str, times: int) -> None:
+        with turns.taking_part():
+            for _ in range(times):
+                said.append(name)
+                pass_turn()
+
+    with turns.taking_part():
+        threads = [Thread(target=work, args=(name, times)) for name, times in (("a", 3), ("b", 1), ("c", 2))]
+        for thread in threads:
+            thread.start()
+            time.sleep(0.05)  # it waits in the queue then
+    for thread in threads:
+        thread.join(10)
+    assert "".join(said) == "abcaca"
+    pass_turn()  # outside, there is nobody to pass it to
+
+
+@pytest.mark.parametrize(
+    ("device", "engine"),
+    [
+        ("cpu", "eager"),
+        *(pytest.param("cuda", engine, marks=ON_A_GPU) for engine in ("eager", "graph", "compile+graph")),
+    ],
+)
+def test_runs_in_turn_give_the_bytes_of_runs_alone(here: Here, tmp_path: Path, device: str, engine: str) -> None:
+    same = (f"device={device}", f"engine={engine}", "deterministic=true", "model=plain20,resnet20", "seed=0,1")
+    order: list[str] = []
+    advance = trainer.Trainer.advance
+
+    def watched(self: trainer.Trainer) -> None:
+        order.append(f"{self.config.model.residual} {self.config.seed}")
+        advance(self)
+
+    here("train", "-m", *TINY, *same, "runs=alone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer.Trainer, "advance", watched)
+        said = here(*STREAMS, *same, "runs=together", "hydra.launcher.at_once=3")
+    assert said.count("  finished, training error") == 4
+    assert len(set(order[20:23])) == 3, "three runs were to take turns"
+    runs = find_runs(tmp_path / "alone")
+    assert len(runs) == 4
+    for run in runs:
+        other = Run(tmp_path / "together" / run.directory.relative_to(tmp_path / "alone"))
+        assert other.history_file.read_bytes() == run.history_file.read_bytes()
+        weights, same_weights = (checkpoint.load(one.checkpoint_file)["network"] for one in (run, other))
+        assert all(torch.equal(weights[name], same_weights[name]) for name in weights)
+        name = run.directory.name
+        assert other.log_file.read_text().count(f"{name}: finished in") == 1
+        lines = other.log_file.read_text().splitlines()
+        assert all(f"/{name}: " in line or " rate" in line for line in lines), "the log of another run is in this one"
+
+
+def test_a_run_that_fails_leaves_the_others_whole(here: Here, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="1 of 3 runs failed"):
+        here(*STREAMS, "recipe.batch_size=20,97,12")
+    states = [run.record().state for run in find_runs(tmp_path / "runs") if run.record_file.exists()]
+    assert states.count(FINISHED) == 2
+
+
+def test_a_signal_lets_every_run_save_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "resexp", *STREAMS, "hydra.launcher.at_once=2", "seed=0,1,2"]
+    command.append("recipe.iterations=1000000")
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    while sum(path.read_text().count("\n") > 1 for path in tmp_path.rglob("history.csv")) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate(timeout=120)[1]
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert "Traceback" not in output
+    runs = find_runs(tmp_path)
+    assert [run.record().state for run in runs] == [INTERRUPTED, INTERRUPTED]
+    for run in runs:
+        assert run.record().iteration > 0
+        assert run.checkpoint_file.exists()
+        assert not run.in_use()
+
+
+def test_a_process_that_can_compute_no_more_ends_at_once(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance = trainer.Trainer.advance
+
+    def broken(self: trainer.Trainer) -> None:
+        if (self.config.seed, self.iteration) == (1, 5):
+            raise BrokenProcess("no more")
+        assert (self.config.seed, self.iteration) != (0, 7), "it went on in a broken process"
+        advance(self)
+
+    monkeypatch.setattr(trainer.Trainer, "advance", broken)
+    with pytest.raises(BrokenProcess, match="no more"):
+        here(*STREAMS, "seed=0,1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["experiment=a,b"], r"precision=bf16,fp32: hydra/launcher=streams needs one for all runs"),
+        (["hydra.launcher.at_once=33"], r"hydra\.launcher\.at_once=33: must be a number from 1 to 32"),
+        (["hydra.launcher.at_once=0"], r"hydra\.launcher\.at_once=0: must be"),
+    ],
+)
+def test_runs_that_cannot_share_a_process_are_refused(
+    here: Here, tmp_path: Path, arguments: list[str], line: str
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    for name, precision, seed in (("a", "fp32", 0), ("b", "bf16", 1)):
+        preset = f"# @package _global_\nprecision: {precision}\nseed: {seed}\n"
+        (tmp_path / "experiment" / f"{name}.yaml").write_text(preset)
+    arguments = [f"--config-dir={tmp_path}", *arguments]
+    with pytest.raises(UserError, match=line):
+        here(*STREAMS, *arguments)
