@@ -18,6 +18,7 @@ import torch
 
 from resexp.config.compose import compose
 from resexp.data.load import load
+from resexp.training import turns
 from resexp.training.device import prepare
 from resexp.training.engine import ENGINES
 from resexp.training.trainer import Trainer
@@ -28,6 +29,7 @@ AHEAD = 100
 
 def work(engine: str, precision: str, networks: list[str], device: str) -> None:
     """Set networks up, then train some of them for each line of stdin: [[indices], seconds]."""
+    turns.PASS_TURN.set(lambda: None)  # what is compiled serves all
     data: Any = None
     trainers: list[tuple[Trainer, Any]] = []
     images = 10_000 if device == "cuda" else 256
