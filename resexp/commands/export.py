@@ -70,7 +70,7 @@ def export(found: StudyRun, run: Run, path: Path, settings: ExportSettings) -> s
     if total > weights.MOST_BYTES:
         path.unlink()
         remedy = "choose fewer networks or seeds, or dtype=fp16"
-        raise UserError(f"out={path.parent}: {total:,} bytes with {path.name}, more than 10 MB together; {remedy}")
+        raise UserError(f"out={path.parent}: {total:,} bytes with {path.name}, more than 20 MB together; {remedy}")
     _, error, images = weights.measure(weights.load_file(path), data, "test", execution)
     before = found.final.test_error
     weights.write_note(

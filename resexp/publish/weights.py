@@ -23,7 +23,7 @@ from resexp.training.evaluate import evaluate
 
 KIND = "resexp weights 1"
 """What the file is, and the version of its content."""
-MOST_BYTES = 10_000_000
+MOST_BYTES = 20_000_000
 """What all files of a folder may take together: they are meant to be committed."""
 DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
 

@@ -84,7 +84,7 @@ def test_more_than_the_limit_is_refused_with_the_size(
     exported.rename(exported.with_name("other.pt"))
     exported.with_suffix(".json").unlink()
     with pytest.raises(
-        UserError, match=r"out=weights: \d+,\d{3} bytes with shapes.*seed0\.pt, more than 10 MB together"
+        UserError, match=r"out=weights: \d+,\d{3} bytes with shapes.*seed0\.pt, more than 20 MB together"
     ):
         here("export", f"runs={trained}", "out=weights", "device=cpu", "dtype=fp32")
     assert [path.name for path in (tmp_path / "weights").iterdir()] == ["other.pt"]
