@@ -48,7 +48,7 @@ class Step:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.batches_tracked:
-            torch._foreach_add_(self.batches_tracked, 1)
+            torch._foreach_add_(self.batches_tracked, 1)  # pyright: ignore[reportPrivateImportUsage]
         return loss.detach(), (scores.argmax(1) != labels).sum()
 
     def state(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Several runs in turn in one process give what each gives alone; one that fails or is stopped leaves the others whole."""
+"""Runs in turn in one process give what each gives alone; one that fails or is stopped leaves the others whole."""
 
 import signal
 import subprocess
@@ -11,7 +11,6 @@ import pytest
 import torch
 from conftest import TINY, Here
 
-from resexp.config.compose import compose
 from resexp.errors import BrokenProcess, UserError
 from resexp.storage import checkpoint
 from resexp.storage.run import FINISHED, INTERRUPTED, Run, find_runs

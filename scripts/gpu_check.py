@@ -1,0 +1,243 @@
+"""Make the most of a GPU that is lent for minutes, in this order; called again, it goes on.
+
+tests    those that need CUDA, each engine in a process of its own: a failed capture spoils a process
+choice   how fast each engine trains, alone and several networks at once (scripts/sharing.py)
+study    the runs, longest first, with what was fastest; stopped in time, they save and can go on
+bench    the loop as people write it, and the bare step (scripts/bench), in what is left
+pack     OUT/pack: small.tar.gz.* (curves, records, logs) and kept.tar.* (checkpoints), in pieces of 15 MiB:
+         cat OUT/pack/kept.tar.* | tar -x
+
+No step stops the next one. What a step printed lies in OUT/STEP*.txt.
+"""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from argparse import ArgumentParser, Namespace, RawTextHelpFormatter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+PIECE = 15 << 20
+ENGINES = ("eager", "graph", "compile", "compile+graph")
+LIMITS = {"tests": 120, "choice": 150, "bench": 150}
+"""Seconds that a step may take at most; the study has the rest of the time."""
+SAVING = 40
+"""Seconds left for runs to save, and for packing."""
+
+Process = subprocess.Popen[bytes]
+
+
+def say(*words: object) -> None:
+    """A line of the summary."""
+    print(f"{time.strftime('%H:%M:%S')}", *words, flush=True)
+
+
+class Steps:
+    """What the steps share: options, time, and the processes that a signal ends."""
+
+    def __init__(self, args: Namespace) -> None:
+        self.args, self.out, self.began = args, Path(args.out), time.monotonic()
+        self.runs = Path(args.runs or self.out / "runs")
+        self.processes: list[Process] = []
+        self.stopped = False
+        self.out.mkdir(parents=True, exist_ok=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.stop)
+
+    def stop(self, *_: object) -> None:
+        """End what runs, which saves itself; then only packing is left."""
+        self.stopped = True
+        self.end(signal.SIGTERM)
+
+    def end(self, number: int) -> None:
+        """Send a signal to all processes that run."""
+        for process in self.processes:
+            if process.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+
+    def left(self) -> float:
+        """Seconds until only packing is left to do."""
+        return self.args.seconds - SAVING - (time.monotonic() - self.began)
+
+    def start(self, name: str, *command: str) -> Process:
+        """Start a command; its output is appended to OUT/NAME.txt."""
+        environment = {"TORCHINDUCTOR_COMPILE_THREADS": "2", "CUDA_DEVICE_MAX_CONNECTIONS": "32", **os.environ}
+        environment |= {"TQDM_DISABLE": "1"}
+        with (self.out / f"{name}.txt").open("ab") as log:
+            whole = [sys.executable, *command]
+            process = subprocess.Popen(whole, stdout=log, stderr=log, env=environment, start_new_session=True)
+        self.processes.append(process)
+        return process
+
+    def wait(self, processes: list[Process], seconds: float) -> list[int]:
+        """Wait for processes and stop those that take longer; their exit statuses."""
+        until = time.monotonic() + seconds
+        while any(process.poll() is None for process in processes) and time.monotonic() < until and not self.stopped:
+            time.sleep(0.2)
+        if not self.stopped:  # a second signal would not let them save
+            self.end(signal.SIGTERM)
+        for _ in range(10 * SAVING):
+            if all(process.poll() is not None for process in processes):
+                break
+            time.sleep(0.1)
+        self.end(signal.SIGKILL)
+        return [process.wait() for process in processes]
+
+    def tests(self) -> None:
+        """The tests that need CUDA, all engines at the same time."""
+        where = ["tests/training", "tests/sweep/test_streams.py", "-m", "cuda", "-rfE", "-q", "-W", "default"]
+        which = {
+            name: " and ".join(f"{'' if part in name else 'not '}{part}" for part in ("graph", "compile"))
+            for name in ENGINES
+        }
+        due = {name: filter for name, filter in which.items() if not (self.out / f"passed-{name}").exists()}
+        started = [
+            self.start(f"tests-{name}", "-m", "pytest", *where, "-p", "no:cacheprovider", "-k", filter)
+            for name, filter in due.items()
+        ]
+        for name, status in zip(due, self.wait(started, min(LIMITS["tests"], self.left())), strict=True):
+            if status == 0:
+                (self.out / f"passed-{name}").touch()
+            last = (self.out / f"tests-{name}.txt").read_text(errors="replace").strip().splitlines()
+            say(f"tests of engine {name}: status {status},", last[-1] if last else "no output")
+
+    def choice(self) -> None:
+        """How fast each engine is, alone and shared."""
+        file = self.out / "choice.csv"
+        if not file.exists():
+            more = [
+                "--device",
+                self.args.device,
+                "--precisions",
+                self.args.precision,
+                "--several",
+                str(self.args.several),
+            ]
+            process = self.start("choice", "scripts/sharing.py", str(file), *more)
+            self.wait([process], min(LIMITS["choice"], self.left()))
+        for row in self.measured():
+            say("  ", ", ".join(f"{name} {value}" for name, value in row.items()))
+
+    def measured(self) -> list[dict[str, str]]:
+        """What the choice is made from."""
+        file = self.out / "choice.csv"
+        return list(csv.DictReader(file.read_text().splitlines())) if file.exists() else []
+
+    def fastest(self) -> tuple[str, int]:
+        """Engine and number of networks at once that do most work in a second; engine=auto and one unmeasured."""
+        mine = [row for row in self.measured() if row["precision"] == self.args.precision]
+        best = max(mine, key=lambda row: float(row["images_per_second"]), default=None)
+        return (best["engine"], int(best["at_once"])) if best else ("auto", 1)
+
+    def study(self) -> None:
+        """The runs of the study, until they are done or the time is up."""
+        engine, at_once = self.fastest()
+        engine, at_once = self.args.engine or engine, self.args.at_once or at_once
+        sweep = [f"seed={self.args.seeds}", f"model={self.args.models}", f"engine={engine}", f"runs={self.runs}"]
+        sweep += [f"precision={self.args.precision}", f"device={self.args.device}", "threads=1", *self.args.settings]
+        sweep += ["hydra/launcher=streams", f"hydra.launcher.at_once={at_once}"]
+        sweep += [f"data.dir={self.args.data}"] * bool(self.args.data)
+        say("study:", *sweep)
+        (status,) = self.wait([self.start("study", "-m", "resexp", "train", "-m", *sweep)], self.left())
+        say(f"study: status {status}")
+        for path in sorted(self.runs.rglob("run.json")):
+            record: dict[str, Any] = json.loads(path.read_text())
+            say("  ", path.parent.relative_to(self.runs), record["state"], record["iteration"], record["error"] or "")
+
+    def bench(self) -> None:
+        """What is left of the time goes into comparisons."""
+        options = [
+            "--out",
+            str(self.out / "bench"),
+            "--resume",
+            "--device",
+            self.args.device,
+            "--repeats",
+            "1",
+            "--turns",
+            "3",
+        ]
+        options += ["--networks", "resnet20", "--engines", self.fastest()[0], "--window", str(self.args.window)]
+        if self.left() > SAVING:
+            process = self.start("bench", "scripts/benchmark.py", *options)
+            say("bench: status", *self.wait([process], min(LIMITS["bench"], self.left())))
+
+    def pack(self) -> None:
+        """Small files of all runs, then as many checkpoints as fit, those of unfinished runs first."""
+        folder = self.out / "pack"
+        folder.mkdir(exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+        small, kept = io.BytesIO(), io.BytesIO()
+        with tarfile.open(fileobj=small, mode="w:gz") as archive:
+            for path in sorted([*self.runs.rglob("*"), *self.out.glob("*.txt"), *self.out.glob("*.csv")]):
+                if path.is_file() and path.suffix != ".pt" and path.name != ".lock":
+                    archive.add(path, path.name if path.parent == self.out else path.relative_to(self.runs.parent))
+        left = self.args.megabytes * 1_000_000 - small.tell()
+        records = self.runs.rglob("run.json")
+        states = {path.parent: json.loads(path.read_text())["state"] for path in records}
+        with tarfile.open(fileobj=kept, mode="w") as archive:
+            for run in sorted(states, key=lambda run: (states[run] == "finished", str(run))):
+                path = run / "checkpoint.pt"
+                if not path.exists():
+                    continue
+                if kept.tell() + path.stat().st_size + 2 * tarfile.RECORDSIZE < left:
+                    archive.add(path, path.relative_to(self.runs.parent))
+                else:
+                    say("   not packed, too large together:", path)
+        for name, content in (("small.tar.gz", small.getvalue()), ("kept.tar", kept.getvalue())):
+            for number, at in enumerate(range(0, len(content), PIECE)):
+                (folder / f"{name}.{number}").write_bytes(content[at : at + PIECE])
+            say(f"pack: {name}, {len(content):,} bytes")
+
+
+def main() -> None:
+    """Do the steps that are asked for."""
+    parser = ArgumentParser("scripts/gpu_check", description=__doc__, formatter_class=RawTextHelpFormatter)
+    option = parser.add_argument
+    option("out", help="folder for everything")
+    option("--steps", default="tests,choice,study,bench", help="which of them; packing always ends them")
+    option("--seconds", type=float, default=500, help="until everything is packed")
+    option("--models", default="plain56,resnet56,plain20,resnet20", help="longest first")
+    option("--seeds", default="0,1,2")
+    option("--precision", default="bf16")
+    option("--engine", default="", help="instead of the fastest")
+    option("--at-once", type=int, default=0, help="instead of what was fastest")
+    option("--several", type=int, default=8, help="networks at once that the choice tries")
+    option("--window", type=int, default=100, help="iterations that a turn of bench times")
+    option("--device", default="cuda")
+    option("--data", default="", help="folder that holds cifar-10-batches-py")
+    option("--runs", default="", help="folder of the runs (OUT/runs)")
+    option("--megabytes", type=int, default=60, help="at most, of all packed pieces")
+    option("settings", nargs="*", help="more settings of resexp train")
+    steps = Steps(args := parser.parse_intermixed_args())
+    for name in args.steps.split(","):
+        step: Callable[[], None] | None = {
+            "tests": steps.tests,
+            "choice": steps.choice,
+            "study": steps.study,
+            "bench": steps.bench,
+        }.get(name)
+        if step is None:
+            parser.error(f"--steps={name}: choose from tests, choice, study, bench")
+        if steps.stopped or steps.left() <= 0:
+            say(f"{name}: no time left")
+            continue
+        try:
+            step()
+        except Exception as error:  # it is noted, and the next step goes on
+            say(f"{name}: {type(error).__name__}: {error}")
+    steps.pack()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""What a GPU is lent for: steps go on after failures and interruptions, and everything comes home."""
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import torch
+from conftest import TINY
+
+ROOT = Path(__file__).parent.parent
+SETTINGS = [setting for setting in TINY if not setting.startswith(("device", "threads"))]
+
+
+def start(out: Path, *options: str) -> "subprocess.Popen[str]":
+    """Start it on the CPU, with small runs of two networks."""
+    command = ["bash", str(ROOT / "scripts" / "gpu_check"), str(out), "--device=cpu", "--precision=fp32"]
+    command += ["--models=plain20,resnet20", "--seeds=0", *SETTINGS, *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def said_by(out: Path, *options: str) -> str:
+    """Let it come to its end; what it prints."""
+    with start(out, *options) as process:
+        return process.communicate(timeout=300)[0]
+
+
+def packed(out: Path, name: str) -> dict[str, bytes]:
+    """The files of an archive that lies in pieces."""
+    pieces = sorted((out / "pack").glob(f"{name}.*"))
+    assert pieces
+    with tarfile.open(fileobj=io.BytesIO(b"".join(piece.read_bytes() for piece in pieces))) as archive:
+        return {member.name: file.read() for member in archive if (file := archive.extractfile(member))}
+
+
+def test_a_study_that_is_stopped_is_packed_and_goes_on_when_called_again(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    choice = {"engine": "eager", "precision": "fp32", "at_once": "2", "images_per_second": "9"}
+    (out / "choice.csv").write_text(",".join(choice) + "\n" + ",".join(choice.values()) + "\n")
+    process = start(out, "--steps=choice,study", "recipe.iterations=400")
+    while sum(path.read_text().count("\n") > 2 for path in out.rglob("history.csv")) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 0
+    assert said.count(" interrupted ") == 2, said
+    small, kept = packed(out, "small.tar.gz"), packed(out, "kept.tar")
+    records = [json.loads(small[name]) for name in small if name.endswith("run.json")]
+    assert [record["state"] for record in records] == ["interrupted", "interrupted"]
+    assert {"study.txt", "choice.csv"} < {*small}
+    assert len(kept) == 2
+    for name, content in kept.items():
+        state = torch.load(io.BytesIO(content), weights_only=True)
+        assert state["iteration"] == json.loads(small[name.replace("checkpoint.pt", "run.json")])["iteration"]
+    said = said_by(out, "--steps=study", "recipe.iterations=400")
+    assert said.count(" finished 400 ") == 2, said
+    for content in packed(out, "small.tar.gz"):
+        assert not content.endswith(".pt")
+
+
+def test_steps_without_time_or_that_fail_are_said_and_packing_is_done(tmp_path: Path) -> None:
+    said = said_by(tmp_path, "--steps=study", "recipe.lr=fast")
+    assert "study: status 1" in said
+    assert "recipe.lr" in (tmp_path / "study.txt").read_text()
+    said = said_by(tmp_path, "--steps=study", "--seconds=1")
+    assert "study: no time left" in said
+    assert "pack: small.tar.gz" in said
+
+
+def test_sharing_measures_each_engine_alone_and_shared(tmp_path: Path) -> None:
+    options = ["--device=cpu", "--precisions=fp32,bf16", "--several=2", "--seconds=0.1", "--images=64"]
+    options += ["--image-size=8", "--batch-size=4"]
+    subprocess.run(
+        [sys.executable, ROOT / "scripts" / "sharing.py", tmp_path / "choice.csv", *options], check=True, timeout=300
+    )
+    rows = list(csv.DictReader((tmp_path / "choice.csv").read_text().splitlines()))
+    measured = [(row["engine"], row["precision"], row["at_once"]) for row in rows]
+    assert measured == [("eager", "fp32", "1"), ("eager", "fp32", "2"), ("eager", "bf16", "1"), ("eager", "bf16", "2")]
+    for row in rows:
+        assert float(row["resnet20_ms"]) > 0
+        assert float(row["images_per_second"]) > 0
