@@ -42,8 +42,10 @@ class PassThrough:
         self.replay = work
 
 
-def test_auto_is_eager_until_another_engine_was_measured_faster() -> None:
-    assert choose("auto", CPU) == choose("auto", CUDA) == EAGER
+def test_auto_is_the_fastest_that_was_measured() -> None:
+    assert choose("auto", CPU) == EAGER
+    assert choose("auto", CUDA) == ENGINES["compile+graph"]
+    assert choose("auto", Execution(torch.device("cuda", 0), "fp16", 1)) == EAGER
 
 
 @pytest.mark.parametrize(
@@ -242,6 +244,11 @@ def test_an_engine_that_does_not_compile_falls_back_once_and_is_recorded(
     said = Run(config.directory).log_file.read_text()
     assert said.count("engine=compile does not work here (no compiler here); going on with engine=eager") == 1
     assert history_and_weights(config.directory)[0] == history_and_weights(eager.directory)[0]
+    monkeypatch.setattr(engines, "warm_up", PassThrough)
+    monkeypatch.setattr(engines, "Graphed", pass_through)
+    monkeypatch.setattr("resexp.training.train.choose", any_engine)
+    config = compose(*tiny, "engine=compile+graph", f"runs={tmp_path / 'graph'}")
+    assert train(config).sessions[0]["engine"] == "graph", "what can be captured still is"
 
 
 def refuse_capture(_: Callable[[], None]) -> PassThrough:
