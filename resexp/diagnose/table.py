@@ -17,6 +17,9 @@ DIAGNOSES = ("gradients", "responses", "lesions")
 INITIALISATION, SNAPSHOT, CHECKPOINT = "initialisation", "snapshot", "checkpoint"
 PLAIN, RESIDUAL = "plain", "residual"
 
+NEAR = 0.1
+"""A block is near the identity where the norm of what it adds is below this part of its shortcut's."""
+
 
 @dataclass(frozen=True)
 class Subject:
