@@ -15,6 +15,7 @@ from resexp.diagnose import table
 from resexp.diagnose.selection import Choice, Selection
 from resexp.diagnose.table import DIAGNOSES
 from resexp.errors import UserError
+from resexp.formatting import listed
 from resexp.report.report import write_why
 from resexp.storage.provenance import source_version, utc_now
 
@@ -89,8 +90,10 @@ def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
         return
     log.info("%s: %d networks on %s", diagnosis, len(jobs), setup.execution.device)
     began = time.monotonic()
-    session: table.Session = {"networks": 0, "images": selection.images, "seconds": 0.0, "started": utc_now()}
-    session |= {**setup.execution.describe(), "resexp": __version__, **source_version()}
+    images = listed(list(dict.fromkeys(job.subject.images for job in jobs)))
+    precision = listed(list(dict.fromkeys(setup.precision(diagnosis, job) for job in jobs)))
+    session: table.Session = {"networks": 0, "images": images, "seconds": 0.0, "started": utc_now()}
+    session |= {**setup.execution.describe(), "precision": precision, "resexp": __version__, **source_version()}
     for job in jobs:
         try:
             readings = setup.measure(diagnosis, job)
