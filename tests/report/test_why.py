@@ -94,11 +94,11 @@ def test_gradients_have_a_row_for_each_network_and_kind_of_weights(group: Group)
     assert [panel.title for panel in finding.plate.panels] == [
         "Plain, at initialisation",
         "Residual, at initialisation",
-        "Plain, after 2,000 iterations",
         "Plain, at initialisation without norm",
+        "Plain, after 2,000 iterations",
     ]
     assert "at initialisation, 1 to 2 seeds (0, 1); on the first 8 images" in finding.plate.caption
-    assert "curves end at plain-20 8." in finding.plate.panels[2].alt
+    assert "curves end at plain-20 8." in finding.plate.panels[3].alt
 
 
 def test_gradients_are_followed_through_training_from_the_same_seeds_initial_weights(group: Group) -> None:
@@ -178,7 +178,7 @@ def test_initial_gradients_have_a_row_for_each_norm_and_scale_with_intervals_ove
         "Plain, at initialisation",
         "Plain, at initialisation without norm",
         "Residual, at initialisation without norm",
-        "Plain, at initialisation without norm, weights times 0.5",
+        "Plain, without norm, weights times 0.5",
     ]
 
 

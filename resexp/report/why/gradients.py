@@ -135,8 +135,8 @@ def of_layers(measured: Measured, subject: Subject) -> tuple[float, float]:
 def ways(measured: Measured) -> list[Way]:
     """One for each norm, kind of weights, scale and network."""
     rows: list[Way] = []
-    for norm in ("batch", "none"):
-        for source in (INITIALISATION, SNAPSHOT, CHECKPOINT):
+    for source in (INITIALISATION, SNAPSHOT, CHECKPOINT):
+        for norm in ("batch", "none"):
             alike = [one for one in measured if (one.source, one.norm) == (source, norm)]
             for scale in sorted({one.scale for one in alike}, reverse=True):
                 for seeds in by_network(one for one in alike if one.scale == scale).values():
@@ -199,7 +199,8 @@ def _plate(group: Group, measured: Measured, rows: list[Way]) -> Plate:
     for moment in dict.fromkeys(when(way.subject) for way in rows if way.subject.source != SNAPSHOT):
         own = [(way.subject, way.paths) for way in rows if when(way.subject) == moment]
         curves = [(one, with_mean(one.network, short(one.network), paths, geometric_mean)) for one, paths in own]
-        panels += _panels(curves, moment, place_axis("block", "last", "first"), STAGES)
+        kind = own[0][0].kind.strip() if own[0][0].scale != 1 else moment  # the rest is said by the panel before it
+        panels += _panels(curves, kind, place_axis("block", "last", "first"), STAGES)
     training = [
         (subjects[0], followed(measured, network, subjects))
         for network, subjects in by_network(measured).items()
