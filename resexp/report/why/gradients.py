@@ -166,9 +166,9 @@ def find(group: Group, measured: Measured) -> Finding | None:
         Table(f"Norm of the gradient at {caption}", HEADING, later, {0, 1, 7}),
         claimed(group, measured, initial),
         Table(
-            "Gradients at initialisation, geometric mean over seeds and its 95% interval: by what a block multiplies "
-            f"their norm on the way back; the norm at {caption}; that of the first layer's weights, over that of the "
-            "last layer's and by itself (without norm the forward signal fades as well, and with it all of these)",
+            "Gradients at initialisation, geometric means over seeds with 95% intervals. A block: by what it "
+            f"multiplies the norm on the way back. First/last block: the norm at {caption}. First/last layer, first "
+            "layer: the same for gradients of weights, which lose what the forward signal loses, too",
             INITIAL_HEADING,
             [way.initial_cells for way in initial],
             {0, 1, 2, 8},
