@@ -54,7 +54,7 @@ class Choice:
             require(iteration >= 1, "iterations", iteration, "must be 1 or more")
         require(self.batch_size >= 2, "batch_size", self.batch_size, "must be 2 or more")
         for scale in self.scales:
-            require(0 < scale < math.inf, "scales", scale, "must be finite and more than 0; 1 are He weights")
+            require(0 < scale < math.inf, "scales", scale, "must be finite and above 0; 1 keeps He weights")
         require(self.images_without_norm >= 1, "images_without_norm", self.images_without_norm, "must be 1 or more")
         require(self.lesion_images >= 0, "lesion_images", self.lesion_images, "0 (all test images) or more")
 

@@ -239,7 +239,7 @@ BAD = [
     ("lesion_images=-1", r"lesion_images=-1"),
     ("initial_seeds=[-1]", r"initial_seeds=-1"),
     ("iterations=[0]", r"iterations=0: must be 1 or more"),
-    ("scales=[1,0]", r"scales=0\.0: must be finite and more than 0; 1 are He weights"),
+    ("scales=[1,0]", r"scales=0\.0: must be finite and above 0; 1 keeps He weights"),
     ("scales=[-0.5]", r"scales=-0\.5: must be finite"),
     ("scales=[inf]", r"scales=inf: must be finite"),
     ("scales=[nan]", r"scales=nan: must be finite"),
