@@ -248,6 +248,21 @@ def test_models_lists_what_the_paper_says(here: Here) -> None:
     assert "6.97%" in lines["resnet56"]
     assert "853,018" in lines["plain56"]
     assert "19,421,274" in lines["resnet1202"]
+    assert lines["resnet20"].split()[2:5] == ["269,722", "272,474", "283,962"]
+    assert lines["plain20"].split()[2:5] == ["269,722", "-", "-"]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "count", "run"),
+    [
+        ("regularisation", 12, "shapes/quick/resnet56+weight_decay0.005/seed2"),
+        ("shortcuts", 18, "shapes/quick/resnet20+shortcutC/seed2"),
+    ],
+)
+def test_an_experiment_names_all_its_runs(here: Here, experiment: str, count: int, run: str) -> None:
+    printed = here("train", f"experiment={experiment}", "plan=true")
+    assert f"{count} runs to train" in printed
+    assert run in printed
 
 
 def test_evaluate_measures_the_error_again(here: Here, tmp_path: Path) -> None:

@@ -64,7 +64,11 @@ def test_the_files_are_those_that_readme_lists_and_the_other_commands_work_on_th
         assert f"`{name}`" in DOCS[ROOT / "docs" / "runs.md"] or name == ".lock"
     for command in commands():
         if command.startswith("resexp") and not command.startswith("resexp train"):
-            small = ["initial_seeds=[0]", "batch_size=4", "threads=1"] if command.startswith("resexp diagnose") else []
+            small = (
+                ["initial_seeds=[0]", "batch_size=4", "images_without_norm=1", "threads=1"]
+                if command.startswith("resexp diagnose")
+                else []
+            )
             assert here(*shlex.split(command.replace("runs/cifar10/paper/resnet56/seed0", str(trained)))[1:], *small)
     assert (tmp_path / "report" / "index.html").exists()
 

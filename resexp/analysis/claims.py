@@ -41,13 +41,17 @@ class Claim:
 
 
 VANISH = "Gradients of plain networks with batch norm vanish (retellings)"
-HEALTHY = "Gradients of plain networks with batch norm have healthy norms (section 4.1)"
+HEALTHY_INITIAL = "Gradients of plain networks with batch norm have healthy norms at initialisation (section 4.1)"
+HEALTHY_TRAINED = "Gradients of plain networks with batch norm have healthy norms once trained (section 4.1)"
+VANISH_HE = "Gradients of plain networks without norm vanish at initialisation, with He weights (retellings)"
+VANISH_SMALL = "Gradients of plain networks without norm vanish at initialisation, with smaller weights (retellings)"
+SHORTCUTS_HELP = "Where those gradients vanish, those of residual networks of the same depth do not (retellings)"
 SMALLER = "Residual responses are smaller than plain ones (figure 7)"
 SMALLER_STILL = "Responses of deeper residual networks are smaller still (figure 7)"
 FALL_BACK = "A block of a residual network can fall back to the identity"
 DIAGNOSED = {
     VANISH: "gradients",
-    HEALTHY: "gradients",
+    **dict.fromkeys((HEALTHY_INITIAL, HEALTHY_TRAINED, VANISH_HE, VANISH_SMALL, SHORTCUTS_HELP), "gradients"),
     SMALLER: "responses",
     SMALLER_STILL: "responses",
     FALL_BACK: "lesions",

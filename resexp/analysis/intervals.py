@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections.abc import Iterable
 from functools import cache
 
 LEVEL = 0.95
@@ -33,6 +34,19 @@ def paired_interval(differences: list[float]) -> Interval:
     mean, n = statistics.fmean(differences), len(differences)
     half = t_quantile(LEVEL, n - 1) * statistics.stdev(differences) / math.sqrt(n)
     return mean - half, mean + half
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    """Of positive numbers; nan where one is nan."""
+    return math.exp(statistics.fmean(map(math.log, values)))
+
+
+def geometric_interval(values: list[float]) -> Interval | None:
+    """Two-sided 95% interval of the geometric mean; None for fewer than two values, or where one is nan."""
+    if len(values) < 2 or any(map(math.isnan, values)):
+        return None
+    low, high = paired_interval([math.log(value) for value in values])
+    return math.exp(low), math.exp(high)
 
 
 def welch_interval(terms: list[Term]) -> Interval | None:

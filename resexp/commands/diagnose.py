@@ -12,9 +12,10 @@ from resexp.analysis.study import Group, existing_runs
 from resexp.config.compose import settings_of
 from resexp.config.settings import DataPlace, check_device, require
 from resexp.diagnose import table
-from resexp.diagnose.selection import Choice, Selection
+from resexp.diagnose.selection import Choice, Job, Selection
 from resexp.diagnose.table import DIAGNOSES
 from resexp.errors import UserError
+from resexp.formatting import listed
 from resexp.report.report import write_why
 from resexp.storage.provenance import source_version, utc_now
 
@@ -89,8 +90,9 @@ def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
         return
     log.info("%s: %d networks on %s", diagnosis, len(jobs), setup.execution.device)
     began = time.monotonic()
-    session: table.Session = {"networks": 0, "images": selection.images, "seconds": 0.0, "started": utc_now()}
+    session: table.Session = {"networks": 0, "images": "", "seconds": 0.0, "started": utc_now()}
     session |= {**setup.execution.describe(), "resexp": __version__, **source_version()}
+    done: list[Job] = []
     for job in jobs:
         try:
             readings = setup.measure(diagnosis, job)
@@ -100,6 +102,9 @@ def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
             log.warning("%s: %s; it is left out", diagnosis, error)
             continue
         known = table.merge(known, {job.subject: readings})
-        session |= {"networks": session["networks"] + 1, "seconds": round(time.monotonic() - began, 1)}
+        done.append(job)
+        session |= {"networks": len(done), "seconds": round(time.monotonic() - began, 1)}
+        session["images"] = listed(list(dict.fromkeys(one.subject.images for one in done)))
+        session["precision"] = listed(list(dict.fromkeys(setup.precision(diagnosis, one) for one in done)))
         table.write(path, known, [*sessions, session])
         log.info("%s: %s", diagnosis, job.subject)

@@ -1,8 +1,9 @@
-"""How large gradients are at each layer: on one mini-batch, in training mode and fp32."""
+"""How large gradients are at each layer: on one mini-batch, in training mode, in the precision of the network."""
 
 import copy
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -41,6 +42,18 @@ def measure(network: nn.Module, images: Tensor, labels: Tensor) -> list[Reading]
     return readings + numbered("output_gradient", {name: norm(output.grad) for name, output in outputs.items()})
 
 
+def scale_weights(network: nn.Module, scale: float) -> None:
+    """Multiply the weights of all convolutions, not those of the linear layer; biases are zero before training."""
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight *= scale
+
+
 def norm(values: Tensor | None) -> float:
-    """The Euclidean norm of all values together, summed in double precision; 0 where there are none."""
-    return 0.0 if values is None else float(values.detach().double().norm())
+    """The Euclidean norm of all values together, in double precision; 0 where there are none."""
+    if values is None:
+        return 0.0
+    values = values.detach().double()
+    largest = values.abs().max()  # squares of very small or large values leave float64's range
+    return float(largest * (values / largest).norm()) if largest > 0 else float(largest)

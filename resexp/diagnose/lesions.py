@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from resexp.data.batches import Images
-from resexp.diagnose.table import Reading, numbered
+from resexp.diagnose.table import NEAR, Reading, numbered
 from resexp.model.network import Block, Network, make_shortcut
 from resexp.seeds import generator_of
 from resexp.training.device import Execution
@@ -42,7 +42,8 @@ def without(network: Network, removed: list[str]) -> Network:
 def measure(network: Network, images: Images, execution: Execution, seed: int) -> list[Reading]:
     """Errors (fractions) whole, without each block, and without the first blocks of a random order drawn from `seed`.
 
-    Then each block's `residual_ratio`. Nothing is trained; `network` stays as it is.
+    Then each block's `residual_ratio`, and the error without all blocks near the identity, whose number is its
+    position. Nothing is trained; `network` stays as it is.
     """
     names = list(blocks_of(network))
     order = [names[index] for index in torch.randperm(len(names), generator=generator_of("lesions", seed)).tolist()]
@@ -50,11 +51,14 @@ def measure(network: Network, images: Images, execution: Execution, seed: int) -
     def error(removed: list[str]) -> float:
         return evaluate(without(network, removed), images, execution)[1]
 
+    ratios = residual_ratio(network, images, execution)
+    near = [name for name in names if ratios[name] < NEAR]
     return [
         Reading("error", 0, "whole", error([])),
         *numbered("error_without_one", {name: error([name]) for name in names}),
         *numbered("error_without_several", {name: error(order[: at + 1]) for at, name in enumerate(order)}),
-        *numbered("residual_ratio", residual_ratio(network, images, execution)),
+        *numbered("residual_ratio", ratios),
+        Reading("error_without_near", len(near), f"ratio below {NEAR:g}", error(near)),
     ]
 
 

@@ -1,5 +1,6 @@
 """Which networks of a group a diagnosis measures, and which it leaves out and why. No torch here."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,9 @@ class Choice:
     batch_size: int
     lesion_images: int
     """0: all test images."""
+    scales: list[float]
+    """Of the initial weights of networks without norm."""
+    images_without_norm: int
 
     def __post_init__(self) -> None:
         require(self.networks != [], "networks", "[]", "name some, or leave it out")
@@ -49,6 +53,9 @@ class Choice:
         for iteration in self.iterations or []:
             require(iteration >= 1, "iterations", iteration, "must be 1 or more")
         require(self.batch_size >= 2, "batch_size", self.batch_size, "must be 2 or more")
+        for scale in self.scales:
+            require(0 < scale < math.inf, "scales", scale, "must be finite and above 0; 1 keeps He weights")
+        require(self.images_without_norm >= 1, "images_without_norm", self.images_without_norm, "must be 1 or more")
         require(self.lesion_images >= 0, "lesion_images", self.lesion_images, "0 (all test images) or more")
 
 
@@ -63,20 +70,22 @@ class Selection:
     """The group's data set: digest, train_images, test_images."""
     choice: Choice
 
-    @property
-    def count(self) -> int:
-        """How many images a network is measured on."""
+    def count(self, norm: str) -> int:
+        """How many images a network is measured on.
+
+        Gradients without norm take few: images do not act on each other there, and float64 is slow.
+        """
         train, test = self.data["train_images"], self.data["test_images"]
         if self.diagnosis == "gradients":
-            return min(self.choice.batch_size, train)
+            return min(self.choice.batch_size if norm == "batch" else self.choice.images_without_norm, train)
         return train if self.diagnosis == "responses" else min(self.choice.lesion_images or test, test)
 
-    @property
-    def images(self) -> str:
+    def images(self, norm: str) -> str:
         """Those images in words."""
+        count = self.count(norm)
         if self.diagnosis == "gradients":
-            return f"the first mini-batch of {self.count} training images"
-        return f"all {self.count:,} training images" if self.diagnosis == "responses" else f"{self.count:,} test images"
+            return f"the first mini-batch of {count} training images"
+        return f"all {count:,} training images" if self.diagnosis == "responses" else f"{count:,} test images"
 
     def jobs(self) -> tuple[list[Job], list[str]]:
         """The networks to measure, and a line for each that is left out.
@@ -94,16 +103,22 @@ class Selection:
         return self.initial() + weights, left_out
 
     def initial(self) -> list[Job]:
-        """Networks with their initial weights, with batch norm and without. Raises UserError for unknown names."""
+        """Networks with their initial weights, with batch norm and, at each scale, without.
+
+        Raises UserError for unknown names.
+        """
         jobs: list[Job] = []
         for name in self.choice.networks or INITIAL_NETWORKS:
             network = self.group.network(name)
             if network is None and not (conf_dir() / "model" / f"{name}.yaml").exists():
                 raise UserError(f"networks={name}: neither among the runs nor a preset; see resexp models")
             model = ModelConfig(**network.model) if network else compose(f"model={name}").model
-            norms = dict.fromkeys([model.norm, "none"])
+            kinds = [("batch", 1.0)] if model.norm == "batch" else []  # batch norm takes any scale out again
+            kinds += [("none", scale) for scale in dict.fromkeys(self.choice.scales)]
             jobs += [
-                self.job(name, replace(model, norm=norm), seed) for seed in self.choice.initial_seeds for norm in norms
+                self.job(name, replace(model, norm=norm), seed, scale=scale)
+                for seed in self.choice.initial_seeds
+                for norm, scale in kinds
             ]
         return jobs
 
@@ -148,7 +163,7 @@ class Selection:
                 left_out.append(f"{what}: its weights after {iteration:,} iterations were not kept; {KEEP}")
         return jobs
 
-    def job(self, name: str, model: ModelConfig, seed: int, run: StudyRun | None = None) -> Job:
+    def job(self, name: str, model: ModelConfig, seed: int, run: StudyRun | None = None, scale: float = 1.0) -> Job:
         """One network, at the end of a run or with its initial weights."""
         subject = Subject(
             network=name,
@@ -158,8 +173,9 @@ class Selection:
             seed=seed,
             source=CHECKPOINT if run else INITIALISATION,
             iteration=run.reached if run else 0,
-            images=self.images,
+            images=self.images(model.norm),
             data_sha256=self.data["digest"],
             history_sha256=run.record.history_sha256 if run else "",
+            scale=scale,
         )
-        return Job(subject, model, run, self.count)
+        return Job(subject, model, run, self.count(model.norm))

@@ -71,6 +71,7 @@ class Setup:
         subject = job.subject
         network = build(job.model, subject.seed, len(self.data.classes), self.execution.device)
         if job.run is None:
+            gradients.scale_weights(network, subject.scale)
             return network
         run = Run(self.folder / job.run.path)
         files = run.checkpoint_files if subject.source == CHECKPOINT else [run.snapshot_file(subject.iteration)]
@@ -83,6 +84,10 @@ class Setup:
         network.load_state_dict(state["network"])
         return network
 
+    def precision(self, diagnosis: str, job: Job) -> str:
+        """fp32; without norm fp64 for gradients, which a hundred layers take out of fp32's range."""
+        return "fp64" if (diagnosis, job.model.norm) == ("gradients", "none") else self.execution.precision
+
     def measure(self, diagnosis: str, job: Job) -> list[Reading]:
         """All numbers of one diagnosis of one network. Raises UserError where it cannot be measured.
 
@@ -94,7 +99,12 @@ class Setup:
         mean = mean_image(train)
         if diagnosis == "gradients":
             picks = Sampler(seed, len(train), job.count, recipe.pad, recipe.flip, device).batch(1)
-            return gradients.measure(network, *Images.of(train, mean, recipe.pad, device).gather(picks))
+            images, labels = Images.of(train, mean, recipe.pad, device).gather(picks)
+            if self.precision(diagnosis, job) == "fp64":
+                if device.type == "mps":
+                    raise UserError("device=mps: has no float64, which gradients without norm need; use device=cpu")
+                network, images = network.double(), images.double()
+            return gradients.measure(network, images, labels)
         if diagnosis == "responses":
             return responses.measure(network, Images.of(train, mean, 0, device), self.execution)
         chosen = torch.randperm(len(test), generator=generator_of("lesions", "images"))[: job.count]

@@ -3,8 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from resexp.system.files import write_text, writing_to
 DIAGNOSES = ("gradients", "responses", "lesions")
 INITIALISATION, SNAPSHOT, CHECKPOINT = "initialisation", "snapshot", "checkpoint"
 PLAIN, RESIDUAL = "plain", "residual"
+
+NEAR = 0.1
+"""A block is near the identity where the norm of what it adds is below this part of its shortcut's."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,23 @@ class Subject:
     """Of the data set, as the runs recorded it."""
     history_sha256: str
     """Of the run's curve, which training again would change; empty at initialisation."""
+    scale: float = 1.0
+    """By what the initial weights of convolutions are multiplied; 1 are He weights."""
 
     @property
-    def key(self) -> tuple[str, int, str, str, int]:
+    def key(self) -> tuple[str, int, str, str, int, float]:
         """What is measured once."""
-        return self.network, self.seed, self.norm, self.source, self.iteration
+        return self.network, self.seed, self.norm, self.source, self.iteration, self.scale
+
+    @property
+    def kind(self) -> str:
+        """What is unlike the paper's networks: " without norm, weights times 0.7"; empty where nothing is."""
+        scaled = "" if self.scale == 1 else f", weights times {self.scale:g}"
+        return f"{' without norm' if self.norm == 'none' else ''}{scaled}"
 
     def __str__(self) -> str:
         when = "at initialisation" if self.source == INITIALISATION else f"after {self.iteration:,} iterations"
-        return f"{title(self.network)} seed {self.seed} {when}{' without norm' if self.norm == 'none' else ''}"
+        return f"{title(self.network)} seed {self.seed} {when}{self.kind}"
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,15 @@ Measured = dict[Subject, list[Reading]]
 Session = dict[str, Any]
 """One session of measuring: networks (how many), images (in words), seconds, started, device, versions, commit."""
 
-COLUMNS = tuple(field.name for kind in (Subject, Reading) for field in fields(kind))
+FIELDS = fields(Subject) + fields(Reading)
+COLUMNS = tuple(field.name for field in FIELDS)
+NEEDED = {field.name for field in FIELDS if field.default is MISSING}
+"""A table may lack the other columns, whose default then holds for all its rows."""
+NUMBERS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("depth", "seed", "iteration", "position"), int),
+    **dict.fromkeys(("scale", "value"), float),
+}
+"""Columns that are not text."""
 
 
 def table_file(runs: Path, group: Group, diagnosis: str) -> Path:
@@ -117,21 +136,29 @@ def write(path: Path, measured: Measured, sessions: Sequence[Session] = ()) -> N
 def read(path: Path) -> Measured:
     """What the CSV holds, nothing where there is none. Raises UserError naming it where it is damaged."""
     measured: Measured = {}
+    subjects: dict[tuple[str, ...], Subject] = {}
     try:
         rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
-        if tuple(next(rows)) != COLUMNS:
+        heading = next(rows)
+        if not NEEDED <= set(heading) <= set(COLUMNS):
             raise ValueError("its heading is another")
-        for network, family, depth, norm, seed, source, iteration, images, data, history, *rest in rows:
-            subject = Subject(
-                network, family, int(depth), norm, int(seed), source, int(iteration), images, data, history
-            )
-            quantity, position, name, value = rest
-            measured.setdefault(subject, []).append(Reading(quantity, int(position), name, float(value)))
+        split = len(heading) - len(fields(Reading))
+        for row in rows:
+            head = tuple(row[:split])
+            if head not in subjects:
+                subjects[head] = Subject(**_values(heading[:split], head))
+            reading = Reading(**_values(heading[split:], row[split:]))
+            measured.setdefault(subjects[head], []).append(reading)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, StopIteration, csv.Error) as error:
+    except (OSError, ValueError, TypeError, StopIteration, csv.Error) as error:
         raise UserError(f"{path} is damaged; delete it and measure again with resexp diagnose") from error
     return measured
+
+
+def _values(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
+    """Cells by column. Raises ValueError where one is missing or no number."""
+    return {column: NUMBERS.get(column, str)(cell) for column, cell in zip(columns, cells, strict=True)}
 
 
 def read_sessions(path: Path) -> list[Session]:

@@ -70,6 +70,11 @@ def generated(results: Path, margin: float) -> str:
     for group in load_study(results).groups:
         found = answers(group, results, margin)
         parts.append(f"\n### {setting_words(group)}\n\n{found.sentence}\n\n{claims_markdown(found.claims)}")
+        parts += [
+            f"\n{finding.sentence}\n\n{finding.initial.caption}:\n\n{finding.initial.markdown()}"
+            for finding in found.findings.values()
+            if finding.initial and finding.initial.rows
+        ]
         parts.append(f'\nFiles of the column "shown by": `figures/{group.data}/{group.recipe}/`.\n')
     parts.append("\n" + FILES.format(report=f"resexp report runs={results.name} out={results.name}/figures"))
     weights = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("weights/*.json"))]

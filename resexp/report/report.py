@@ -82,7 +82,8 @@ def write_why(group: Group, runs: Path, out: Path, diagnoses: tuple[str, ...]) -
 
 def _said(finding: Finding) -> str:
     """A finding for a terminal."""
-    return f"{finding.sentence}\n\n{finding.table.caption}\n{finding.table.terminal()}\n"
+    tables = "".join(f"\n{table.caption}\n{table.terminal()}\n" for table in finding.tables)
+    return f"{finding.sentence}\n{tables}"
 
 
 def _drawn(plate: Plate) -> dict[str, bytes]:

@@ -1,5 +1,6 @@
 """`resexp diagnose` on trained runs: what it writes, what it leaves alone, what it refuses."""
 
+import json
 import logging
 import shutil
 from collections.abc import Callable
@@ -17,7 +18,10 @@ from resexp.errors import UserError
 from resexp.storage.run import INTERRUPTED, Run
 from resexp.training.train import train
 
-SMALL = ("networks=[resnet20+depth8,plain20+depth8]", "initial_seeds=[0]", "batch_size=8", "lesion_images=16")
+SMALL = (
+    *("networks=[resnet20+depth8,plain20+depth8]", "initial_seeds=[0]", "batch_size=8", "images_without_norm=4"),
+    "lesion_images=16",
+)
 
 LONGER = ("recipe.iterations=60", "recipe.drops=[50]", "recipe.row_every=4", "recipe.lr=0.05")
 """Long enough to learn something."""
@@ -80,6 +84,22 @@ def test_all_three_are_measured_once_and_runs_are_left_as_they_are(
     assert len(drawn) == 9
     for path in drawn:
         assert (tmp_path / "page" / path.relative_to(tmp_path / "report")).read_bytes() == path.read_bytes()
+
+
+def test_initial_gradients_without_norm_are_measured_at_each_scale_in_float64(
+    here: Here, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    only = ("gradients", *SMALL, "networks=[plain20+depth8]")
+    here("diagnose", *only, "scales=[1]")
+    with caplog.at_level(logging.INFO, "resexp"):
+        printed = here("diagnose", *only, "scales=[1,1e-30]")
+    assert [message for message in caplog.messages if "weights times" in message] == [
+        "gradients: plain-20+depth8 seed 0 at initialisation without norm, weights times 1e-30"
+    ]
+    assert "He times 1e-30" in printed
+    assert "not finite" not in printed
+    (sessions,) = folder.rglob("gradients.json")
+    assert [session["precision"] for session in json.loads(sessions.read_text())] == ["fp32 and fp64", "fp64"]
 
 
 def test_other_images_are_measured_and_fresh_measures_again(
@@ -219,6 +239,12 @@ BAD = [
     ("lesion_images=-1", r"lesion_images=-1"),
     ("initial_seeds=[-1]", r"initial_seeds=-1"),
     ("iterations=[0]", r"iterations=0: must be 1 or more"),
+    ("scales=[1,0]", r"scales=0\.0: must be finite and above 0; 1 keeps He weights"),
+    ("scales=[-0.5]", r"scales=-0\.5: must be finite"),
+    ("scales=[inf]", r"scales=inf: must be finite"),
+    ("scales=[nan]", r"scales=nan: must be finite"),
+    ("scales=0.5", r"scales: not a list in brackets"),
+    ("images_without_norm=0", r"images_without_norm=0: must be 1 or more"),
     ("foo=1", r"foo: no such setting"),
 ]
 

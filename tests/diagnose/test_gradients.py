@@ -1,11 +1,13 @@
 """Gradients of chains that multiply them by a known factor, and that nothing is touched."""
 
+import math
+
 import pytest
 import torch
 from chains import chain, grey_images
 from torch.nn import functional
 
-from resexp.diagnose.gradients import measure
+from resexp.diagnose.gradients import measure, norm, scale_weights
 from resexp.diagnose.table import Reading
 from resexp.model.network import Network, initialise
 
@@ -26,6 +28,34 @@ def test_each_block_multiplies_the_gradient_by_what_it_multiplies_its_input_by(
     assert len(found) == 9
     for before, after in WITHIN_STAGES:
         assert found[before] / found[after] == pytest.approx(factor, rel=1e-4)
+
+
+@pytest.mark.parametrize(("residual", "factor"), [(False, 0.25), (True, 1.25)])
+def test_scaled_weights_scale_what_a_block_multiplies_the_gradient_by(residual: bool, factor: float) -> None:
+    network = chain(20, residual, 1.0)
+    head = network.head.weight.clone()
+    scale_weights(network, 0.5)
+    assert torch.equal(network.head.weight, head)
+    found = values(measure(network, *grey_images().plain(0, 12)), "output_gradient")
+    for before, after in WITHIN_STAGES:
+        assert found[before] / found[after] == pytest.approx(factor, rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1.0, 1e200])
+def test_norms_keep_float64s_range(size: float) -> None:
+    assert norm(size * torch.tensor([3.0, 4.0], dtype=torch.float64)) == pytest.approx(5 * size)
+    assert norm(torch.zeros(2)) == norm(None) == 0
+    assert math.isnan(norm(torch.tensor([math.nan, 1.0])))
+
+
+def test_float64_carries_gradients_that_fp32_loses() -> None:
+    network = chain(56, False, 1.0)
+    scale_weights(network, 0.1)
+    images, labels = grey_images().plain(0, 12)
+    single = values(measure(network, images, labels), "output_gradient")
+    double = values(measure(network.double(), images.double(), labels), "output_gradient")
+    assert single[0] == 0
+    assert double[1] / double[5] == pytest.approx(1e-8)
 
 
 def test_a_shortcut_alone_leaves_the_gradient_as_it_is() -> None:

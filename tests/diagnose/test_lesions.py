@@ -6,9 +6,10 @@ from chains import chain, grey_images
 from torch import Tensor, nn
 
 from resexp.diagnose.lesions import blocks_of, measure, residual_ratio, without
-from resexp.diagnose.table import Reading
+from resexp.diagnose.table import NEAR, Reading
 from resexp.model.network import Network, initialise
 from resexp.training.device import Execution
+from resexp.training.evaluate import evaluate
 
 CPU = Execution(torch.device("cpu"), "fp32", 1)
 KEEPS_ITS_SHAPE = [0, 1, 2, 4, 5, 7, 8]
@@ -38,6 +39,16 @@ def test_a_block_with_zero_weights_is_the_identity_and_is_not_missed(random: Net
     assert named(readings, "error_without_one")[names[4]] == named(readings, "error")["whole"]
     assert torch.equal(images(without(random, [names[4]])), images(random))
     assert not torch.allclose(images(without(random, [names[5]])), images(random))
+
+
+@pytest.mark.parametrize("gain", [0.05, 0.5])
+def test_all_blocks_near_the_identity_are_removed_together(gain: float) -> None:
+    network = chain(20, True, gain).eval()
+    readings = measure(network, grey_images(), CPU, 0)
+    (near,) = [reading for reading in readings if reading.quantity == "error_without_near"]
+    names = [name for name, ratio in named(readings, "residual_ratio").items() if ratio < NEAR]
+    assert near.position == len(names) == (9 if gain < NEAR else 0)
+    assert near.value == evaluate(without(network, names), grey_images(), CPU)[1]
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,11 @@ def jobs(
     networks: list[str] | None = None,
     seeds: list[int] | None = None,
     initial_seeds: tuple[int, ...] = (),
+    scales: tuple[float, ...] = (1.0,),
 ) -> tuple[list[Job], list[str]]:
     (group,) = load_study(study.runs).groups
-    return Selection(
-        diagnosis, group, study.runs, DATA, Choice(networks, seeds, [*initial_seeds], None, 128, 1000)
-    ).jobs()
+    choice = Choice(networks, seeds, [*initial_seeds], None, 128, 1000, [*scales], 16)
+    return Selection(diagnosis, group, study.runs, DATA, choice).jobs()
 
 
 def names(jobs: list[Job]) -> list[str]:
@@ -89,6 +89,22 @@ def test_initial_gradients_need_no_run_and_those_of_a_network_that_did_not_train
     assert len(left_out) == 2
 
 
+def test_only_networks_without_norm_are_measured_at_every_scale_and_on_fewer_images(study: Synthetic) -> None:
+    chosen, _ = jobs(study, "gradients", ["plain20"], initial_seeds=(0,), scales=(1.0, 0.5, 0.5))
+    initial = [job for job in chosen if job.run is None]
+    assert [(job.model.norm, job.subject.scale, job.count) for job in initial] == [
+        ("batch", 1.0, 128),
+        ("none", 1.0, 16),
+        ("none", 0.5, 16),
+    ]
+    assert [str(job.subject) for job in initial] == [
+        "plain-20 seed 0 at initialisation",
+        "plain-20 seed 0 at initialisation without norm",
+        "plain-20 seed 0 at initialisation without norm, weights times 0.5",
+    ]
+    assert len({job.subject.key for job in initial}) == 3
+
+
 @pytest.mark.parametrize(
     ("diagnosis", "count", "words"),
     [
@@ -102,6 +118,7 @@ def test_no_more_images_than_there_are(
     study: Synthetic, diagnosis: str, count: int, words: str, lesion_images: int
 ) -> None:
     (group,) = load_study(study.runs).groups
-    choice = Choice(None, None, [], None, 128, lesion_images)
+    choice = Choice(None, None, [], None, 128, lesion_images, [], 64)
     few = Selection(diagnosis, group, study.runs, DATA | {"train_images": 50, "test_images": 20}, choice)
-    assert (few.count, few.images) == (count, words)
+    for norm in ("batch", "none"):
+        assert (few.count(norm), few.images(norm)) == (count, words)

@@ -37,6 +37,18 @@ def test_what_is_written_is_read_back(subject: Subject, tmp_path: Path) -> None:
     assert table.read(tmp_path / "none.csv") == {}
 
 
+def test_a_table_without_scales_is_of_he_weights(subject: Subject, tmp_path: Path) -> None:
+    path = tmp_path / "gradients.csv"
+    measured = {subject: [Reading("weight", 1, "stem.0", 0.5)]}
+    text = table.text(measured)
+    path.write_text(text.replace(",scale,", ",").replace(",1.0,", ","))
+    assert path.read_text() != text
+    assert table.read(path) == measured
+    other = replace(subject, source=INITIALISATION, norm="none", scale=0.7)
+    table.write(path, measured | {other: []} | {other: [Reading("weight", 1, "stem.0", 0.35)]})
+    assert {one.scale for one in table.read(path)} == {1.0, 0.7}
+
+
 @pytest.mark.parametrize(("whole", "damaged"), [(r"(?s).*", ""), (r"0\.5\n", "0.\n0"), ("0.5", "x"), ("network,", "")])
 def test_a_damaged_file_is_named(subject: Subject, tmp_path: Path, whole: str, damaged: str) -> None:
     path = tmp_path / "responses.csv"

@@ -89,6 +89,21 @@ def test_readme_says_when_and_on_what_diagnoses_were_measured(here: Here, tmp_pa
     assert versions.startswith("resexp ")
 
 
+def test_readme_shows_the_gradients_of_initial_weights(
+    here: Here, tmp_path: Path, runs: Path, short: Synthetic
+) -> None:
+    (group,) = load_study(runs).groups
+    of = diagnoses.Subject(
+        *("plain20", diagnoses.PLAIN, 20, "none", 0, diagnoses.INITIALISATION, 0, "8 images", "d", ""), scale=0.5
+    )
+    gradients = [diagnoses.Reading("output_gradient", at, f"block{at}", 4.0**at) for at in (1, 2, 3)]
+    diagnoses.write(diagnoses.table_file(runs, group, "gradients"), {of: gradients})
+    here("collect", "name=figure1")
+    text = (tmp_path / "results/README.md").read_text()
+    assert "| plain-20 | none | He times 0.5 | 1 | 0.25 | 0.062 |" in text
+    assert "a block multiplies them in plain-20 by 0.25 without norm at 0.5 times He weights" in text
+
+
 def test_nothing_names_the_machine_its_folders_or_who_trained(here: Here, tmp_path: Path, short: Synthetic) -> None:
     here("train", *TINY, f"runs={tmp_path}/runs")
     here("collect", "name=tiny")

@@ -6,7 +6,20 @@ from pathlib import Path
 import pytest
 from synthetic import Synthetic
 
-from resexp.analysis.claims import FALL_BACK, HEALTHY, NOT_REPRODUCED, REPRODUCED, SMALLER, SMALLER_STILL, VANISH
+from resexp.analysis.claims import (
+    FALL_BACK,
+    HEALTHY_INITIAL,
+    HEALTHY_TRAINED,
+    NOT_REPRODUCED,
+    NOT_TESTED,
+    REPRODUCED,
+    SHORTCUTS_HELP,
+    SMALLER,
+    SMALLER_STILL,
+    VANISH,
+    VANISH_HE,
+    VANISH_SMALL,
+)
 from resexp.analysis.study import Group, load_study
 from resexp.analysis.verdict import UNDECIDED
 from resexp.diagnose import table
@@ -51,8 +64,9 @@ def find(diagnosis: str, group: Group, measured: Measured) -> Finding:
 
 
 def row(finding: Finding, *first: str) -> list[str]:
-    """The cells of the one row that begins like this, behind its beginning."""
-    (found,) = [row[len(first) :] for row in finding.table.rows if tuple(row[: len(first)]) == first]
+    """The cells of the one row of all its tables that begins like this, behind its beginning."""
+    rows = [row for table in finding.tables for row in table.rows]
+    (found,) = [row[len(first) :] for row in rows if tuple(row[: len(first)]) == first]
     return found
 
 
@@ -68,9 +82,11 @@ def test_gradients_have_a_row_for_each_network_and_kind_of_weights(group: Group)
     }
     finding = find("gradients", group, measured)
     assert row(finding, "plain-20", "after 2,000 iterations") == ["2", "8", "4", "16", "16", "exploding, stable"]
-    assert row(finding, "plain-56", "at initialisation") == ["2", "180", "3.2", "10,000", "10,000", "exploding, stable"]
-    assert row(finding, "ResNet-20", "at initialisation") == ["1", "0.01", "0.01", "0.01", "0.01", "vanishing"]
-    assert row(finding, "plain-20", "at initialisation without norm")[-1] == "stable"
+    assert [row[:2] for row in finding.table.rows] == [["plain-20", "after 2,000 iterations"]]
+    assert row(finding, "plain-56", "batch", "He")[0] == "2"
+    assert row(finding, "plain-56", "batch", "He")[-1] == "exploding, stable"
+    assert row(finding, "ResNet-20", "batch", "He")[-1] == "vanishing"
+    assert row(finding, "plain-20", "none", "He")[-1] == "stable"
     assert (
         "gradients vanish at initialisation in ResNet-20; they explode at initialisation in plain-56"
         in finding.sentence
@@ -78,11 +94,11 @@ def test_gradients_have_a_row_for_each_network_and_kind_of_weights(group: Group)
     assert [panel.title for panel in finding.plate.panels] == [
         "Plain, at initialisation",
         "Residual, at initialisation",
-        "Plain, after 2,000 iterations",
         "Plain, at initialisation without norm",
+        "Plain, after 2,000 iterations",
     ]
     assert "at initialisation, 1 to 2 seeds (0, 1); on the first 8 images" in finding.plate.caption
-    assert "curves end at plain-20 8." in finding.plate.panels[2].alt
+    assert "curves end at plain-20 8." in finding.plate.panels[3].alt
 
 
 def test_gradients_are_followed_through_training_from_the_same_seeds_initial_weights(group: Group) -> None:
@@ -125,7 +141,45 @@ def test_no_mean_bridges_iterations_at_which_only_some_seeds_kept_their_weights(
 def test_gradients_that_grow_and_shrink_again_are_not_called_stable(group: Group) -> None:
     finding = find("gradients", group, {subject(group, "plain20"): readings("output_gradient", [0.2, 4.0, 0.5, 0.1])})
     assert row(finding, "plain-20")[2:] == ["2", "2", "2", "40", "stable at the ends only"]
-    assert outcomes(finding)[HEALTHY] == UNDECIDED
+    assert outcomes(finding)[HEALTHY_TRAINED] == UNDECIDED
+
+
+def bare(group: Group, name: str, factor: float, scale: float = 1.0, seeds: int = 2) -> Measured:
+    """A network without norm at its initial weights; each block multiplies the gradient by `factor`."""
+    one = replace(subject(group, name, 0, INITIALISATION, "none"), scale=scale)
+    return {
+        replace(one, seed=seed): [*falling(factor * (1 + seed / 100)), *readings("weight_gradient", [0.3, 2.0, 0.6])]
+        for seed in range(seeds)
+    }
+
+
+def test_initial_gradients_have_a_row_for_each_norm_and_scale_with_intervals_over_seeds(group: Group) -> None:
+    measured = bare(group, "plain56", 1.0) | bare(group, "plain56", 0.25, 0.5) | bare(group, "resnet56", 1.5, 1, 1)
+    measured |= {subject(group, "plain56", seed, INITIALISATION): falling(1.4) for seed in (0, 1)}
+    finding = find("gradients", group, measured)
+    assert finding.initial is not None
+    assert [row[:3] for row in finding.initial.rows] == [
+        ["plain-56", "batch", "He"],
+        ["plain-56", "none", "He"],
+        ["ResNet-56", "none", "He"],
+        ["plain-56", "none", "He times 0.5"],
+    ]
+    seeds, block, blocks, layers, first, word = row(finding, "plain-56", "none", "He times 0.5")
+    assert (seeds, word) == ("2", "vanishing")
+    assert block == "0.251 (0.236 to 0.268)"
+    assert blocks.startswith("1.6·10⁻⁵ (9.6·10⁻⁶ to ")
+    assert (layers, first) == ("0.5 (0.5 to 0.5)", "0.3 (0.3 to 0.3)")
+    assert row(finding, "ResNet-56", "none", "He")[:3] == ["1", "1.5", "26"]
+    assert finding.table not in finding.tables
+    words = "a block multiplies them in plain-56 by 1.4 with batch norm, and by 1 and 0.251 without norm at 1 and 0.5"
+    assert f"{words} times He weights; in ResNet-56 by 1.5 without norm at 1 times He weights." in finding.sentence
+    assert "in fp32, without norm in float64" in finding.plate.caption
+    assert [panel.title for panel in finding.plate.panels] == [
+        "Plain, at initialisation",
+        "Plain, at initialisation without norm",
+        "Residual, at initialisation without norm",
+        "Plain, without norm, weights times 0.5",
+    ]
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 0.0])
@@ -137,6 +191,8 @@ def test_gradients_that_are_not_finite_are_called_that_and_the_rest_is_drawn(gro
     finding = find("gradients", group, measured)
     assert row(finding, "plain-20")[-1] == "not finite"
     assert row(finding, "plain-56")[-1] == "exploding"
+    initial = {subject(group, "plain20", seed, INITIALISATION): values for seed, values in enumerate(measured.values())}
+    assert row(find("gradients", group, initial), "plain-20", "batch", "He", "2")[:3] == ["not finite"] * 3
     assert [len(curve.mean) for curve in finding.plate.panels[0].curves] == [8, 9]
 
 
@@ -170,14 +226,15 @@ def lesion(whole: float, without: list[float], several: list[float], ratios: lis
 def test_lesions_have_a_row_and_a_line_for_each_seed_and_no_mean(group: Group) -> None:
     measured = {
         subject(group, "plain20"): lesion(0.1, [0.9, 0.7, 0.2], [0.7, 0.8, 0.9], [1.5, 2.0, 1.0]),
-        subject(group, "resnet20", 0): lesion(0.08, [0.08, 0.11, 0.07], [0.11, 0.4, 0.9], [0.5, 0.0, 0.25]),
-        subject(group, "resnet20", 1): lesion(0.08, [0.06, 0.09, 0.28], [0.11, 0.4, 0.9], [0.5, 0.2, 0.25]),
+        subject(group, "resnet20", 0): lesion(0.08, [0.08, 0.11, 0.07], [0.11, 0.4, 0.9], [0.5, 0.0, 0.09]),
+        subject(group, "resnet20", 1): lesion(0.08, [0.06, 0.09, 0.28], [0.11, 0.4, 0.9], [0.5, 0.05, 0.25]),
     }
+    measured[subject(group, "resnet20", 0)] += readings("error_without_near", [0.12], 2)
     finding = find("lesions", group, measured)
     assert finding.table.rows == [
-        ["plain-20", "0", "10.0", "+60.0", "+80.0", "1 of 3", "1", "0 of 3"],
-        ["ResNet-20", "0", "8.0", "+0.0", "+3.0", "2 of 3", "0", "1 of 3"],
-        ["ResNet-20", "1", "8.0", "+1.0", "+20.0", "3 of 3", "0.2", "0 of 3"],
+        ["plain-20", "0", "10.0", "+60.0", "+80.0", "1 of 3", "1", "0 of 3", "-"],
+        ["ResNet-20", "0", "8.0", "+0.0", "+3.0", "2 of 3", "0", "2 of 3", "+4.0"],
+        ["ResNet-20", "1", "8.0", "+1.0", "+20.0", "3 of 3", "0.05", "1 of 3", "-"],
     ]
     assert "+60.0 points in plain networks and +0.0 to +1.0 points in residual" in finding.sentence
     one, several, nearness = finding.plate.panels
@@ -232,6 +289,11 @@ def test_numbers_have_two_digits(value: float, text: str) -> None:
     assert number(value) == text
 
 
+def of(finding: Finding, *texts: str) -> list[str]:
+    """What becomes of some claims."""
+    return [outcomes(finding)[text] for text in texts]
+
+
 def outcomes(finding: Finding) -> dict[str, str]:
     return {claim.text: claim.outcome for claim in finding.claims}
 
@@ -243,17 +305,43 @@ def test_the_deepest_plain_network_tells_whether_gradients_vanish(group: Group) 
         measured[subject(group, "plain110", seed, INITIALISATION)] = falling(10.0)
         measured[subject(group, "plain110", seed, INITIALISATION, "none")] = falling(0.1)
     finding = find("gradients", group, measured)
-    assert outcomes(finding) == {VANISH: NOT_REPRODUCED, HEALTHY: NOT_REPRODUCED}
-    assert finding.claims[0].ours == "plain-110 at initialisation: times 10⁸, exploding (2 seeds)"
+    about = (VANISH, HEALTHY_INITIAL, HEALTHY_TRAINED)
+    assert of(finding, *about) == [NOT_REPRODUCED, NOT_REPRODUCED, NOT_TESTED]
+    assert (
+        finding.claims[0].ours
+        == "plain-110 at initialisation: times 10⁸ (95% interval 10⁸ to 10⁸), exploding (2 seeds)"
+    )
     trained = {subject(group, "plain56", seed): falling(1.0) for seed in (0, 1)}
-    assert outcomes(find("gradients", group, measured | trained)) == {VANISH: NOT_REPRODUCED, HEALTHY: UNDECIDED}
+    assert of(find("gradients", group, measured | trained), *about) == [NOT_REPRODUCED, NOT_REPRODUCED, REPRODUCED]
     trained = {subject(group, "plain56", seed): falling(0.1) for seed in (0, 1)}
-    assert outcomes(find("gradients", group, trained)) == {VANISH: REPRODUCED, HEALTHY: NOT_REPRODUCED}
+    assert of(find("gradients", group, trained), *about) == [REPRODUCED, NOT_TESTED, NOT_REPRODUCED]
+
+
+def test_healthy_norms_are_looked_for_in_the_deepest_network_that_trained(group: Group) -> None:
+    measured: Measured = {subject(group, "plain56", seed): falling(1.0) for seed in (0, 1)}
+    finding = find("gradients", group, measured | {subject(group, "plain110"): falling(0.1)})
+    assert of(finding, HEALTHY_TRAINED) == [REPRODUCED]
+
+
+@pytest.mark.parametrize(
+    ("he", "small", "residual", "expected"),
+    [
+        (0.95, 0.25, 1.5, [NOT_REPRODUCED, REPRODUCED, REPRODUCED]),
+        (0.95, 0.25, 0.25, [NOT_REPRODUCED, REPRODUCED, NOT_REPRODUCED]),
+        (0.5, 1.0, 0.25, [REPRODUCED, NOT_REPRODUCED, NOT_TESTED]),
+    ],
+)
+def test_without_norm_the_scale_tells_whether_gradients_vanish_and_shortcuts_are_judged_where_they_do(
+    group: Group, he: float, small: float, residual: float, expected: list[str]
+) -> None:
+    measured = bare(group, "plain110", he) | bare(group, "plain110", small, 0.5) | bare(group, "plain20", 0.25)
+    finding = find("gradients", group, measured | bare(group, "resnet110", residual, 0.5))
+    assert of(finding, VANISH_HE, VANISH_SMALL, SHORTCUTS_HELP) == expected
 
 
 def test_one_seed_of_trained_networks_leaves_every_claim_undecided(group: Group) -> None:
     finding = find("gradients", group, {subject(group, "plain56"): falling(1.0)})
-    assert outcomes(finding) == {VANISH: UNDECIDED, HEALTHY: UNDECIDED}
+    assert of(finding, VANISH, HEALTHY_TRAINED) == [UNDECIDED] * 2
     measured = {
         subject(group, name): readings("response", [value])
         for name, value in {"plain20": 1.0, "resnet20": 0.5, "resnet56": 0.4}.items()

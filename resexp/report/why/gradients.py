@@ -1,13 +1,22 @@
 """Do gradients vanish, stay or explode on their way from the last block back to the first?"""
 
 import math
-import statistics
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from resexp.analysis.claims import HEALTHY, VANISH, Claim, diagnosed, outcome_of
+from resexp.analysis.claims import (
+    HEALTHY_INITIAL,
+    HEALTHY_TRAINED,
+    SHORTCUTS_HELP,
+    VANISH,
+    VANISH_HE,
+    VANISH_SMALL,
+    Claim,
+    diagnosed,
+    outcome_of,
+)
+from resexp.analysis.intervals import geometric_interval, geometric_mean
 from resexp.analysis.study import Group, title
 from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, SNAPSHOT, Measured, Subject
 from resexp.formatting import listed, plural
@@ -30,15 +39,15 @@ from resexp.report.why.profiles import (
 )
 
 STABLE, VANISHING, EXPLODING = "stable", "vanishing", "exploding"
+NOT_LEVEL = "stable at the ends only"
 WITHIN = 10.0
 """Gradients are stable whose norm at the first block's output is within this factor of that at the last block's."""
 
 HEADING = ["network", "weights", "measured", "first/last block", "lowest", "highest", "farthest block", "gradients"]
-
-
-def geometric_mean(values: Iterable[float]) -> float:
-    """Of positive numbers; nan where one is nan."""
-    return math.exp(statistics.fmean(map(math.log, values)))
+INITIAL_HEADING = [
+    *("network", "norm", "weights", "seeds", "a block", "first/last block"),
+    *("first/last layer", "first layer", "gradients"),
+]
 
 
 def backwards(measured: Measured, subject: Subject) -> Profile:
@@ -56,7 +65,7 @@ def behaviour(path: Profile) -> str:
         return "not finite"
     if not 1 / WITHIN <= path[-1] <= WITHIN:
         return VANISHING if path[-1] < 1 else EXPLODING
-    return STABLE if all(1 / WITHIN <= at <= WITHIN for at in path) else "stable at the ends only"
+    return STABLE if all(1 / WITHIN <= at <= WITHIN for at in path) else NOT_LEVEL
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,8 @@ class Way:
     subject: Subject
     """The first of them."""
     paths: list[Profile]
+    layers: list[tuple[float, float]]
+    """Of each, the norms of the gradients of the first and the last layer's weights."""
 
     @cached_property
     def words(self) -> list[str]:
@@ -75,25 +86,62 @@ class Way:
     @property
     def mean(self) -> float:
         """By what they are multiplied from the last block to the first: the geometric mean."""
-        return geometric_mean(path[-1] for path in self.paths)
+        return geometric_mean(self.ends)
+
+    @property
+    def ends(self) -> list[float]:
+        """By what each is multiplied from the last block to the first."""
+        return [path[-1] for path in self.paths]
+
+    @property
+    def block(self) -> list[float]:
+        """By what one block of each multiplies it: the geometric mean over blocks."""
+        return [path[-1] ** (1 / max(1, len(path) - 1)) for path in self.paths]
+
+    @property
+    def initial_cells(self) -> list[str]:
+        """Its row of the table of initial weights."""
+        one = self.subject
+        weights = "He" if one.scale == 1 else f"He times {one.scale:g}"
+        first, over_last = [first for first, _ in self.layers], [first / last for first, last in self.layers]
+        numbers = [_with_interval(values) for values in (self.ends, over_last, first)]
+        factor = _with_interval(self.block, digits=3)
+        return [title(one.network), one.norm, weights, str(len(self.paths)), factor, *numbers, ", ".join(self.words)]
 
     @property
     def cells(self) -> list[str]:
-        """Its row of the table."""
-        values, lasts = [at for path in self.paths for at in path], [path[-1] for path in self.paths]
+        """Its row of the table of trained weights."""
+        values = [at for path in self.paths for at in path]
         farthest = math.nan if any(map(math.isnan, values)) else max(values, key=lambda at: abs(math.log(at)))
-        numbers = [self.mean, min(lasts), max(lasts), farthest]
+        numbers = [self.mean, min(self.ends), max(self.ends), farthest]
         names = [title(self.subject.network), when(self.subject), str(len(self.paths))]
         return [*names, *map(number, numbers), ", ".join(self.words)]
 
 
+def _with_interval(values: list[float], name: str = "", digits: int = 2) -> str:
+    """The geometric mean and its 95% interval over seeds: 0.95 (0.91 to 0.99)."""
+    interval = geometric_interval(values)
+    mean, *ends = (number(value, digits) for value in (geometric_mean(values), *(interval or ())))
+    return f"{mean} ({name}{ends[0]} to {ends[1]})" if ends else mean
+
+
+def of_layers(measured: Measured, subject: Subject) -> tuple[float, float]:
+    """The norms of the gradients of the first and the last layer's weights; nan where one is 0 or not finite."""
+    norms = profile(measured, subject, "weight_gradient") or [math.nan]
+    first, last = (norm if 0 < norm < math.inf else math.nan for norm in (norms[0], norms[-1]))
+    return first, last
+
+
 def ways(measured: Measured) -> list[Way]:
-    """One for each norm, kind of weights and network."""
+    """One for each norm, kind of weights, scale and network."""
     rows: list[Way] = []
-    for norm in ("batch", "none"):
-        for source in (INITIALISATION, SNAPSHOT, CHECKPOINT):
-            own = by_network(one for one in measured if (one.source, one.norm) == (source, norm))
-            rows += [Way(seeds[0], [backwards(measured, seed) for seed in seeds]) for seeds in own.values()]
+    for source in (INITIALISATION, SNAPSHOT, CHECKPOINT):
+        for norm in ("batch", "none"):
+            alike = [one for one in measured if (one.source, one.norm) == (source, norm)]
+            for scale in sorted({one.scale for one in alike}, reverse=True):
+                for seeds in by_network(one for one in alike if one.scale == scale).values():
+                    paths = [backwards(measured, seed) for seed in seeds]
+                    rows.append(Way(seeds[0], paths, [of_layers(measured, seed) for seed in seeds]))
     return rows
 
 
@@ -104,12 +152,45 @@ def find(group: Group, measured: Measured) -> Finding | None:
     if not plate.panels:
         return None
     caption = f"the first block's output over that at the last block's; stable: within a factor of {WITHIN:g}"
-    table = Table(f"Norm of the gradient at {caption}", HEADING, [way.cells for way in rows], {0, 1, 7})
+    initial = [way for way in rows if way.subject.source == INITIALISATION]
+    later = [way.cells for way in rows if way.subject.source != INITIALISATION]
+    bare = [way for way in initial if way.subject.norm == "none"]
+    others = [way for way in rows if way not in bare]
     sentence = (
-        f"On their way from the last block back to the first, gradients {_where(rows, VANISHING, 'vanish')}; "
-        f"they {_where(rows, EXPLODING, 'explode')}."
+        f"On their way from the last block back to the first, gradients {_where(others, VANISHING, 'vanish')}; "
+        f"they {_where(others, EXPLODING, 'explode')}.{_by_block(initial) if bare else ''}"
     )
-    return Finding(plate, sentence, table, claimed(group, rows))
+    return Finding(
+        plate,
+        sentence,
+        Table(f"Norm of the gradient at {caption}", HEADING, later, {0, 1, 7}),
+        claimed(group, measured, initial),
+        Table(
+            "Gradients at initialisation, geometric means over seeds with 95% intervals. A block: by what it "
+            f"multiplies the norm on the way back. First/last block: the norm at {caption}. First/last layer, first "
+            "layer: the same for gradients of weights, which lose what the forward signal loses, too",
+            INITIAL_HEADING,
+            [way.initial_cells for way in initial],
+            {0, 1, 2, 8},
+        ),
+    )
+
+
+def _by_block(initial: list[Way]) -> str:
+    """What a block of the deepest networks multiplies gradients by, with batch norm and without at each scale."""
+    deepest = [way for way in initial if way.subject.depth == max(one.subject.depth for one in initial)]
+    parts: list[str] = []
+    for network in dict.fromkeys(way.subject.network for way in deepest):
+        factors: dict[str, dict[str, str]] = {"batch": {}, "none": {}}
+        for way in deepest:
+            if way.subject.network == network:
+                factors[way.subject.norm][f"{way.subject.scale:g}"] = number(geometric_mean(way.block), 3)
+        words = [f"{factor} with batch norm" for factor in factors["batch"].values()]
+        if factors["none"]:
+            values, scales = listed([*factors["none"].values()]), listed([*factors["none"]])
+            words.append(f"{values} without norm at {scales} times He weights")
+        parts.append(f"in {title(network)} by {', and by '.join(words)}")
+    return f" Before training, a block multiplies them {'; '.join(parts)}."
 
 
 def _plate(group: Group, measured: Measured, rows: list[Way]) -> Plate:
@@ -118,16 +199,18 @@ def _plate(group: Group, measured: Measured, rows: list[Way]) -> Plate:
     for moment in dict.fromkeys(when(way.subject) for way in rows if way.subject.source != SNAPSHOT):
         own = [(way.subject, way.paths) for way in rows if when(way.subject) == moment]
         curves = [(one, with_mean(one.network, short(one.network), paths, geometric_mean)) for one, paths in own]
-        panels += _panels(curves, moment, place_axis("block", "last", "first"), STAGES)
+        kind = own[0][0].kind.strip() if own[0][0].scale != 1 else moment  # the rest is said by the panel before it
+        panels += _panels(curves, kind, place_axis("block", "last", "first"), STAGES)
     training = [
         (subjects[0], followed(measured, network, subjects))
         for network, subjects in by_network(measured).items()
         if any(subject.source == SNAPSHOT for subject in subjects)
     ]
     panels += _panels(training, "during training (first block)", iteration_axis(group), drops(group))
+    arithmetic = "fp32, without norm in float64" if any(one.norm == "none" for one in measured) else "fp32"
     gaps = any(math.isnan(value) for _, curve in training for _, value in curve.mean)
     caption = [
-        measured_words(measured).strip(),
+        measured_words(measured, arithmetic).strip(),
         "Norm of the loss's gradient at each block's output, as a multiple of that at the last block's; with batch "
         "norm unless a title says otherwise.",
         BOLD,
@@ -165,27 +248,51 @@ def _where(rows: list[Way], word: str, verb: str) -> str:
     return f"{verb} " + (listed([f"{when} in {listed(names)}" for when, names in moments.items()]) or "nowhere")
 
 
-def claimed(group: Group, rows: list[Way]) -> list[Claim]:
-    """What becomes of the claims on gradients: the deepest plain networks with batch norm decide."""
-    deepest: list[Way] = []
-    for source in (INITIALISATION, CHECKPOINT):
-        one = [
-            way
-            for way in rows
-            if (way.subject.family, way.subject.norm, way.subject.source) == (PLAIN, "batch", source)
-        ]
-        deepest += [way for way in one if way.subject.depth == max(other.subject.depth for other in one)]
-    ours = "; ".join(
-        f"{title(way.subject.network)} {when(way.subject)}: times {number(way.mean)}, {', '.join(way.words)} "
-        f"({plural(len(way.paths), 'seed')})"
-        for way in deepest
-    )
-    seeds = min((len(way.paths) for way in deepest), default=0)
-    words = [behaviour(path) for way in deepest for path in way.paths]
+def claimed(group: Group, measured: Measured, initial: list[Way]) -> list[Claim]:
+    """What becomes of the claims on gradients: the deepest networks decide, once trained the deepest that trained."""
+    ends = ways({one: readings for one, readings in measured.items() if one.source == CHECKPOINT})
+    trained = ways({one: readings for one, readings in measured.items() if _has_trained(group, one)})
+    plain = {norm: _deepest(initial, PLAIN, norm) for norm in ("batch", "none")}
+    he = [way for way in plain["none"] if way.subject.scale == 1]
+    small = [way for way in plain["none"] if way.subject.scale < 1]
+    vanished = {(way.subject.depth, way.subject.scale) for way in plain["none"] if way.words == [VANISHING]}
+    beside = [way for way in initial if (way.subject.family, way.subject.norm) == (RESIDUAL, "none")]
+    beside = [way for way in beside if (way.subject.depth, way.subject.scale) in vanished]
+
+    def claim(text: str, deciding: list[Way], *wanted: str) -> Claim:
+        """It holds where gradients behave in one of these ways."""
+        held = [behaviour(path) in wanted for way in deciding for path in way.paths]
+        seeds = min((len(way.paths) for way in deciding), default=0)
+        return diagnosed(group, text, outcome_of(held, seeds), "; ".join(map(_measured, deciding)))
+
     return [
-        diagnosed(group, text, outcome_of([word == wanted for word in words], seeds), ours)
-        for text, wanted in ((VANISH, VANISHING), (HEALTHY, STABLE))
+        claim(VANISH, plain["batch"] + _deepest(ends, PLAIN, "batch"), VANISHING),
+        claim(HEALTHY_INITIAL, plain["batch"], STABLE),
+        claim(HEALTHY_TRAINED, _deepest(trained, PLAIN, "batch"), STABLE),
+        claim(VANISH_HE, he, VANISHING),
+        claim(VANISH_SMALL, small, VANISHING),
+        claim(SHORTCUTS_HELP, beside, STABLE, EXPLODING, NOT_LEVEL),
     ]
+
+
+def _has_trained(group: Group, subject: Subject) -> bool:
+    """Whether it is the end of a run that trained."""
+    network = group.network(subject.network)
+    runs = [run for run in network.finished if run.seed == subject.seed] if network else []
+    return subject.source == CHECKPOINT and any(run.trained for run in runs)
+
+
+def _deepest(rows: list[Way], family: str, norm: str) -> list[Way]:
+    """The deepest of a family with this norm, at each scale."""
+    own = [way for way in rows if (way.subject.family, way.subject.norm) == (family, norm)]
+    return [way for way in own if way.subject.depth == max(other.subject.depth for other in own)]
+
+
+def _measured(way: Way) -> str:
+    """plain-110 at initialisation: times 10⁷ (95% interval 10⁶ to 10⁸), exploding (5 seeds)."""
+    factor = _with_interval(way.ends, "95% interval ")
+    what = f"{title(way.subject.network)} {when(way.subject)}: times {factor}, {', '.join(way.words)}"
+    return f"{what} ({plural(len(way.paths), 'seed')})"
 
 
 def followed(measured: Measured, network: str, subjects: list[Subject]) -> Curve:

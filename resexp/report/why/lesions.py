@@ -4,8 +4,8 @@ import statistics
 
 from resexp.analysis.claims import FALL_BACK, REPRODUCED, Claim, diagnosed, outcome_of
 from resexp.analysis.study import Group, title
-from resexp.diagnose.table import PLAIN, RESIDUAL, Measured, Subject
-from resexp.formatting import plural
+from resexp.diagnose.table import NEAR, PLAIN, RESIDUAL, Measured, Subject
+from resexp.formatting import ABSENT, plural
 from resexp.report.captions import setting_words
 from resexp.report.spec import Axis, Curve, Panel, Plate, Table
 from resexp.report.why.profiles import (
@@ -22,14 +22,11 @@ from resexp.report.why.profiles import (
     profile,
 )
 
-NEAR = 0.1
-"""A block is near the identity where the norm of what it adds is below this part of its shortcut's."""
-
 PERCENT = Axis(0, 100, [(20 * part, str(20 * part)) for part in range(6)])
 SHARE = Axis(0, 1, [(part / 4, f"{25 * part}%") for part in range(5)], "blocks removed, in a random order")
 HEADING = [
     *("network", "seed", "whole, %", "median change, points", "largest", "of block", "least ratio"),
-    f"ratios below {NEAR:g}",
+    *(f"ratios below {NEAR:g}", "change without those"),
 ]
 CAPTION = (
     "Each line a seed. A removed block is replaced by its shortcut, in a plain network by the one without parameters "
@@ -58,7 +55,7 @@ def find(group: Group, measured: Measured) -> Finding | None:
             [
                 *(title(subject.network), str(subject.seed), f"{100 * whole:.1f}", f"{median:+.1f}", f"{largest:+.1f}"),
                 *(f"{changes.index(largest) + 1} of {len(changes)}", number(min(ratios))),
-                f"{sum(ratio < NEAR for ratio in ratios)} of {len(ratios)}",
+                *near_identity(measured, subject),
             ]
         )
     table = Table("Test error whole, its change when one block is removed, and what blocks add", HEADING, rows)
@@ -68,6 +65,17 @@ def find(group: Group, measured: Measured) -> Finding | None:
         costs.append(f"{span} points in {family} networks")
     sentence = f"When one block is removed, the test error changes by {' and '.join(costs)} (median over blocks)."
     return Finding(_plate(group, measured, networks), sentence, table, [claimed(group, measured)])
+
+
+def near_identity(measured: Measured, subject: Subject) -> tuple[str, str]:
+    """How many blocks are near the identity, and by how many points the test error changes without all of them.
+
+    A hyphen where none is near, or that error was not measured.
+    """
+    (whole,), ratios = profile(measured, subject, "error"), profile(measured, subject, "residual_ratio")
+    count = sum(ratio < NEAR for ratio in ratios)
+    without = profile(measured, subject, "error_without_near") if count else []
+    return f"{count} of {len(ratios)}", f"{100 * (without[0] - whole):+.1f}" if without else ABSENT
 
 
 def _plate(group: Group, measured: Measured, networks: dict[str, list[Subject]]) -> Plate:

@@ -28,6 +28,13 @@ class Finding:
     sentence: str
     table: Table
     claims: list[Claim]
+    initial: Table | None = None
+    """The numbers of initial weights, where they are told apart; the README of collected results shows them too."""
+
+    @property
+    def tables(self) -> list[Table]:
+        """All its numbers."""
+        return [table for table in (self.initial, self.table) if table and table.rows]
 
 
 def profile(measured: Measured, subject: Subject, quantity: str) -> Profile:
@@ -99,34 +106,36 @@ def _power(power: int) -> str:
     return f"10{str(power).translate(SUPERSCRIPTS)}"
 
 
-def number(value: float) -> str:
-    """Two significant digits: 0.12, 4.3, 16, 7,500, 8.4·10⁶."""
+def number(value: float, digits: int = 2) -> str:
+    """Two significant digits, below 10 also more: 0.12, 4.3, 16, 7,500, 8.4·10⁶."""
     if not math.isfinite(value):
         return "not finite"
     if value == 0 or 1e-3 <= abs(value) < 99_500:
         rounded = float(f"{value:.2g}")
-        return f"{rounded:,.0f}" if abs(rounded) >= 10 else f"{rounded:.2g}"
+        return f"{rounded:,.0f}" if abs(rounded) >= 10 else f"{value:.{digits}g}"
     mantissa, _, power = f"{value:.1e}".partition("e")
     return ("" if mantissa == "1.0" else f"{mantissa.removesuffix('.0')}·") + _power(int(power))
 
 
-def when(subject: Subject) -> str:
-    """At initialisation, during training, or after how many iterations; and whether without a norm."""
+def moment(subject: Subject) -> str:
+    """At initialisation, during training, or after how many iterations."""
     trained = "during training" if subject.source == SNAPSHOT else f"after {subject.iteration:,} iterations"
-    moment = "at initialisation" if subject.source == INITIALISATION else trained
-    return f"{moment} without norm" if subject.norm == "none" else moment
+    return "at initialisation" if subject.source == INITIALISATION else trained
 
 
-def measured_words(measured: Measured) -> str:
-    """Which weights and seeds were measured, on which images."""
+def when(subject: Subject) -> str:
+    """The same, and what is unlike the paper's networks: no norm, scaled weights."""
+    return moment(subject) + subject.kind
+
+
+def measured_words(measured: Measured, arithmetic: str = "fp32") -> str:
+    """Which weights and seeds were measured, on which images, in which arithmetic."""
     weights: dict[str, dict[str, set[int]]] = {}
     for subject in measured:
-        weights.setdefault(when(subject).removesuffix(" without norm"), {}).setdefault(subject.network, set()).add(
-            subject.seed
-        )
+        weights.setdefault(moment(subject), {}).setdefault(subject.network, set()).add(subject.seed)
     times = [f"{time}, {seed_words(seeds.values())}" for time, seeds in sorted(weights.items())]
     images = listed(sorted({subject.images for subject in measured}))
-    return f"Measured {'; '.join(times)}; on {images}, in fp32. "
+    return f"Measured {'; '.join(times)}; on {images}, in {arithmetic}. "
 
 
 def absent(group: Group, measured: Measured) -> str:
