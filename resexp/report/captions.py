@@ -1,6 +1,7 @@
 """Data set, recipe, device and seeds of a group in words."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from resexp.analysis import paper
 from resexp.analysis.study import Group
@@ -40,11 +41,18 @@ def recipe_words(group: Group) -> str:
 
 
 def setting_words(group: Group) -> str:
-    """Data set, recipe and the devices of finished runs, where they are known, as a line begins."""
+    """Data set, recipe, devices and precisions of finished runs, where they are known, as a line begins."""
     sessions = [one for network in group.networks for run in network.finished for one in run.record.sessions]
-    devices = {"a CPU" if one.get("device") == "cpu" else str(one.get("device_name") or "") for one in sessions} - {""}
+    devices = {device_words(one) for one in sessions} - {""}
     words = f"{data_words(group)}; {recipe_words(group)}{f' on {listed(sorted(devices))}' if devices else ''}"
     return words[0].upper() + words[1:]
+
+
+def device_words(session: dict[str, Any]) -> str:
+    """Where a session computed, and in which precision if not in fp32; nothing where that is not known."""
+    device = "a CPU" if session.get("device") == "cpu" else str(session.get("device_name") or "")
+    precision = session.get("precision", "fp32")
+    return f"{device} in {precision}" if device and precision != "fp32" else device
 
 
 def seed_words(networks: Iterable[Iterable[int]]) -> str:

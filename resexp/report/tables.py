@@ -19,6 +19,7 @@ from resexp.model.cost import CLASSES, parameters
 from resexp.report.captions import comparison_words, setting_words
 from resexp.report.spec import Table
 
+ERRORS = ("test_error", "running_error", "clean_train_error")
 FINAL_COLUMNS = ("network", "seed", *METRICS, "parameters", "seconds", "device")
 CONTRAST_COLUMNS = (
     *("role", "contrast", "metric", "seeds", "difference", "low", "high", "method", "welch_low", "welch_high"),
@@ -48,24 +49,20 @@ def minutes(network: NetworkRuns) -> str:
 
 
 def networks_table(group: Group) -> Table:
-    """A row for each network, with the paper's test error only where data and recipe are the paper's."""
-    heading = [
-        *("network", "seeds", *(["paper's test error, %"] if group.is_papers else [])),
-        *("test error, %", "running training error, %", "clean training error, %", "parameters", "minutes", "device"),
-    ]
+    """A row for each network, with the paper's errors only where data and recipe are the paper's."""
+    papers = group.is_papers
+    heading = ["network", "seeds", *["paper's test error, %"] * papers, "test error, %"]
+    heading += [*["paper's training error, %"] * papers, "running training error, %", "clean training error, %"]
+    heading += ["parameters", "minutes", "device"]
     rows: list[list[str]] = []
     for network in group.networks:
-        published = paper.TEST_ERROR.get(paper.network_name(network.model) or "")
-        errors = [mean_and_spread(network, metric) for metric in ("test_error", "running_error", "clean_train_error")]
+        name = paper.network_name(network.model) or ""
+        tested, trained = (str(published.get(name, ABSENT)) for published in (paper.TEST_ERROR, paper.TRAIN_ERROR))
+        test, running, clean = (mean_and_spread(network, metric) for metric in ERRORS)
         count = count_parameters(network)
-        rows.append(
-            [
-                *(network.title, str(len(network.finished))),
-                *([str(published) if published else ABSENT] if group.is_papers else []),
-                *(*errors, f"{count:,}" if count else ABSENT, minutes(network)),
-                "; ".join(dict.fromkeys(run.device for run in network.finished)) or ABSENT,
-            ]
-        )
+        row = [network.title, str(len(network.finished)), *[tested] * papers, test, *[trained] * papers, running, clean]
+        row += [f"{count:,}" if count else ABSENT, minutes(network)]
+        rows.append([*row, "; ".join(dict.fromkeys(run.device for run in network.finished)) or ABSENT])
     return Table("Each network at the end of training", heading, rows, {0, len(heading) - 1})
 
 

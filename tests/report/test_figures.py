@@ -35,7 +35,7 @@ def test_figure1_is_plain20_against_plain56_in_training_and_test_error(papers: S
     assert [panel.title for panel in plate.panels] == ["Training error (%)", "Test error (%)"]
     assert [[curve.network for curve in panel.curves] for panel in plate.panels] == [["plain20", "plain56"]] * 2
     assert plate.panels[0].y.high == 0.2
-    assert plate.setting == "CIFAR-10; the paper's recipe (64,000 iterations) on NVIDIA H200; 2 seeds (0, 1)"
+    assert plate.setting == "CIFAR-10; the paper's recipe (64,000 iterations) on NVIDIA H200 in bf16; 2 seeds (0, 1)"
     assert "each point the mean over 2,000 iterations. Bold: mean over seeds; thin: each seed." in plate.caption
 
 
@@ -139,4 +139,4 @@ def test_other_data_and_a_shortened_schedule_are_called_that(runs: Path) -> None
     plate = figure1(only_group(runs))
     assert plate is not None
     about = "Embedded data set shapes, not CIFAR-10; recipe quick, a shortened schedule with another batch_size, lr, "
-    assert plate.setting == f"{about}drops and pad (640 iterations) on NVIDIA H200; single seed (0)"
+    assert plate.setting == f"{about}drops and pad (640 iterations) on NVIDIA H200 in bf16; single seed (0)"
