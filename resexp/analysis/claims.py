@@ -1,10 +1,12 @@
 """What the paper and its retellings claim, and what became of each claim in one group of runs."""
 
+import math
 import statistics
 from dataclasses import dataclass
+from functools import partial
 
 from resexp.analysis import paper
-from resexp.analysis.study import Group
+from resexp.analysis.study import Group, title
 from resexp.analysis.verdict import (
     BETTER,
     NOT_OBSERVED,
@@ -19,6 +21,11 @@ from resexp.analysis.wording import interval_text, points
 from resexp.formatting import ABSENT, plural
 
 REPRODUCED, NOT_REPRODUCED, NOT_TESTED = "reproduced", "not reproduced", "not tested"
+REFUTED = "refuted by an example"
+"""Of a guarantee: one case is enough."""
+
+LEARNED_ERROR = 0.5
+"""A running training error below this counts as having begun to learn."""
 
 UNTRAINED_ERROR = 0.6
 """plain-110's training error lies above this in the paper (caption of figure 6)."""
@@ -29,9 +36,14 @@ LEAST_SEEDS = 2
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim. `outcome`: reproduced, not reproduced, undecided or not tested; numbers are text for a person."""
+    """One claim. `outcome`: reproduced, not reproduced, refuted by an example, undecided or not tested.
+
+    `kind`: contrast (of networks), rate (how much or how fast), existence (it can happen) or guarantee (it always
+    does). Numbers are text for a person.
+    """
 
     text: str
+    kind: str
     outcome: str
     ours: str
     published: str
@@ -73,22 +85,28 @@ def diagnosed(group: Group, text: str, outcome: str, ours: str) -> Claim:
     diagnosis = DIAGNOSED[text]
     evidence = ABSENT if outcome == NOT_TESTED else f"{diagnosis}.csv"
     command = f"resexp diagnose {diagnosis} group={group.data}/{group.recipe}"
-    return Claim(text, outcome, ours or ABSENT, ABSENT, evidence, command)
+    kind = {"gradients": "rate", "responses": "contrast"}.get(diagnosis, "existence")
+    return Claim(text, kind, outcome, ours or ABSENT, ABSENT, evidence, command)
 
 
 def claims(group: Group, verdict: Verdict, of_diagnoses: list[Claim]) -> list[Claim]:
     """Every claim, those that were not tested included; those that diagnoses tested are given."""
     tested = {claim.text: claim for claim in of_diagnoses}
-    plain, residual = verdict.plain, verdict.residual
-    in_test_error = [one for one in verdict.secondary if (one.name, one.metric) == (residual.name, "test_error")]
+    of_tests = {one.name: one for one in verdict.secondary if one.metric == "test_error"}
+    plain_test, residual_test = (of_tests.get(one.name) for one in (verdict.plain, verdict.residual))
+    degrades = {OBSERVED: REPRODUCED, NOT_OBSERVED: NOT_REPRODUCED, BETTER: NOT_REPRODUCED}
+    does_not = {OBSERVED: NOT_REPRODUCED, NOT_OBSERVED: REPRODUCED, BETTER: REPRODUCED}
+    improves = {OBSERVED: NOT_REPRODUCED, BETTER: REPRODUCED}
+    plain, residual = partial(_of_contrast, group, PLAIN_PAIR), partial(_of_contrast, group, RESIDUAL_PAIR)
     return [
-        _of_contrast(group, "Plain networks degrade with depth (training error)", plain, PLAIN_PAIR, True),
-        _of_contrast(
-            group, "Residual networks do not degrade with depth (training error)", residual, RESIDUAL_PAIR, False
-        ),
-        _of_contrast(
-            group, "Added residual layers do not hurt (test error)", (*in_test_error, None)[0], RESIDUAL_PAIR, False
-        ),
+        plain("Plain networks degrade with depth (training error)", verdict.plain, degrades),
+        plain("And thus their test error is higher, too", plain_test, degrades),
+        _turning(group, verdict),
+        _slow(group),
+        residual("Residual networks do not degrade with depth (training error)", verdict.residual, does_not),
+        residual("Added residual layers do not hurt (test error)", residual_test, does_not),
+        residual("Residual networks gain accuracy from depth (test error)", residual_test, improves),
+        _guarantee(group, verdict.residual),
         _of_network(group, "plain110", "Plain-110 does not train (training error above 60%)", False),
         _of_network(group, "resnet110", "ResNet-110 trains, with its warm-up", True),
         *(tested.get(text, diagnosed(group, text, NOT_TESTED, "")) for text in DIAGNOSED),
@@ -103,19 +121,84 @@ def _command(group: Group, *models: str) -> str:
     return f"resexp train -m model={','.join(models)} data={data} recipe={recipe} seed=0,1,2{changed}"
 
 
-def _of_contrast(group: Group, text: str, contrast: Contrast | None, pair: tuple[str, str], degrades: bool) -> Claim:
-    """A claim that the deep network of a pair `degrades`, or that it does not."""
+def _of_contrast(
+    group: Group, pair: tuple[str, str], text: str, contrast: Contrast | None, outcomes: dict[str, str]
+) -> Claim:
+    """A claim about the deep network of a pair against the shallow one: its outcome for each word of a contrast."""
     published = paper.TRAIN_ERROR if contrast is None or contrast.metric == "running_error" else paper.TEST_ERROR
     shallow, deep = (published[name] for name in pair)
     digitised = ", digitised" if shallow.digitised or deep.digitised else ""
     theirs = f"{deep.percent - shallow.percent:+.2f} points{digitised}" if group.is_papers else ABSENT
     if contrast is None or not contrast.compared or not contrast.trained:
-        return Claim(text, NOT_TESTED, ABSENT, theirs, ABSENT, _command(group, *pair))
-    held, opposite = (REPRODUCED, NOT_REPRODUCED) if degrades else (NOT_REPRODUCED, REPRODUCED)
-    outcome = {OBSERVED: held, NOT_OBSERVED: opposite, BETTER: opposite}.get(contrast.word, UNDECIDED)
+        return Claim(text, "contrast", NOT_TESTED, ABSENT, theirs, ABSENT, _command(group, *pair))
+    outcome = outcomes.get(contrast.word, UNDECIDED)
     sure = f"95% interval {interval_text(contrast.interval)}" if contrast.interval else "one seed, no interval"
     ours = f"{points(contrast)} points ({sure})"
-    return Claim(text, outcome, ours, theirs, "contrasts.csv", _command(group, *pair))
+    return Claim(text, "contrast", outcome, ours, theirs, "contrasts.csv", _command(group, *pair))
+
+
+def _turning(group: Group, verdict: Verdict) -> Claim:
+    """From some depth on, every plain network is worse than the shallowest: at which depth that begins."""
+    text = "From some depth on, deeper plain networks only get worse (training error)"
+    command = _command(group, *(f"plain{depth}" for depth in (20, 32, 44, 56)))
+    depths = {
+        int(one.name.partition(" ")[0].partition("-")[2]): one
+        for one in (verdict.plain, *verdict.exploratory)
+        if one.name.startswith("plain-") and one.compared and one.trained
+    }
+    if len(depths) < 2:
+        return Claim(text, "existence", NOT_TESTED, ABSENT, ABSENT, ABSENT, command)
+    words = [(depth, depths[depth].word) for depth in sorted(depths)]
+    worse = [depth for depth, word in words if word == OBSERVED]
+    turning = next((depth for depth in worse if all(word == OBSERVED for other, word in words if other >= depth)), None)
+    decided = all(word in (OBSERVED, NOT_OBSERVED, BETTER) for _, word in words)
+    outcome = REPRODUCED if turning else NOT_REPRODUCED if decided else UNDECIDED
+    found = ", ".join(f"{depth} layers {points(depths[depth])}" for depth, _ in words)
+    ours = f"points above plain-20: {found}" + (f"; worse from {turning} layers on" if turning else "")
+    return Claim(text, "existence", outcome, ours, ABSENT, "contrasts.csv", command)
+
+
+def _slow(group: Group) -> Claim:
+    """The deep plain network takes longer than the shallow one and the deep residual one to begin to learn."""
+    text = f"Deep plain networks learn slowly (iterations until training error is below {LEARNED_ERROR:.0%})"
+    names = (*PLAIN_PAIR, RESIDUAL_PAIR[1])
+    learned = {name: _learned(group, name) for name in names}
+    seeds = set[int].intersection(*(set(found) for found in learned.values()))
+    command = _command(group, *names)
+    if not seeds:
+        return Claim(text, "rate", NOT_TESTED, ABSENT, ABSENT, ABSENT, command)
+    shallow, deep, residual = (learned[name] for name in names)
+    held = [deep[seed] > max(shallow[seed], residual[seed]) for seed in seeds]
+    shown = (f"{title(name)} {', '.join(_iterations(learned[name][seed]) for seed in sorted(seeds))}" for name in names)
+    return Claim(text, "rate", outcome_of(held, len(seeds)), "; ".join(shown), ABSENT, "curves.csv", command)
+
+
+def _learned(group: Group, name: str) -> dict[int, float]:
+    """By seed, the end of the first row whose running training error is below LEARNED_ERROR; infinite without one."""
+    network = group.network(name)
+    return {
+        run.seed: next((row.iteration for row in run.rows if row.train_error < LEARNED_ERROR), math.inf)
+        for run in (network.finished if network else [])
+    }
+
+
+def _iterations(iterations: float) -> str:
+    return "never" if math.isinf(iterations) else f"{iterations:,.0f}"
+
+
+def _guarantee(group: Group, contrast: Contrast) -> Claim:
+    """That depth never hurts a residual network: one seed in which it does, by more than the margin, refutes it."""
+    text = "Added residual layers are guaranteed not to hurt (training error)"
+    if not contrast.compared or not contrast.trained:
+        return Claim(text, "guarantee", NOT_TESTED, ABSENT, ABSENT, ABSENT, _command(group, *RESIDUAL_PAIR))
+    worse = {seed: more for seed, more in contrast.differences.items() if more > contrast.margin}
+    found = (
+        f"worse by more than {100 * contrast.margin:g} points in {len(worse)} of {plural(len(contrast.seeds), 'seed')}"
+    )
+    examples = ", ".join(f"seed {seed}: {100 * more:+.1f} points" for seed, more in worse.items())
+    ours = f"{found} ({examples})" if worse else found
+    outcome = REFUTED if worse else UNDECIDED
+    return Claim(text, "guarantee", outcome, ours, ABSENT, "final.csv", _command(group, *RESIDUAL_PAIR))
 
 
 def _of_network(group: Group, name: str, text: str, trains: bool) -> Claim:
@@ -124,7 +207,7 @@ def _of_network(group: Group, name: str, text: str, trains: bool) -> Claim:
     theirs = f"training error, %: {paper.TRAIN_ERROR[name]}" if group.is_papers else ABSENT
     errors = network.values("running_error") if network else []
     if not errors or (trains and group.recipe_settings.get("warmup") == "never"):
-        return Claim(text, NOT_TESTED, ABSENT, theirs, ABSENT, _command(group, name))
+        return Claim(text, "existence", NOT_TESTED, ABSENT, theirs, ABSENT, _command(group, name))
     ours = f"training error {100 * statistics.fmean(errors):.1f}% ({plural(len(errors), 'seed')})"
     outcome = outcome_of([(error <= UNTRAINED_ERROR) == trains for error in errors], len(errors))
-    return Claim(text, outcome, ours, theirs, "final.csv", _command(group, name))
+    return Claim(text, "existence", outcome, ours, theirs, "final.csv", _command(group, name))

@@ -90,8 +90,8 @@ def markdown(group: Group) -> str:
 
 def claims_table(claims: list[Claim]) -> Table:
     """A row for each claim."""
-    heading = ["claim", "outcome", "here", "published", "shown by", "command"]
-    rows = [[one.text, one.outcome, one.ours, one.published, one.evidence, one.command] for one in claims]
+    heading = ["claim", "kind", "outcome", "here", "published", "shown by", "command"]
+    rows = [[one.text, one.kind, one.outcome, one.ours, one.published, one.evidence, one.command] for one in claims]
     return Table("Claims and what became of them", heading, rows, set(range(len(heading))))
 
 

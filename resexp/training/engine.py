@@ -55,7 +55,9 @@ class Engine:
                 if is_out_of_memory(error):
                     raise
                 other = Engine(graph=self.graph)
-                log.warning("engine=%s does not work here (%s); going on with engine=%s", self, first_line(error), other)
+                log.warning(
+                    "engine=%s does not work here (%s); going on with engine=%s", self, first_line(error), other
+                )
                 undo_compile(network)
                 return other.prepare(iterate, network, deterministic, picks, rate)
         if self.graph:

@@ -9,6 +9,7 @@ from resexp.analysis.claims import (
     DIAGNOSED,
     NOT_REPRODUCED,
     NOT_TESTED,
+    REFUTED,
     REPRODUCED,
     VANISH,
     Claim,
@@ -19,6 +20,8 @@ from resexp.analysis.study import load_study
 from resexp.analysis.verdict import UNDECIDED, judge
 
 DEGRADE, DO_NOT_DEGRADE = "Plain networks degrade with depth", "Residual networks do not degrade with depth"
+TURNS, SLOW = "From some depth on, deeper plain networks only get worse", "Deep plain networks learn slowly"
+GUARANTEE = "Added residual layers are guaranteed not to hurt"
 PLAIN_110, RESNET_110 = "Plain-110 does not train", "ResNet-110 trains, with its warm-up"
 
 
@@ -37,6 +40,8 @@ def test_runs_like_the_papers_reproduce_its_claims(runs: Path) -> None:
     study = Synthetic(runs)
     study.add_all(["plain20", "plain56", "resnet20", "resnet56", "plain110", "resnet110"], seeds=3)
     outcomes = {text: claim.outcome for text, claim in found(study).items()}
+    assert outcomes.pop(GUARANTEE) == UNDECIDED, "no number of seeds proves a guarantee"
+    del outcomes[SLOW]  # these curves fall at the same pace
     assert outcomes == dict.fromkeys(outcomes, REPRODUCED)
     claim = found(study)[DEGRADE]
     assert claim.ours.startswith("+4.3 points (95% interval ")
@@ -47,14 +52,53 @@ def test_runs_like_the_papers_reproduce_its_claims(runs: Path) -> None:
 
 def test_the_opposite_is_not_reproduced_and_better_is_not_worse(study: Synthetic) -> None:
     for seed in range(3):
-        study.add("plain20", seed, 0.056, noise=0)
-        study.add("plain56", seed, 0.013 + seed / 1000, noise=0)
+        study.add("plain20", seed, 0.056, 0.13, noise=0)
+        study.add("plain56", seed, 0.013 + seed / 1000, 0.09, noise=0)
         study.add("resnet20", seed, 0.001, 0.06, noise=0)
         study.add("resnet56", seed, 0.05 + seed / 1000, 0.09, noise=0)
         study.add("plain110", seed, 0.05, noise=0)
         study.add("resnet110", seed, 0.7, noise=0)
     outcomes = {text: claim.outcome for text, claim in found(study).items()}
+    assert outcomes.pop(GUARANTEE) == REFUTED
+    del outcomes[SLOW], outcomes[TURNS]  # of plain-110's error, which is above plain-56's: see below
     assert outcomes == dict.fromkeys(outcomes, NOT_REPRODUCED)
+
+
+def test_a_guarantee_is_refuted_by_one_seed_that_is_worse_by_more_than_the_margin(study: Synthetic) -> None:
+    for seed, deep in enumerate((0.02, 0.054, 0.058)):
+        study.add("resnet20", seed, 0.05, noise=0)
+        study.add("resnet56", seed, deep, noise=0)
+    claim = found(study)[GUARANTEE]
+    assert claim.outcome == REFUTED
+    assert claim.ours == "worse by more than 0.5 points in 1 of 3 seeds (seed 2: +0.8 points)"
+
+
+@pytest.mark.parametrize(
+    ("errors", "outcome", "ends"),
+    [
+        ((0.05, 0.04, 0.08, 0.2), REPRODUCED, "; worse from 44 layers on"),
+        ((0.05, 0.04, 0.03, 0.02), NOT_REPRODUCED, "56 layers -3.0"),
+        ((0.05, 0.09, 0.04, 0.2), REPRODUCED, "; worse from 56 layers on"),
+    ],
+)
+def test_the_depth_from_which_plain_networks_only_get_worse(
+    study: Synthetic, errors: tuple[float, ...], outcome: str, ends: str
+) -> None:
+    for seed in range(3):
+        for depth, error in zip((20, 32, 44, 56), errors, strict=True):
+            study.add(f"plain{depth}", seed, error + seed / 10_000 * depth / 20, noise=0)
+    claim = found(study)[TURNS]
+    assert claim.outcome == outcome
+    assert claim.ours.endswith(ends)
+
+
+def test_slow_is_told_in_iterations_until_half_of_the_images_are_learned(study: Synthetic) -> None:
+    for seed in range(2):
+        for name, error in (("plain20", 0.05), ("plain56", 0.6), ("resnet56", 0.01)):
+            study.add(name, seed, error, noise=0)
+    claim = found(study)[SLOW]
+    assert claim.outcome == REPRODUCED
+    assert "plain-56 never, never; ResNet-56 " in claim.ours
 
 
 def test_better_reproduces_that_residual_networks_do_not_degrade(study: Synthetic) -> None:
