@@ -1,6 +1,7 @@
 """Numbers, lists and columns for people."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 ABSENT = "-"
@@ -36,3 +37,13 @@ def listed(names: Sequence[str], word: str = "and") -> str:
 def natural(text: str) -> list[tuple[int, str]]:
     """Sorts seed2 before seed10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
+def printable(text: str) -> str:
+    """A text whose control characters, which a terminal would obey, stand there as they are written in source code."""
+    if text.isascii() and text.isprintable():
+        return text
+    hidden = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    return "".join(
+        one.encode("unicode_escape").decode() if unicodedata.category(one) in hidden else one for one in text
+    )

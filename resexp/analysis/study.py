@@ -232,8 +232,8 @@ def existing_runs(folder: Path) -> Study:
 
 def _load_run(run: Run, folder: Path) -> StudyRun:
     """One run. Raises UserError or OSError where it cannot be used."""
-    config, record = run.config(), run.record()
-    result, labels = config["result"], config.get("labels", {})
+    config, record = run.read()
+    result, labels = config["result"], config["labels"]
     recorded(result, config["execution"])  # the rules of the settings hold for it
     names: list[Any] = [*map(labels.get, PARTS), *(result[part]["name"] for part in PARTS)]
     if not all(isinstance(name, str) and NAME.fullmatch(name) for name in names):

@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from resexp.config.compose import settings_of
+from resexp.config.settings import recorded
 from resexp.errors import UserError
 from resexp.formatting import ABSENT, aligned, duration
 from resexp.storage import history, timing
@@ -55,8 +56,8 @@ def status(run: Run, folder: Path) -> Status:
     """One run of a folder, read from its files alone."""
     name = run.directory.relative_to(folder).as_posix()
     try:
-        iterations = run.config()["result"]["recipe"]["iterations"]
-        record = run.record()
+        content, record = run.read()
+        iterations = recorded(content["result"], content["execution"]).recipe.iterations
         rows = run.rows(record)
     except (UserError, OSError, TypeError, KeyError) as error:
         return Status(name, DAMAGED, problem=" ".join(str(error).split()))

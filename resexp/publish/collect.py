@@ -65,9 +65,10 @@ def run_folder(folder: Path, run: StudyRun) -> Path:
 
 def copy(source: Run, target: Run) -> None:
     """Copy one run's small files; history.csv last, so that an interrupted copy is made again."""
-    record = replace(source.record(), process={}, error=None)
+    content, known = source.read()
+    record = replace(known, process={}, error=None)
     target.directory.mkdir(parents=True, exist_ok=True)
-    target.write_config(without_places(source.config()))
+    record.config_sha256 = target.write_config(without_places(content))
     target.write_record(record)
     write_text(target.history_file, source.history_file.read_text(encoding="utf-8"))
 

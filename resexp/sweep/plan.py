@@ -52,12 +52,11 @@ def speeds(runs: Path, device: str) -> list[Speed]:
     seen: list[tuple[str, tuple[Any, ...], Speed]] = []
     for run in find_runs(runs):
         try:
-            found = run.config()
+            found, record = run.read()
             config = recorded(found["result"], found["execution"])
-            sessions = run.record().sessions
         except (UserError, OSError, KeyError):
             continue
-        for session in sessions:
+        for session in record.sessions:
             iterations, kind = session["to"] - session["from"], session["device"]
             if iterations and session["seconds"] and (device == "auto" or kind.startswith(device)):
                 speed = Speed(cost(config), session["seconds"] / iterations, session["device_name"])

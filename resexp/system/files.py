@@ -43,6 +43,50 @@ def writing_to(setting: str) -> Generator[None, None, None]:
 
 
 @contextmanager
+def reading(place: Path) -> Generator[None, None, None]:
+    """Turn an OSError while files are looked for or read into a UserError that names the file, or else the place."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{error.filename or place}: {error.strerror or error}") from error
+
+
+def folders(top: Path) -> list[tuple[Path, set[str] | None]]:
+    """A folder and all below it, each with the names of its files; None for one that cannot be looked into.
+
+    Links to folders are followed; each folder is entered once, by a path without links if there is one. Of a link that
+    leads nowhere nobody knows what it led to: it is listed as a folder that cannot be looked into.
+    """
+    found: list[tuple[Path, set[str] | None]] = []
+    entered: set[tuple[int, int]] = set()
+    due, links = [top], list[Path]()
+    while due or links:
+        place = due.pop() if due else links.pop(0)
+        names: set[str] = set()
+        try:
+            status = place.stat()
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.is_symlink() and not os.path.isfile(entry.path):  # noqa: PTH113  # Path raises where it may not look
+                        links += [] if entry.name.startswith(".") else [place / entry.name]
+                    elif entry.is_dir():
+                        due.append(place / entry.name)
+                    else:
+                        names.add(entry.name)
+        except (FileNotFoundError, NotADirectoryError):  # also what goes while it is looked for
+            if place.is_symlink():
+                found.append((place, None))
+        except OSError:
+            found.append((place, None))
+        else:
+            found.append((place, names))
+    return found
+
+
+@contextmanager
 def replacing(path: Path, previous: Path | None = None) -> Generator[BinaryIO, None, None]:
     """Open a temporary file that takes the place of `path` at the end; the old content moves to `previous`.
 
@@ -66,6 +110,16 @@ def replacing(path: Path, previous: Path | None = None) -> Generator[BinaryIO, N
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def sync(path: Path) -> None:
+    """Wait until what was written to a file, if it is there, outlasts a loss of power. Raises OSError naming it."""
+    with naming(path), suppress(FileNotFoundError):
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,7 +2,9 @@
 
 import fcntl
 import logging
+import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -29,11 +31,18 @@ def acquire(file: int | TextIO, what: object, wait: bool = False) -> bool:
     return True
 
 
-def hold(file: TextIO, what: object) -> None:
-    """Lock the file of a run for as long as it is open. Raises Busy while another process holds the lock."""
+def hold(path: Path, what: object) -> TextIO:
+    """Open and lock the file of a run, and make its folder; the lock lasts until the file is closed.
+
+    Raises Busy while another process holds it, OSError where it cannot be made.
+    """
     for _ in range(TRIES):
-        if acquire(file, what):
-            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # a process that had nothing to write has just removed what it made
+            file = path.open("a")
+            if acquire(file, what) and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+            file.close()
         time.sleep(PAUSE)
     raise Busy(f"{what} is being trained by another process")
 

@@ -34,8 +34,7 @@ def train(config: Config, position: Position | None = None) -> Record:
     with run.claimed(), explained():
         record = Record()
         if not config.fresh:
-            run.identify(config)
-            record = run.record()
+            record = run.identify(config)
             if run.is_complete(record):
                 return record
         execution = prepare(config)
@@ -43,7 +42,7 @@ def train(config: Config, position: Position | None = None) -> Record:
         data = load(config.data)  # a signal ends the process here, where nothing can be lost
         if config.fresh:
             run.put_aside()
-        run.write_config(config.content())
+        record.config_sha256 = run.write_config(config.content())
         with logging_to(run.log_file), recording_failure(run, record):
             trainer = Trainer(config, data, execution)
             resume(trainer, run, record, data)
