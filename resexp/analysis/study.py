@@ -191,6 +191,10 @@ class Study:
         """Those that count."""
         return [run for run in self.runs if run.finished]
 
+    def unreadable(self) -> str:
+        """What to add where there are no runs: how many could not be read, and the first of them; else empty."""
+        return f" ({len(self.problems)} could not be read: {self.problems[0]})" if self.problems else ""
+
 
 def title(name: str) -> str:
     """plain56 -> plain-56, resnet56+lr0.05 -> ResNet-56+lr0.05: as the paper writes them."""
@@ -225,8 +229,7 @@ def existing_runs(folder: Path) -> Study:
     """As `load_study`. Raises UserError where there is no run that can be used."""
     study = load_study(folder)
     if not study.groups:
-        unreadable = f" ({len(study.problems)} could not be read: {study.problems[0]})" if study.problems else ""
-        raise no_runs(folder, unreadable)
+        raise no_runs(folder, study.unreadable())
     return study
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from resexp.analysis.study import Group, StudyRun, title
 from resexp.errors import UserError
-from resexp.system.files import write_text, writing_to
+from resexp.system.files import folders, write_text, writing_to
 
 DIAGNOSES = ("gradients", "responses", "lesions")
 INITIALISATION, SNAPSHOT, CHECKPOINT = "initialisation", "snapshot", "checkpoint"
@@ -79,10 +79,21 @@ def table_file(runs: Path, group: Group, diagnosis: str) -> Path:
 def gather(runs: Path, group: Group, diagnosis: str) -> Measured:
     """All numbers of a diagnosis below a folder of runs, which may hold several folders. Raises UserError as `read`."""
     measured: Measured = {}
-    below = table_file(Path("**"), group, diagnosis).as_posix()
-    for path in sorted(runs.glob(below)):
-        measured = merge(measured, read(path))
+    wanted = table_file(Path(), group, diagnosis).parts
+    for path in files(runs):
+        if path.parts[-len(wanted) :] == wanted:
+            measured = merge(measured, read(path))
     return measured
+
+
+def files(runs: Path) -> list[Path]:
+    """All tables of diagnoses below a folder of runs, in order of their paths; links are followed."""
+    return sorted(
+        place / name
+        for place, names in folders(runs)
+        for name in names or ()
+        if len(place.parts) > 2 and place.parts[-3] == "diagnoses" and name in {f"{one}.csv" for one in DIAGNOSES}
+    )
 
 
 def merge(known: Measured, more: Measured) -> Measured:

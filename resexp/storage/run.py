@@ -1,5 +1,6 @@
 """A run's directory: which run it is, how far it came, who is writing to it, how it was made. No torch here."""
 
+import hashlib
 import json
 import logging
 import os
@@ -37,6 +38,9 @@ Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 SEAL = "# sha256: "
 """Begins the last line of config.yaml, which is the digest of the others."""
+
+MARK = b"resexp-sha256:"
+"""Stands between a checkpoint and its digest; `torch.load` reads the file as if neither were there."""
 
 UNFINISHED = ".part"
 """Ends the name of a folder into which an old run is being put aside."""
@@ -287,6 +291,17 @@ class Run:
         if config.precision == "auto" or trained in ([], [config.precision]):
             return ""
         return f", in {' and '.join(trained)} instead of {config.precision}; fresh=true or runs=PATH trains it again"
+
+    def checkpoint_problem(self) -> str:
+        """What is wrong with the last checkpoint of a finished run, and what to do; empty where it is whole or gone."""
+        try:
+            content, mark, seal = self.checkpoint_file.read_bytes().rpartition(MARK)
+        except OSError:
+            return ""
+        if mark and hashlib.sha256(content).hexdigest().encode() == seal:
+            return ""
+        remedy = f"delete {self.record_file} and repeat the command to go on from {self.previous_checkpoint_file.name}"
+        return f"{self.checkpoint_file} is damaged; {remedy}, or {start_over(self)}"
 
     @contextmanager
     def claimed(self) -> Generator[None, None, None]:

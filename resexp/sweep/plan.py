@@ -10,6 +10,7 @@ from resexp.errors import UserError
 from resexp.formatting import duration, plural
 from resexp.model.cost import IMAGE_SIZE, multiply_adds, parameters
 from resexp.storage.run import FAILED, Run, find_runs
+from resexp.system.files import reading
 
 COPIES = 4
 """Of the weights in float32: weights and momentum, in the newest checkpoint and the one before."""
@@ -70,9 +71,11 @@ def speeds(runs: Path, device: str) -> list[Speed]:
 def expect(config: Config, seen: list[Speed]) -> Expectation:
     """What `resexp train` would do with one run."""
     run, total = Run(config.directory), config.recipe.iterations
-    if config.fresh:
-        return _training(config, "new, puts the old run aside" if run.config_file.exists() else "new", 0, seen)
     try:
+        if config.fresh:
+            with reading(run.directory):
+                words = "new, puts the old run aside" if run.config_file.exists() else "new"
+            return _training(config, words, 0, seen)
         if run.is_done(config):
             return Expectation(str(run), "finished" + run.precision_told(config))
         record = run.record()

@@ -84,10 +84,10 @@ def anything(value: Any, place: str) -> None:
         _require(value is None or isinstance(value, bool | int | float), place, "a plain value")
 
 
-def fields(known: dict[str, Kind], needed: Collection[str] | None = None) -> Kind:
+def fields(known: dict[str, Kind], needed: Collection[str] | None = None, more: Kind = anything) -> Kind:
     """A mapping that has the `needed` names (None: all that are known); what is known of it is of its kind.
 
-    Further values are of any kind, so that files of other versions can be read.
+    Further values are of the kind `more`, so that files of other versions can be read.
     """
     whole_set = known.keys() if needed is None else needed
 
@@ -97,6 +97,6 @@ def fields(known: dict[str, Kind], needed: Collection[str] | None = None) -> Kin
             _require(name in value, f"{place}.{name}".lstrip("."), "there")
         for name, one in value.items():
             text()(name, f"a name in {place or 'it'}")
-            known.get(name, anything)(one, f"{place}.{name}".lstrip("."))
+            known.get(name, more)(one, f"{place}.{name}".lstrip("."))
 
     return check
