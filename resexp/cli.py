@@ -3,12 +3,16 @@
 import os
 import re
 import sys
+from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resexp import __version__
 from resexp.errors import BrokenProcess, Interrupted, UserError
+from resexp.formatting import printable
 from resexp.system.logs import log_to_console
+from resexp.system.streams import lead_nowhere, prepare_streams
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -67,6 +71,10 @@ def with_hydra(verb: str) -> None:
 
     compose.register()
     sweeper.register()
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UserError("the working directory is no longer there; change to another folder") from error
     alone: list[sweeper.Outcome] = []
 
     def task(cfg: "DictConfig") -> sweeper.Outcome:
@@ -140,20 +148,27 @@ def main() -> None:
     """Entry point of the command: one line for what a user can mend, a traceback for our own bugs."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    prepare_streams()
     log_to_console()
     debug = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
         status = dispatch(sys.argv[1:])
+        sys.stdout.flush()
     except (UserError, BrokenProcess) as error:
         if debug:
             raise
-        print(f"resexp: {error}", file=sys.stderr)
+        with suppress(OSError):
+            print(f"resexp: {printable(str(error))}", file=sys.stderr, flush=True)
         status = 1
     except Interrupted as stop:
         status = stop.status
     except KeyboardInterrupt:
         status = 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (UserError, OSError):
+            lead_nowhere(stream)
     sys.exit(status)

@@ -4,6 +4,10 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+CONTROL = {"Cc", "Cs", "Zl", "Zp"}
+"""Unicode's categories of control characters, halves of characters, and ends of lines and paragraphs."""
+TURNING = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
 ABSENT = "-"
 """In a table, where nothing was measured."""
 
@@ -40,10 +44,13 @@ def natural(text: str) -> list[tuple[int, str]]:
 
 
 def printable(text: str) -> str:
-    """A text whose control characters, which a terminal would obey, stand there as they are written in source code."""
-    if text.isascii() and text.isprintable():
+    """A text whose control characters, which a terminal would obey, stand there as they are written in source code.
+
+    So do those that turn the direction of writing, and bytes that are no UTF-8.
+    """
+    if text.isprintable():
         return text
-    hidden = {"Cc", "Cf", "Cs", "Zl", "Zp"}
     return "".join(
-        one.encode("unicode_escape").decode() if unicodedata.category(one) in hidden else one for one in text
+        one.encode("unicode_escape").decode() if unicodedata.category(one) in CONTROL or one in TURNING else one
+        for one in text
     )

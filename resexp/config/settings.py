@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from resexp.errors import UserError
-from resexp.formatting import listed
+from resexp.formatting import listed, printable
 
 Settings = TypeVar("Settings")
 
@@ -221,6 +221,10 @@ class TrainSettings:
         check_device(self.device, self.precision, self.threads)
         one_of("engine", self.engine, "auto", "eager", "compile", "graph", "compile+graph")
         require(self.checkpoint_seconds >= 0, "checkpoint_seconds", self.checkpoint_seconds, "must be 0 or more")
+        data = vars(self.data) if isinstance(self.data, DataConfig) else {}
+        for name, value in flatten({"runs": self.runs, "data": data}).items():
+            shown = printable(str(value))
+            require(shown == str(value), name, shown, "has characters that cannot be shown; name it in plain UTF-8")
 
     def result(self) -> dict[str, Any]:
         """The settings that decide the result, nested, plain values."""

@@ -1,6 +1,7 @@
 """Fetching one large file from a server that may be slow, stall or break off."""
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Generator
@@ -32,15 +33,16 @@ class UnreachableError(Exception):
         self.final = refused or isinstance(error, ValueError)
 
 
-def download(url: str, file: BinaryIO) -> None:
-    """Copy what lies at `url` into an empty file; after a broken connection, only the rest if the server can send that.
+def download(url: str, file: BinaryIO, most: float = math.inf) -> None:
+    """Copy what lies at `url`, at most so many bytes, into an empty file.
 
-    Raises UnreachableError within about a minute where nothing comes, and OSError where the file cannot be written.
+    After a broken connection only the rest is asked for, if the server can send that. Raises UnreachableError within
+    about a minute where nothing comes, at once where more comes, and OSError where the file cannot be written.
     """
     furthest, tries, last_heard = 0, 0, time.monotonic()
     while True:
         try:
-            for chunk in _receive(url, file):
+            for chunk in _receive(url, file, most):
                 file.write(chunk)
             return
         except UnreachableError as error:
@@ -54,7 +56,7 @@ def download(url: str, file: BinaryIO) -> None:
         tries += 1
 
 
-def _receive(url: str, file: BinaryIO) -> Generator[bytes, None, None]:
+def _receive(url: str, file: BinaryIO, most: float) -> Generator[bytes, None, None]:
     """The rest of `file`; the whole, once `file` is emptied, where the server cannot begin in the middle."""
     headers = {"User-Agent": "resexp"} | ({"Range": f"bytes={file.tell()}-"} if file.tell() else {})
     try:
@@ -73,6 +75,8 @@ def _receive(url: str, file: BinaryIO) -> Generator[bytes, None, None]:
                     if bar.disable and time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
                         last_line = time.monotonic()
                         log.info("%s: %.1f of %s MB", name, file.tell() / 1e6, f"{total / 1e6:.1f}" if total else "?")
+                    if file.tell() > most:
+                        raise ValueError(f"more than {most / 1e6:.0f} MB, which is not the archive")
             if total and file.tell() < total:
                 raise ConnectionError(f"the connection ended after {file.tell()} of {total} bytes")
     except (OSError, HTTPException, ValueError) as error:

@@ -149,4 +149,4 @@ def table(heading: list[str], rows: Iterable[list[str]]) -> list[str]:
     """Lines of a table; columns whose heading ends with a colon hold numbers."""
     rule = ["---:" if name.endswith(":") else "---" for name in heading]
     lines = [[name.removesuffix(":") for name in heading], rule, *rows]
-    return [f"| {' | '.join(cell.replace('|', ' ') for cell in line)} |\n" for line in lines]
+    return [f"| {' | '.join(cell.replace('|', ' ').replace('<', '&lt;') for cell in line)} |\n" for line in lines]

@@ -2,14 +2,19 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
+from secrets import token_hex
 from typing import BinaryIO
 
 from resexp.errors import UserError
 
 TEMPORARY = ".tmp-"
+SECONDS_ABANDONED = 3600
+"""Since the last change of an unfinished file that nobody writes to any more."""
 
 
 def user_cache() -> Path:
@@ -92,7 +97,9 @@ def replacing(path: Path, previous: Path | None = None) -> Generator[BinaryIO, N
 
     Raises OSError (disk full, not writable); the old content is then still at `path`, or already at `previous`.
     """
-    temporary = path.with_name(f"{TEMPORARY}{path.name}")
+    remove_abandoned(path)
+    # Of a name that nobody else writes to, and where no link can lie that leads to another file.
+    temporary = path.with_name(f"{TEMPORARY}{path.name[:200]}-{token_hex(8)}")
     try:
         with naming(path), temporary.open("wb") as file:
             yield file
@@ -138,3 +145,14 @@ def remove_temporaries(folder: Path) -> None:
     """Delete the unfinished files of a killed process."""
     for path in folder.glob(f"{TEMPORARY}*"):
         path.unlink(missing_ok=True)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Delete what processes that were killed have left of this file; what is younger may still be written."""
+    own = f"{TEMPORARY}{path.name[:200]}"
+    with suppress(OSError):
+        path.with_name(own).unlink(missing_ok=True)  # of versions that wrote to one name
+    for old in path.parent.glob(f"{escape(own)}-*"):
+        with suppress(OSError):
+            if time.time() - old.lstat().st_mtime > SECONDS_ABANDONED:
+                old.unlink()
