@@ -24,8 +24,6 @@ from resexp.system.lock import acquire
 log = logging.getLogger("resexp")
 
 BATCHES = "cifar-10-batches-py"
-MOST_BYTES = 200_000_000
-"""Of an archive; the official one has 170 MB."""
 
 
 def load(config: Cifar10Config) -> Dataset:
@@ -122,7 +120,7 @@ def _fetch(folder: Path, url: str) -> None:
         with TemporaryDirectory(prefix=prefix, dir=folder) as temporary:
             archive = Path(temporary, "archive.tar.gz")
             with archive.open("wb") as file:
-                download(url, file, MOST_BYTES)
+                download(url, file)
             if (actual := calculate_md5(archive)) != CIFAR10.tgz_md5:
                 raise _absent(folder, f"{url} has MD5 {actual}, expected {CIFAR10.tgz_md5}")
             with tarfile.open(archive) as tar:

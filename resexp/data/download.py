@@ -1,7 +1,6 @@
 """Fetching one large file from a server that may be slow, stall or break off."""
 
 import logging
-import math
 import sys
 import time
 from collections.abc import Generator
@@ -16,6 +15,8 @@ from resexp.system.logs import SECONDS_BETWEEN_LINES
 
 log = logging.getLogger("resexp")
 
+MOST_BYTES = 200_000_000
+"""Of a file; the largest that is fetched, that of CIFAR-10, has 170 MB."""
 STALL = 15.0
 """Seconds without a byte after which a connection is given up; a slow one that keeps sending is not."""
 PAUSES = (1.0, 3.0)
@@ -33,8 +34,8 @@ class UnreachableError(Exception):
         self.final = refused or isinstance(error, ValueError)
 
 
-def download(url: str, file: BinaryIO, most: float = math.inf) -> None:
-    """Copy what lies at `url`, at most so many bytes, into an empty file.
+def download(url: str, file: BinaryIO) -> None:
+    """Copy what lies at `url`, at most `MOST_BYTES`, into an empty file.
 
     After a broken connection only the rest is asked for, if the server can send that. Raises UnreachableError within
     about a minute where nothing comes, at once where more comes, and OSError where the file cannot be written.
@@ -42,7 +43,7 @@ def download(url: str, file: BinaryIO, most: float = math.inf) -> None:
     furthest, tries, last_heard = 0, 0, time.monotonic()
     while True:
         try:
-            for chunk in _receive(url, file, most):
+            for chunk in _receive(url, file):
                 file.write(chunk)
             return
         except UnreachableError as error:
@@ -56,7 +57,7 @@ def download(url: str, file: BinaryIO, most: float = math.inf) -> None:
         tries += 1
 
 
-def _receive(url: str, file: BinaryIO, most: float) -> Generator[bytes, None, None]:
+def _receive(url: str, file: BinaryIO) -> Generator[bytes, None, None]:
     """The rest of `file`; the whole, once `file` is emptied, where the server cannot begin in the middle."""
     headers = {"User-Agent": "resexp"} | ({"Range": f"bytes={file.tell()}-"} if file.tell() else {})
     try:
@@ -75,8 +76,8 @@ def _receive(url: str, file: BinaryIO, most: float) -> Generator[bytes, None, No
                     if bar.disable and time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
                         last_line = time.monotonic()
                         log.info("%s: %.1f of %s MB", name, file.tell() / 1e6, f"{total / 1e6:.1f}" if total else "?")
-                    if file.tell() > most:
-                        raise ValueError(f"more than {most / 1e6:.0f} MB, which is not the archive")
+                    if file.tell() > MOST_BYTES:
+                        raise ValueError(f"more than {MOST_BYTES / 1e6:.0f} MB, which is not the archive")
             if total and file.tell() < total:
                 raise ConnectionError(f"the connection ended after {file.tell()} of {total} bytes")
     except (OSError, HTTPException, ValueError) as error:

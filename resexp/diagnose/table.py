@@ -11,7 +11,9 @@ from typing import Any
 
 from resexp.analysis.study import Group, StudyRun, title
 from resexp.errors import UserError
-from resexp.system.files import folders, write_text, writing_to
+from resexp.storage.run import SESSION
+from resexp.system import schema
+from resexp.system.files import SEAL, folders, sealed, unsealed, write_text, writing_to
 
 DIAGNOSES = ("gradients", "responses", "lesions")
 INITIALISATION, SNAPSHOT, CHECKPOINT = "initialisation", "snapshot", "checkpoint"
@@ -68,6 +70,12 @@ Measured = dict[Subject, list[Reading]]
 Session = dict[str, Any]
 """One session of measuring: networks (how many), images (in words), seconds, started, device, versions, commit."""
 
+SESSIONS = schema.each(
+    schema.fields(SESSION | {"networks": schema.whole(), "images": schema.text()}, ("networks", "seconds", "started"))
+)
+"""What the JSON may hold."""
+SHOWN = schema.each(schema.text())
+
 COLUMNS = tuple(field.name for kind in (Subject, Reading) for field in fields(kind))
 
 
@@ -117,19 +125,25 @@ def text(measured: Measured) -> str:
 
 
 def write(path: Path, measured: Measured, sessions: Sequence[Session] = ()) -> None:
-    """Replace the CSV, and the JSON if there were sessions. Raises UserError where that cannot be."""
+    """Replace the CSV, whose last line is its digest, and the JSON if there were sessions.
+
+    Raises UserError where that cannot be.
+    """
     with writing_to("runs"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text(measured))
+        write_text(path, sealed(text(measured)))
         if sessions:
             write_text(path.with_suffix(".json"), json.dumps(sessions, indent=1) + "\n")
 
 
 def read(path: Path) -> Measured:
-    """What the CSV holds, nothing where there is none. Raises UserError naming it where it is damaged."""
+    """What the CSV holds, nothing where there is none. Raises UserError naming it where it is damaged or was edited."""
     measured: Measured = {}
     try:
-        rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
+        content = path.read_text(encoding="utf-8")
+        if SEAL in content:  # tables of a report have no digest, nor have those of versions before
+            content = unsealed(content)
+        rows = csv.reader(content.splitlines())
         if tuple(next(rows)) != COLUMNS:
             raise ValueError("its heading is another")
         for network, family, depth, norm, seed, source, iteration, images, data, history, *rest in rows:
@@ -137,6 +151,7 @@ def read(path: Path) -> Measured:
                 network, family, int(depth), norm, int(seed), source, int(iteration), images, data, history
             )
             quantity, position, name, value = rest
+            SHOWN([network, family, norm, source, images, quantity, name], "")
             measured.setdefault(subject, []).append(Reading(quantity, int(position), name, float(value)))
     except FileNotFoundError:
         return {}
@@ -150,11 +165,10 @@ def read_sessions(path: Path) -> list[Session]:
     path = path.with_suffix(".json")
     try:
         sessions = json.loads(path.read_text(encoding="utf-8"))
-        if not all({"networks", "seconds", "started"} <= session.keys() for session in sessions):
-            raise ValueError("it is not whole")
+        SESSIONS(sessions, "")
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged; delete it, the CSV beside it does not need it") from error
     return sessions
 

@@ -25,7 +25,9 @@ from resexp.system.files import (
     folders,
     reading,
     remove_temporaries,
+    sealed,
     sync,
+    unsealed,
     write_text,
     writing_to,
 )
@@ -35,9 +37,6 @@ log = logging.getLogger("resexp")
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The fast one, where PyYAML was built with it."""
-
-SEAL = "# sha256: "
-"""Begins the last line of config.yaml, which is the digest of the others."""
 
 MARK = b"resexp-sha256:"
 """Stands between a checkpoint and its digest; `torch.load` reads the file as if neither were there."""
@@ -80,22 +79,19 @@ class Record:
         return sum(session.get("seconds", 0.0) for session in self.sessions)
 
 
-SESSION = schema.fields(
-    {
-        **dict.fromkeys(("from", "to"), schema.whole()),
-        **dict.fromkeys(("seconds", "seconds_startup"), schema.number(0)),
-        **dict.fromkeys(
-            ("started", "device", "precision", "engine", "python", "torch", "resexp"), schema.optional(schema.text())
-        ),
-        **dict.fromkeys(
-            ("device_name", "cpu_model", "cpu_extensions", "cuda", "commit"), schema.optional(schema.text())
-        ),
-        **dict.fromkeys(("deterministic", "dirty"), schema.optional(schema.truth)),
-        "threads": schema.whole(0, 2**31),
-        **dict.fromkeys(("peak_memory_mb", "cudnn"), schema.optional(schema.whole())),
-    },
-    needed=(),
-)
+SESSION = {
+    **dict.fromkeys(("from", "to"), schema.whole()),
+    **dict.fromkeys(("seconds", "seconds_startup"), schema.number(0)),
+    "threads": schema.whole(0, 2**31),
+    **dict.fromkeys(("deterministic", "dirty"), schema.optional(schema.truth)),
+    **dict.fromkeys(("peak_memory_mb", "cudnn"), schema.optional(schema.whole())),
+    **dict.fromkeys(
+        ("started", "device", "device_name", "cpu_model", "cpu_extensions", "precision", "engine"),
+        schema.optional(schema.text()),
+    ),
+    **dict.fromkeys(("python", "torch", "cuda", "resexp", "commit"), schema.optional(schema.text())),
+}
+"""What is known of a session, of training or of measuring."""
 DATA = {
     "name": schema.text(),
     "digest": schema.text(),
@@ -110,7 +106,7 @@ RECORD = schema.fields(
         **dict.fromkeys(("history_sha256", "config_sha256"), schema.text(64)),
         "data": schema.fields(DATA, needed=()),
         "process": schema.fields({"host": schema.text(), "pid": schema.whole()}, needed=()),
-        "sessions": schema.each(SESSION),
+        "sessions": schema.each(schema.fields(SESSION, needed=())),
     },
     needed=(),
 )
@@ -159,15 +155,13 @@ class Run:
         Raises UserError naming the file where it is missing or damaged.
         """
         try:
-            text, _, seal = self.config_file.read_text(encoding="utf-8", errors="replace").rpartition(SEAL)
+            text = self.config_file.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError as error:
             raise UserError(f"{self.config_file}: no such file; is {self} the directory of a run?") from error
         except OSError as error:
             raise UserError(f"{self.config_file}: {error.strerror}") from error
         try:
-            if digest(text) != seal.strip():
-                raise ValueError("its content does not match its digest")
-            content = plain_yaml(text)
+            content = plain_yaml(unsealed(text))
             CONFIG(content, "")
         except (ValueError, RecursionError, yaml.YAMLError) as error:
             raise UserError(f"{self.config_file} is damaged or was edited; {start_over(self)}") from error
@@ -175,8 +169,7 @@ class Run:
 
     def write_config(self, content: dict[str, Any]) -> str:
         """Replace config.yaml; the digest of its result, by which run.json knows it."""
-        text = yaml.safe_dump(content, sort_keys=False)
-        self._config = f"{text}{SEAL}{digest(text)}\n"
+        self._config = sealed(yaml.safe_dump(content, sort_keys=False))
         write_text(self.config_file, self._config)
         return result_digest(content["result"])
 

@@ -12,6 +12,9 @@ from typing import BinaryIO
 
 from resexp.errors import UserError
 
+SEAL = "# sha256: "
+"""Begins the last line of a text, which is the digest of the others."""
+
 TEMPORARY = ".tmp-"
 SECONDS_ABANDONED = 3600
 """Since the last change of an unfinished file that nobody writes to any more."""
@@ -25,6 +28,19 @@ def user_cache() -> Path:
 def digest(text: str) -> str:
     """SHA-256 of a text, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sealed(text: str) -> str:
+    """A text whose last line is the digest of the others."""
+    return f"{text}{SEAL}{digest(text)}\n"
+
+
+def unsealed(text: str) -> str:
+    """A text without that line. Raises ValueError where it is not there, or is of another text."""
+    content, seal, known = text.rpartition(SEAL)
+    if not seal or digest(content) != known.strip():
+        raise ValueError("its content does not match its digest")
+    return content
 
 
 @contextmanager
