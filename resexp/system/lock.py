@@ -4,7 +4,7 @@ import fcntl
 import logging
 import os
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -39,10 +39,11 @@ def hold(path: Path, what: object) -> TextIO:
     for _ in range(TRIES):
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):  # a process that had nothing to write has just removed what it made
-            file = path.open("a")
-            if acquire(file, what) and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-            file.close()
+            with ExitStack() as opened:
+                file = opened.enter_context(path.open("a"))
+                if acquire(file, what) and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    opened.pop_all()
+                    return file
         time.sleep(PAUSE)
     raise Busy(f"{what} is being trained by another process")
 
