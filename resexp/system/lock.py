@@ -38,12 +38,12 @@ def hold(path: Path, what: object) -> TextIO:
     """
     for _ in range(TRIES):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):  # a process that had nothing to write has just removed what it made
-            with ExitStack() as opened:
-                file = opened.enter_context(path.open("a"))
-                if acquire(file, what) and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    opened.pop_all()
-                    return file
+        # Not there: a process that had nothing to write has just removed what it made.
+        with suppress(FileNotFoundError), ExitStack() as opened:
+            file = opened.enter_context(path.open("a"))
+            if acquire(file, what) and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                opened.pop_all()
+                return file
         time.sleep(PAUSE)
     raise Busy(f"{what} is being trained by another process")
 
