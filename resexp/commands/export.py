@@ -50,7 +50,6 @@ def task(cfg: DictConfig) -> None:
     for problem in study.problems:
         log.warning("%s", problem)
     with writing_to("out"):
-        out.mkdir(parents=True, exist_ok=True)
         for run in chosen:
             path = out / f"{'-'.join(run.labels[part] for part in PARTS)}-seed{run.seed}.pt"
             if note.holds(path, dtype=settings.dtype, history_sha256=run.record.history_sha256):
@@ -65,6 +64,7 @@ def export(found: StudyRun, run: Run, path: Path, settings: ExportSettings) -> s
     trained = weights.of_run(run)
     execution = trained.prepare(settings.device, settings.precision, settings.threads)
     data = trained.data(settings.data.dir)
+    path.parent.mkdir(parents=True, exist_ok=True)
     weights.save(trained, run, data.classes, settings.dtype, path)
     _, error, images = weights.measure(weights.load_file(path), data, "test", execution)
     before = found.final.test_error
