@@ -71,10 +71,10 @@ Session = dict[str, Any]
 """One session of measuring: networks (how many), images (in words), seconds, started, device, versions, commit."""
 
 SESSIONS = schema.each(
-    schema.fields(SESSION | {"networks": schema.whole(), "images": schema.text()}, ("networks", "seconds", "started"))
+    schema.fields(SESSION | {"networks": schema.whole(), "images": schema.label}, ("networks", "seconds", "started"))
 )
 """What the JSON may hold."""
-SHOWN = schema.each(schema.text())
+SHOWN = schema.each(schema.label)
 
 COLUMNS = tuple(field.name for kind in (Subject, Reading) for field in fields(kind))
 

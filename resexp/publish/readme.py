@@ -139,8 +139,8 @@ def provenance(sessions: list[dict[str, Any]]) -> list[str]:
     def distinct(words: Callable[[dict[str, Any]], str]) -> str:
         return "; ".join(dict.fromkeys(map(words, sessions)))
 
-    dates = sorted({str(session["started"])[:10] for session in sessions})
-    seconds = f"{sum(session['seconds'] for session in sessions):,.0f}"
+    dates = sorted({str(session.get("started"))[:10] for session in sessions})
+    seconds = f"{sum(session.get('seconds', 0) for session in sessions):,.0f}"
     period = " to ".join(dict.fromkeys(dates[:1] + dates[-1:]))
     return [distinct(hardware), distinct(versions), distinct(commit), period, seconds]
 

@@ -87,13 +87,13 @@ SESSION = {
     **dict.fromkeys(("peak_memory_mb", "cudnn"), schema.optional(schema.whole())),
     **dict.fromkeys(
         ("started", "device", "device_name", "cpu_model", "cpu_extensions", "precision", "engine"),
-        schema.optional(schema.text()),
+        schema.optional(schema.label),
     ),
-    **dict.fromkeys(("python", "torch", "cuda", "resexp", "commit"), schema.optional(schema.text())),
+    **dict.fromkeys(("python", "torch", "cuda", "resexp", "commit"), schema.optional(schema.label)),
 }
 """What is known of a session, of training or of measuring."""
 DATA = {
-    "name": schema.text(),
+    "name": schema.label,
     "digest": schema.text(),
     **dict.fromkeys(("classes", "train_images", "test_images"), schema.whole(1)),
 }

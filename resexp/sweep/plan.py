@@ -58,10 +58,11 @@ def speeds(runs: Path, device: str) -> list[Speed]:
         except (UserError, OSError, KeyError):
             continue
         for session in record.sessions:
-            iterations, kind = session["to"] - session["from"], session["device"]
-            if iterations and session["seconds"] and (device == "auto" or kind.startswith(device)):
-                speed = Speed(cost(config), session["seconds"] / iterations, session["device_name"])
-                seen.append((session["started"], (kind, speed.device, session["precision"]), speed))
+            iterations, seconds = session.get("to", 0) - session.get("from", 0), session.get("seconds", 0)
+            kind, name, started = (str(session.get(key)) for key in ("device", "device_name", "started"))
+            if iterations > 0 and 0 < seconds < math.inf and (device == "auto" or kind.startswith(device)):
+                speed = Speed(cost(config), seconds / iterations, name)
+                seen.append((started, (kind, name, session.get("precision")), speed))
     if not seen:
         return []
     _, last, _ = max(seen, key=lambda one: one[0])

@@ -34,6 +34,12 @@ def text(most: int = 1000) -> Kind:
     )
 
 
+def label(value: Any, place: str) -> None:
+    """A text that may stand in a table of Markdown as it is."""
+    text()(value, place)
+    _require(not set("<>|`") & set(value), place, "a plain name")
+
+
 def one_of(*choices: Any) -> Kind:
     """One of a few values."""
     return lambda value, place: _require(any(value is one or value == one for one in choices), place, "a known word")
