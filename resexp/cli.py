@@ -3,12 +3,16 @@
 import os
 import re
 import sys
+from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resexp import __version__
 from resexp.errors import BrokenProcess, Interrupted, UserError
+from resexp.formatting import printable
 from resexp.system.logs import log_to_console
+from resexp.system.streams import lead_nowhere, prepare_streams
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -34,6 +38,9 @@ VERBS = {
     "models": "the networks: layers, parameters, multiply-adds, published error",
 }
 """Each verb is a module of `resexp.commands` and, except `models`, a root configuration in conf/."""
+
+SHELL_COMPLETION = ("-sc", "--shell-completion")
+"""Hydra's option to complete a command line."""
 
 HELP = """resexp: train plain and residual networks on CIFAR-10 and see whether depth hurts them.
 
@@ -64,6 +71,10 @@ def with_hydra(verb: str) -> None:
 
     compose.register()
     sweeper.register()
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UserError("the working directory is no longer there; change to another folder") from error
     alone: list[sweeper.Outcome] = []
 
     def task(cfg: "DictConfig") -> sweeper.Outcome:
@@ -75,12 +86,18 @@ def with_hydra(verb: str) -> None:
         alone[:] = [outcome] if HydraConfig.get().mode == RunMode.RUN else []
         return outcome
 
-    sys.argv[1:] = compose.ordered(sys.argv[1:], verb)
+    if not {*sys.argv[1:2]} & {*SHELL_COMPLETION}:
+        sys.argv[1:] = compose.ordered(sys.argv[1:], verb)
     try:
         with env_override({"HYDRA_FULL_ERROR": "1"}):  # exceptions come here whole instead of being printed
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(task)()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(compose.explain_composition(error, verb)) from error
+    except Exception as error:
+        if not compose.is_composing(error):
+            raise
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{' '.join(sys.argv[1:])}: Hydra cannot read that ({first}); NAME=VALUE sets one") from error
     for outcome in alone:
         if outcome.error is not None:
             raise outcome.error
@@ -89,6 +106,8 @@ def with_hydra(verb: str) -> None:
 def complete(arguments: list[str]) -> None:
     """Complete a command line: verbs here, settings by Hydra, which must not see the verb."""
     name, *typed = os.environ.get("COMP_LINE", "resexp").split(" ")
+    if len(arguments) != 2 or not re.fullmatch(r"(install|uninstall|query)=\w+", arguments[1]):
+        raise UserError('-sc: eval "$(resexp -sc install=bash)" turns completion on, uninstall=bash off')
     if "query=bash" not in arguments:  # install or uninstall
         with_hydra("train")
     elif len(typed) <= 1:
@@ -105,7 +124,7 @@ def dispatch(arguments: list[str]) -> int:
         print(HELP.format(verbs="\n".join(f"  {name:<10}{what}" for name, what in VERBS.items())))
     elif verb == "--version":
         print(f"resexp {__version__}")
-    elif verb in ("-sc", "--shell-completion"):
+    elif verb in SHELL_COMPLETION:
         complete(arguments)
     elif verb == "models":
         if arguments[1:] not in ([], ["--help"], ["-h"]):
@@ -113,6 +132,8 @@ def dispatch(arguments: list[str]) -> int:
         import_module("resexp.commands.models").task()
     elif verb in VERBS and {"--help", "-h"} & {*arguments[1:]}:
         print(import_module("resexp.config.presets").help_text(verb))
+    elif verb in VERBS and {*SHELL_COMPLETION} & {*arguments[1:]}:
+        raise UserError('-sc: stands alone; eval "$(resexp -sc install=bash)" completes the settings of every verb')
     elif verb in VERBS:
         if verb == "diagnose" and arguments[1:] and re.fullmatch(r"\w+", arguments[1]):
             arguments[1] = f"what={arguments[1]}"
@@ -127,20 +148,27 @@ def main() -> None:
     """Entry point of the command: one line for what a user can mend, a traceback for our own bugs."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    prepare_streams()
     log_to_console()
     debug = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
         status = dispatch(sys.argv[1:])
+        sys.stdout.flush()
     except (UserError, BrokenProcess) as error:
         if debug:
             raise
-        print(f"resexp: {error}", file=sys.stderr)
+        with suppress(OSError):
+            print(f"resexp: {printable(str(error))}", file=sys.stderr, flush=True)
         status = 1
     except Interrupted as stop:
         status = stop.status
     except KeyboardInterrupt:
         status = 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (UserError, OSError):
+            lead_nowhere(stream)
     sys.exit(status)

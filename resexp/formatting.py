@@ -1,7 +1,12 @@
 """Numbers, lists and columns for people."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
+
+CONTROL = {"Cc", "Cs", "Zl", "Zp"}
+"""Unicode's categories of control characters, halves of characters, and ends of lines and paragraphs."""
+TURNING = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 ABSENT = "-"
 """In a table, where nothing was measured."""
@@ -36,3 +41,16 @@ def listed(names: Sequence[str], word: str = "and") -> str:
 def natural(text: str) -> list[tuple[int, str]]:
     """Sorts seed2 before seed10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
+def printable(text: str) -> str:
+    """A text whose control characters, which a terminal would obey, stand there as they are written in source code.
+
+    So do those that turn the direction of writing, and bytes that are no UTF-8.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one.encode("unicode_escape").decode() if unicodedata.category(one) in CONTROL or one in TURNING else one
+        for one in text
+    )

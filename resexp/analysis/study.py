@@ -191,6 +191,10 @@ class Study:
         """Those that count."""
         return [run for run in self.runs if run.finished]
 
+    def unreadable(self) -> str:
+        """What to add where there are no runs: how many could not be read, and the first of them; else empty."""
+        return f" ({len(self.problems)} could not be read: {self.problems[0]})" if self.problems else ""
+
 
 def title(name: str) -> str:
     """plain56 -> plain-56, resnet56+lr0.05 -> ResNet-56+lr0.05: as the paper writes them."""
@@ -225,15 +229,14 @@ def existing_runs(folder: Path) -> Study:
     """As `load_study`. Raises UserError where there is no run that can be used."""
     study = load_study(folder)
     if not study.groups:
-        unreadable = f" ({len(study.problems)} could not be read: {study.problems[0]})" if study.problems else ""
-        raise no_runs(folder, unreadable)
+        raise no_runs(folder, study.unreadable())
     return study
 
 
 def _load_run(run: Run, folder: Path) -> StudyRun:
     """One run. Raises UserError or OSError where it cannot be used."""
-    config, record = run.config(), run.record()
-    result, labels = config["result"], config.get("labels", {})
+    config, record = run.read()
+    result, labels = config["result"], config["labels"]
     recorded(result, config["execution"])  # the rules of the settings hold for it
     names: list[Any] = [*map(labels.get, PARTS), *(result[part]["name"] for part in PARTS)]
     if not all(isinstance(name, str) and NAME.fullmatch(name) for name in names):

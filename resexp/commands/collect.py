@@ -12,7 +12,7 @@ from resexp.config.settings import check_margin, require
 from resexp.formatting import plural
 from resexp.publish import readme
 from resexp.publish.collect import SUMMARY, collect, summary
-from resexp.system.files import write_text
+from resexp.system.files import write_text, writing_to
 
 log = logging.getLogger("resexp")
 
@@ -41,11 +41,13 @@ def task(cfg: DictConfig) -> None:
     settings = settings_of(cfg, CollectSettings)
     out = Path(settings.out)
     around = readme.around(out)
+    readme.notes(out)  # refused before anything is copied, as all that README.md cannot be made from
     collected = collect(Path(settings.runs), out / settings.name)
-    if settings.checkpoints is not None:
-        write_text(out / settings.name / readme.CHECKPOINTS, settings.checkpoints.strip() + "\n")
-    write_text(out / SUMMARY, summary(out))
-    readme.write(out, *around, settings.margin / 100)
+    with writing_to("out"):
+        if settings.checkpoints is not None:
+            write_text(out / settings.name / readme.CHECKPOINTS, settings.checkpoints.strip() + "\n")
+        write_text(out / SUMMARY, summary(out))
+        readme.write(out, *around, settings.margin / 100)
     for problem in collected.problems:
         log.warning("%s", problem)
     if collected.there:

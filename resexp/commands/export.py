@@ -10,8 +10,7 @@ from omegaconf import DictConfig
 from resexp.analysis.study import PARTS, StudyRun, load_study
 from resexp.config.compose import settings_of
 from resexp.config.settings import DataPlace, check_device, require
-from resexp.errors import UserError
-from resexp.publish import weights
+from resexp.publish import note, weights
 from resexp.storage.run import Run, no_runs
 from resexp.system.files import writing_to
 
@@ -41,19 +40,19 @@ def task(cfg: DictConfig) -> None:
     """`resexp export`: write the chosen runs' weights and print the files. Raises UserError for what cannot be done."""
     settings = settings_of(cfg, ExportSettings)
     runs, out = Path(settings.runs), Path(settings.out)
+    study = load_study(runs)
     chosen = [
-        run
-        for run in load_study(runs).finished
-        if run.result["model"]["name"] in settings.networks and run.seed in settings.seeds
+        run for run in study.finished if run.result["model"]["name"] in settings.networks and run.seed in settings.seeds
     ]
     if not chosen:
         networks, seeds = ",".join(settings.networks), ",".join(map(str, settings.seeds))
-        raise no_runs(runs, kind=f"finished run of networks=[{networks}] with seeds=[{seeds}]")
+        raise no_runs(runs, study.unreadable(), f"finished run of networks=[{networks}] with seeds=[{seeds}]")
+    for problem in study.problems:
+        log.warning("%s", problem)
     with writing_to("out"):
-        out.mkdir(parents=True, exist_ok=True)
         for run in chosen:
             path = out / f"{'-'.join(run.labels[part] for part in PARTS)}-seed{run.seed}.pt"
-            if path.with_suffix(".json").exists():
+            if note.holds(path, dtype=settings.dtype, history_sha256=run.record.history_sha256):
                 log.info("%s is there already", path)
             else:
                 print(export(run, Run(runs / run.path), path, settings))
@@ -65,16 +64,13 @@ def export(found: StudyRun, run: Run, path: Path, settings: ExportSettings) -> s
     trained = weights.of_run(run)
     execution = trained.prepare(settings.device, settings.precision, settings.threads)
     data = trained.data(settings.data.dir)
+    path.parent.mkdir(parents=True, exist_ok=True)
     weights.save(trained, run, data.classes, settings.dtype, path)
-    total = weights.total_bytes(path.parent)
-    if total > weights.MOST_BYTES:
-        path.unlink()
-        remedy = "choose fewer networks or seeds, or dtype=fp16"
-        raise UserError(f"out={path.parent}: {total:,} bytes with {path.name}, more than 20 MB together; {remedy}")
     _, error, images = weights.measure(weights.load_file(path), data, "test", execution)
     before = found.final.test_error
-    weights.write_note(
+    note.write(
         path,
+        history_sha256=found.record.history_sha256,
         dtype=settings.dtype,
         iterations=trained.iteration,
         test_error=error,

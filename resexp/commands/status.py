@@ -9,8 +9,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from resexp.config.compose import settings_of
+from resexp.config.settings import recorded
 from resexp.errors import UserError
-from resexp.formatting import ABSENT, aligned, duration
+from resexp.formatting import ABSENT, aligned, duration, printable
 from resexp.storage import history, timing
 from resexp.storage.run import FINISHED, RUNNING, Run, find_runs, no_runs
 
@@ -53,13 +54,13 @@ class Status:
 
 def status(run: Run, folder: Path) -> Status:
     """One run of a folder, read from its files alone."""
-    name = run.directory.relative_to(folder).as_posix()
+    name = printable(run.directory.relative_to(folder).as_posix())
     try:
-        iterations = run.config()["result"]["recipe"]["iterations"]
-        record = run.record()
+        content, record = run.read()
+        iterations = recorded(content["result"], content["execution"]).recipe.iterations
         rows = run.rows(record)
-    except (UserError, OSError, TypeError, KeyError) as error:
-        return Status(name, DAMAGED, problem=" ".join(str(error).split()))
+    except (UserError, OSError) as error:
+        return Status(name, DAMAGED, problem=" ".join(printable(str(error)).split()))
     state = record.state
     if state == RUNNING and not run.in_use():
         state = DIED if record.process.get("host") == socket.gethostname() else ELSEWHERE

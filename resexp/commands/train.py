@@ -1,6 +1,7 @@
 """`resexp train`: one run, or one of a sweep. torch is imported only to train."""
 
 import logging
+import os
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -31,6 +32,8 @@ def task(cfg: DictConfig) -> Outcome:
             return Outcome(name, "planned")
         if hydra.mode == RunMode.RUN and run.is_done(config):
             log.info("%s: finished already%s", run, run.precision_told(config))
+            if problem := run.checkpoint_problem():
+                log.warning("%s", problem)
             return Outcome(name, FINISHED_BEFORE)
         from resexp.training.train import train
 
@@ -42,6 +45,6 @@ def task(cfg: DictConfig) -> Outcome:
         if hydra.mode == RunMode.RUN and not isinstance(error, UserError):
             raise
         kept = Run(Path(name)).log_file
-        return Outcome(name, "failed", only_text(error), str(kept) if kept.exists() else "")
+        return Outcome(name, "failed", only_text(error), str(kept) if os.access(kept, os.F_OK) else "")
     errors = f"training error {final['running_error']:.1%}, test error {final['test_error']:.1%}"
     return Outcome(name, f"finished, {errors}")

@@ -1,12 +1,13 @@
 """From conf/ and a command line to checked settings. Hydra and OmegaConf do it; their errors are explained here."""
 
 import re
+import traceback
 from contextlib import nullcontext
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -19,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from resexp.config.naming import label, name_differences, run_name
-from resexp.config.presets import conf_dir, settings_named
+from resexp.config.presets import GROUPS, conf_dir, presets, settings_named
 from resexp.config.settings import DATA_CONFIGS, Config, FolderConfig, TrainSettings, one_of
 from resexp.errors import UserError
 
@@ -31,6 +32,13 @@ LAUNCHERS = {
     "hydra_plugins.resexp.StreamsLauncher": "streams",
 }
 """Hydra's name for a launcher -> its module in resexp.sweep, which is also the extra to install for it."""
+
+HYDRAS_OWN = r"hydra(\.(run|sweep|output_subdir|job|job_logging|hydra_logging)\b.*|/((job|hydra)_logging|sweeper)|)"
+"""Settings with which Hydra writes files or folders of its own, changes directory, or sweeps by itself."""
+NO_CHOICE = r"|null|true|false|~|[-+.\d][\d.e_-]*|\[.*\]"
+"""Values that are no name of a file; Hydra answers them with a traceback."""
+COMPOSING = ("config_loader_impl", "defaults_list")
+"""Hydra's modules that make a configuration."""
 
 Settings = TypeVar("Settings")
 
@@ -113,17 +121,38 @@ def ordered(arguments: list[str], verb: str) -> list[str]:
     Raises UserError where Hydra would answer with a page or not at all: a word that is neither a setting nor an option,
     a sweep of a verb that does not train, a folder of configurations that is not there.
     """
-    options, unknown = get_args_parser().parse_known_args(arguments)
+    parser = get_args_parser()
+    parser.error = _refuse
+    options, unknown = parser.parse_known_args(arguments)
     settings = [*options.overrides, *unknown]
     for word in settings:
-        if word.startswith("-") or ("=" not in word and not word.startswith("~")):
+        name, given, value = word.lstrip("+~").partition("=")
+        if word.startswith("-") or not name or "@" in name or (not given and not word.startswith("~")):
             no_option = "no such option; " if word.startswith("-") else ""
             raise UserError(f"{word}: {no_option}settings are NAME=VALUE, and resexp {verb} --help shows them")
-    if options.multirun and verb != "train":
+        if re.fullmatch(HYDRAS_OWN, name):
+            raise UserError(f"{word}: resexp sets that itself; leave it out")
+        if verb == "train" and name in GROUPS and given and re.fullmatch(NO_CHOICE, value):
+            choices = ", ".join(path.stem for path in presets(name))
+            raise UserError(f"{word}: no such choice; choose {choices}, or leave it out")
+    if verb != "train" and (options.multirun or any(word.startswith("hydra.mode=") for word in settings)):
         raise UserError(f"-m: only resexp train sweeps; give resexp {verb} one value for each setting")
+    if options.resolve and not options.cfg:
+        raise UserError("--resolve: says how settings are shown; add --cfg job")
     if options.config_dir and not Path(options.config_dir).is_dir():
         raise UserError(f"--config-dir={options.config_dir}: no such folder; name one with model/, data/ or recipe/")
     return [*(word for word in arguments if word not in settings), *settings]
+
+
+def _refuse(message: str) -> NoReturn:
+    """In place of argparse's page and exit."""
+    raise UserError(f"{message}; resexp --help shows what there is")
+
+
+def is_composing(error: BaseException) -> bool:
+    """Whether Hydra raised it while it made a configuration of a command line."""
+    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    return any(file.parts[-3:-1] == ("hydra", "_internal") and file.stem in COMPOSING for file in files)
 
 
 def no_such_setting(key: str, verb: str) -> str:

@@ -6,10 +6,12 @@ A rule that is broken raises `UserError` with the setting, its value and what ma
 import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from resexp.errors import UserError
-from resexp.formatting import listed
+from resexp.formatting import listed, printable
+
+Settings = TypeVar("Settings")
 
 
 def require(holds: bool, setting: str, value: object, rule: str) -> None:
@@ -219,6 +221,10 @@ class TrainSettings:
         check_device(self.device, self.precision, self.threads)
         one_of("engine", self.engine, "auto", "eager", "compile", "graph", "compile+graph")
         require(self.checkpoint_seconds >= 0, "checkpoint_seconds", self.checkpoint_seconds, "must be 0 or more")
+        data = vars(self.data) if isinstance(self.data, DataConfig) else {}
+        for name, value in flatten({"runs": self.runs, "data": data}).items():
+            shown = printable(str(value))
+            require(shown == str(value), name, shown, "has characters that cannot be shown; name it in plain UTF-8")
 
     def result(self) -> dict[str, Any]:
         """The settings that decide the result, nested, plain values."""
@@ -280,15 +286,29 @@ def with_data_dir(settings: TrainSettings, folder: str | None) -> TrainSettings:
     return replace(settings, data=replace(settings.data, dir=folder))
 
 
+def _typed(kind: type[Settings], values: dict[str, Any]) -> Settings:
+    """Settings from a file, which may hold anything. Raises TypeError for a value of the wrong type."""
+    for name, wanted in get_type_hints(kind).items():
+        value = values.get(name)
+        if get_origin(wanted) is list:
+            right = isinstance(value, list) and all(type(one) in get_args(wanted) for one in value)
+        else:
+            choices = get_args(wanted) or (wanted,)
+            right = wanted is Any or type(value) in choices or (type(value) is int and float in choices)
+        if name in values and not right:
+            raise TypeError(f"{name} is {value!r}"[:100])
+    return kind(**values)
+
+
 def recorded(result: dict[str, Any], execution: dict[str, Any]) -> TrainSettings:
     """The settings that a run's config.yaml holds. Raises UserError where they do not fit this program."""
     try:
         parts: dict[str, Any] = {
-            "model": ModelConfig(**result["model"]),
-            "data": DATA_CONFIGS[result["data"]["name"]](**result["data"], **execution["data"]),
-            "recipe": RecipeConfig(**result["recipe"]),
+            "model": _typed(ModelConfig, result["model"]),
+            "data": _typed(DATA_CONFIGS[result["data"]["name"]], result["data"] | execution["data"]),
+            "recipe": _typed(RecipeConfig, result["recipe"]),
             **dict.fromkeys(("snapshots", "fresh", "plan"), False),
         }
-        return TrainSettings(**execution | parts, seed=result["seed"])
+        return _typed(TrainSettings, execution | parts | {"seed": result["seed"]})
     except (TypeError, KeyError, AttributeError) as error:
         raise UserError(f"its config.yaml does not fit this version of resexp ({error})") from error

@@ -15,6 +15,8 @@ from resexp.system.logs import SECONDS_BETWEEN_LINES
 
 log = logging.getLogger("resexp")
 
+MOST_BYTES = 200_000_000
+"""Of a file; the largest that is fetched, that of CIFAR-10, has 170 MB."""
 STALL = 15.0
 """Seconds without a byte after which a connection is given up; a slow one that keeps sending is not."""
 PAUSES = (1.0, 3.0)
@@ -33,9 +35,10 @@ class UnreachableError(Exception):
 
 
 def download(url: str, file: BinaryIO) -> None:
-    """Copy what lies at `url` into an empty file; after a broken connection, only the rest if the server can send that.
+    """Copy what lies at `url`, at most `MOST_BYTES`, into an empty file.
 
-    Raises UnreachableError within about a minute where nothing comes, and OSError where the file cannot be written.
+    After a broken connection only the rest is asked for, if the server can send that. Raises UnreachableError within
+    about a minute where nothing comes, at once where more comes, and OSError where the file cannot be written.
     """
     furthest, tries, last_heard = 0, 0, time.monotonic()
     while True:
@@ -73,6 +76,8 @@ def _receive(url: str, file: BinaryIO) -> Generator[bytes, None, None]:
                     if bar.disable and time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
                         last_line = time.monotonic()
                         log.info("%s: %.1f of %s MB", name, file.tell() / 1e6, f"{total / 1e6:.1f}" if total else "?")
+                    if file.tell() > MOST_BYTES:
+                        raise ValueError(f"more than {MOST_BYTES / 1e6:.0f} MB, which is not the archive")
             if total and file.tell() < total:
                 raise ConnectionError(f"the connection ended after {file.tell()} of {total} bytes")
     except (OSError, HTTPException, ValueError) as error:

@@ -11,7 +11,9 @@ from typing import Any
 
 from resexp.analysis.study import Group, StudyRun, title
 from resexp.errors import UserError
-from resexp.system.files import write_text, writing_to
+from resexp.storage.run import SESSION
+from resexp.system import schema
+from resexp.system.files import SEAL, folders, sealed, unsealed, write_text, writing_to
 
 DIAGNOSES = ("gradients", "responses", "lesions")
 INITIALISATION, SNAPSHOT, CHECKPOINT = "initialisation", "snapshot", "checkpoint"
@@ -79,6 +81,12 @@ Measured = dict[Subject, list[Reading]]
 Session = dict[str, Any]
 """One session of measuring: networks (how many), images (in words), seconds, started, device, versions, commit."""
 
+SESSIONS = schema.each(
+    schema.fields(SESSION | {"networks": schema.whole(), "images": schema.label}, ("networks", "seconds", "started"))
+)
+"""What the JSON may hold."""
+SHOWN = schema.each(schema.label)
+
 FIELDS = fields(Subject) + fields(Reading)
 COLUMNS = tuple(field.name for field in FIELDS)
 NEEDED = {field.name for field in FIELDS if field.default is MISSING}
@@ -98,10 +106,21 @@ def table_file(runs: Path, group: Group, diagnosis: str) -> Path:
 def gather(runs: Path, group: Group, diagnosis: str) -> Measured:
     """All numbers of a diagnosis below a folder of runs, which may hold several folders. Raises UserError as `read`."""
     measured: Measured = {}
-    below = table_file(Path("**"), group, diagnosis).as_posix()
-    for path in sorted(runs.glob(below)):
-        measured = merge(measured, read(path))
+    wanted = table_file(Path(), group, diagnosis).parts
+    for path in files(runs):
+        if path.parts[-len(wanted) :] == wanted:
+            measured = merge(measured, read(path))
     return measured
+
+
+def files(runs: Path) -> list[Path]:
+    """All tables of diagnoses below a folder of runs, in order of their paths; links are followed."""
+    return sorted(
+        place / name
+        for place, names in folders(runs)
+        for name in names or ()
+        if len(place.parts) > 2 and place.parts[-3] == "diagnoses" and name in {f"{one}.csv" for one in DIAGNOSES}
+    )
 
 
 def merge(known: Measured, more: Measured) -> Measured:
@@ -125,20 +144,26 @@ def text(measured: Measured) -> str:
 
 
 def write(path: Path, measured: Measured, sessions: Sequence[Session] = ()) -> None:
-    """Replace the CSV, and the JSON if there were sessions. Raises UserError where that cannot be."""
+    """Replace the CSV, whose last line is its digest, and the JSON if there were sessions.
+
+    Raises UserError where that cannot be.
+    """
     with writing_to("runs"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text(measured))
+        write_text(path, sealed(text(measured)))
         if sessions:
             write_text(path.with_suffix(".json"), json.dumps(sessions, indent=1) + "\n")
 
 
 def read(path: Path) -> Measured:
-    """What the CSV holds, nothing where there is none. Raises UserError naming it where it is damaged."""
+    """What the CSV holds, nothing where there is none. Raises UserError naming it where it is damaged or was edited."""
     measured: Measured = {}
     subjects: dict[tuple[str, ...], Subject] = {}
     try:
-        rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
+        content = path.read_text(encoding="utf-8")
+        if SEAL in content:  # tables of a report have no digest, nor have those of versions before
+            content = unsealed(content)
+        rows = csv.reader(content.splitlines())
         heading = next(rows)
         if not NEEDED <= set(heading) <= set(COLUMNS):
             raise ValueError("its heading is another")
@@ -146,8 +171,10 @@ def read(path: Path) -> Measured:
         for row in rows:
             head = tuple(row[:split])
             if head not in subjects:
+                SHOWN([*head], "")
                 subjects[head] = Subject(**_values(heading[:split], head))
             reading = Reading(**_values(heading[split:], row[split:]))
+            SHOWN([reading.quantity, reading.name], "")
             measured.setdefault(subjects[head], []).append(reading)
     except FileNotFoundError:
         return {}
@@ -166,11 +193,10 @@ def read_sessions(path: Path) -> list[Session]:
     path = path.with_suffix(".json")
     try:
         sessions = json.loads(path.read_text(encoding="utf-8"))
-        if not all({"networks", "seconds", "started"} <= session.keys() for session in sessions):
-            raise ValueError("it is not whole")
+        SESSIONS(sessions, "")
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged; delete it, the CSV beside it does not need it") from error
     return sessions
 

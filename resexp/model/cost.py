@@ -1,9 +1,13 @@
 """Parameters and multiply-adds of a network by arithmetic, without building it."""
 
-from resexp.config.settings import ModelConfig
+from resexp.config.settings import ModelConfig, ShapesConfig, TrainSettings
 
 IMAGE_SIZE = 32
 CLASSES = 10
+FLOATS_DRAWN = 8
+"""Numbers for each pixel of a generated image while it is drawn: three colours, their noise, two coordinates."""
+WEIGHT_COPIES = 3
+"""Weights, gradients, momentum."""
 
 
 def layers(model: ModelConfig) -> list[tuple[int, int, int, int]]:
@@ -20,10 +24,10 @@ def layers(model: ModelConfig) -> list[tuple[int, int, int, int]]:
     return layers
 
 
-def parameters(model: ModelConfig) -> int:
+def parameters(model: ModelConfig, classes: int = CLASSES) -> int:
     """Trainable parameters: weights, and of each convolution a scale and shift (or, without norm, a bias)."""
     per_map = 2 if model.norm == "batch" else 1
-    head = (64 * model.width + 1) * CLASSES
+    head = (64 * model.width + 1) * classes
     return head + sum(kernel**2 * inputs * outputs + per_map * outputs for kernel, inputs, outputs, _ in layers(model))
 
 
@@ -31,3 +35,23 @@ def multiply_adds(model: ModelConfig) -> int:
     """Multiply-adds of the forward pass of one 32x32 image, convolutions and head."""
     convolutions = sum(kernel**2 * inputs * outputs * size**2 for kernel, inputs, outputs, size in layers(model))
     return convolutions + 64 * model.width * CLASSES
+
+
+def memory(settings: TrainSettings, on_cpu: bool) -> dict[str, int]:
+    """The least bytes that training takes of the machine's memory, by the settings that decide them.
+
+    Images that are read from files are not counted, nor what a GPU holds, which says itself when it is full.
+    """
+    model, recipe, data = settings.model, settings.recipe, settings.data
+    side = getattr(data, "image_size", IMAGE_SIZE)
+    parts: dict[str, int] = {}
+    if isinstance(data, ShapesConfig):
+        drawn = max(data.train_images, data.test_images) * side**2 * FLOATS_DRAWN * 4
+        kept = data.train_images * 3 * (side + 2 * recipe.pad) ** 2
+        parts["data.image_size, data.train_images, data.test_images or recipe.pad"] = drawn + kept
+    if on_cpu:
+        half = 4 if settings.precision == "fp32" else 2
+        outputs = sum(maps * size**2 for _, _, maps, size in layers(model)) * side**2 // IMAGE_SIZE**2
+        parts["recipe.batch_size, model.depth, model.width or data.image_size"] = recipe.batch_size * outputs * half
+        parts["model.depth or model.width"] = parameters(model) * 4 * WEIGHT_COPIES
+    return parts

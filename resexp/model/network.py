@@ -22,11 +22,11 @@ def conv3x3(inputs: int, outputs: int, stride: int, norm: str) -> nn.Conv2d:
 class BatchNorm(nn.BatchNorm2d):
     """Batch norm that leaves `num_batches_tracked` to whoever trains: one kernel for all layers, not one for each."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # its name in PyTorch
         """(B, C, H, W) -> the same."""
         assert self.momentum is not None
         return functional.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
+            input, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
         )
 
 

@@ -1,5 +1,6 @@
 """The small files of finished runs, copied to where they are committed; nothing in them names a machine's folders."""
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,14 +37,14 @@ def collect(runs: Path, folder: Path) -> Collection:
     result = Collection(unfinished=len(study.runs) - len(study.finished), problems=study.problems)
     if not study.finished:
         hint = f" ({plural(result.unfinished, 'run')} not finished)" if result.unfinished else ""
-        raise no_runs(runs, hint, "finished runs")
+        raise no_runs(runs, hint + study.unreadable(), "finished runs")
     wanted: dict[Path, Run] = {}
     for run in study.finished:
         source, target = Run(runs / run.path), Run(run_folder(folder, run))
         if target.directory in wanted:
             raise UserError(f"{source}: another run of the same name, with other settings, lies in {runs}")
         wanted[target.directory] = source
-        if target.history_file.exists():
+        if os.access(target.history_file, os.F_OK):
             if target.history_file.read_bytes() != source.history_file.read_bytes():
                 remedy = "choose another name=NAME, or remove the one that is not wanted"
                 raise UserError(f"{target} holds another curve of the same run than {source}; {remedy}")
@@ -52,7 +53,7 @@ def collect(runs: Path, folder: Path) -> Collection:
     with writing_to("out"):
         for place in result.copied:
             copy(wanted[place], Run(place))
-        for path in sorted(runs.glob("**/diagnoses/*/*/*.csv")):
+        for path in table.files(runs):
             table.add(path, folder / "diagnoses" / Path(*path.parts[-3:]))
     return result
 
@@ -65,9 +66,10 @@ def run_folder(folder: Path, run: StudyRun) -> Path:
 
 def copy(source: Run, target: Run) -> None:
     """Copy one run's small files; history.csv last, so that an interrupted copy is made again."""
-    record = replace(source.record(), process={}, error=None)
+    content, known = source.read()
+    record = replace(known, process={}, error=None)
     target.directory.mkdir(parents=True, exist_ok=True)
-    target.write_config(without_places(source.config()))
+    record.config_sha256 = target.write_config(without_places(content))
     target.write_record(record)
     write_text(target.history_file, source.history_file.read_text(encoding="utf-8"))
 

@@ -1,6 +1,5 @@
 """What is in a folder of results and where it came from: the generated part of its README."""
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from resexp.analysis.study import Group, load_study
 from resexp.diagnose.table import DIAGNOSES, read_sessions, table_file
 from resexp.errors import UserError
 from resexp.formatting import plural
+from resexp.publish import note
 from resexp.report.answers import answers
 from resexp.report.captions import setting_words
 from resexp.report.tables import claims_markdown
@@ -30,7 +30,7 @@ FILES = """## Files
 | `NAME/DATA/RECIPE/NETWORK/seedK/` | a run: | `resexp train` |
 | `.../history.csv` | its training curve, as measured | |
 | `.../config.yaml` | all its settings | |
-| `.../run.json` | final errors; device, versions, commit, date and seconds of each session; digest of the curve | |
+| `.../run.json` | final errors; device, versions, commit, date and seconds of each session; digests of both others | |
 | `NAME/diagnoses/DATA/RECIPE/*.csv` | numbers measured inside networks | `resexp diagnose` |
 | `.../*.json` | their sessions: images, device, versions, commit, date, seconds | |
 | `figures/DATA/RECIPE/figure1.*`, `figure6.*` | figures; their captions are on the page | `{report}` |
@@ -49,13 +49,28 @@ def around(results: Path) -> tuple[str, str]:
     Raises UserError where one of the two marks around that part is missing.
     """
     file = results / "README.md"
-    text = file.read_text(encoding="utf-8") if file.exists() else HEADING
+    text = read_text(file) if file.exists() else HEADING
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if text.count(BEGIN) != text.count(END) or bool(begin) != bool(end):
         mark, where = (END, "after") if begin else (BEGIN, "before")
         raise UserError(f"{file}: the line {mark} is missing; put it back {where} the generated part")
     return before.rstrip(), after if end else "\n"
+
+
+def notes(results: Path) -> list[dict[str, Any]]:
+    """What is known of the trained weights. Raises UserError naming a file that is damaged."""
+    return [note.read(path) for path in sorted(results.glob("weights/*.json"))]
+
+
+def read_text(path: Path) -> str:
+    """A text that people wrote. Raises UserError naming the file where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: not a text in UTF-8; save it as one") from error
 
 
 def write(results: Path, before: str, after: str, margin: float) -> None:
@@ -77,7 +92,7 @@ def generated(results: Path, margin: float) -> str:
         ]
         parts.append(f'\nFiles of the column "shown by": `figures/{group.data}/{group.recipe}/`.\n')
     parts.append("\n" + FILES.format(report=f"resexp report runs={results.name} out={results.name}/figures"))
-    weights = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("weights/*.json"))]
+    weights = notes(results)
     parts += [WEIGHTS] if weights else []
     for folder in sorted(path for path in results.iterdir() if path.is_dir()):
         groups = load_study(folder).groups
@@ -85,18 +100,14 @@ def generated(results: Path, margin: float) -> str:
             parts.append(f"\n## {folder.name}/\n")
             parts += [part for group in groups for part in experiment(folder, group)]
             kept = folder / CHECKPOINTS
-            where = (
-                kept.read_text(encoding="utf-8").strip()
-                if kept.exists()
-                else "not kept; the commands above make them again"
-            )
+            where = read_text(kept).strip() if kept.exists() else "not kept; the commands above make them again"
             parts.append(f"\nCheckpoints: {where}\n")
     if weights:
         parts.append(
             "\n## weights/\n\n`resexp evaluate weights=FILE` measures one again; its .json holds its SHA-256.\n\n"
         )
-        errors = [[f"{100 * note[key]:.2f}%" for key in ("test_error", "run_test_error")] for note in weights]
-        rows = [[f"`{note['file']}`", f"{note['bytes']:,}", *both] for note, both in zip(weights, errors, strict=True)]
+        errors = [[f"{100 * (one[key] or 0):.2f}%" for key in ("test_error", "run_test_error")] for one in weights]
+        rows = [[f"`{one['file']}`", f"{one['bytes']:,}", *both] for one, both in zip(weights, errors, strict=True)]
         parts += table(["file", "bytes:", "test error, loaded back:", "of the run:"], rows)
     return "".join(parts)
 
@@ -133,8 +144,8 @@ def provenance(sessions: list[dict[str, Any]]) -> list[str]:
     def distinct(words: Callable[[dict[str, Any]], str]) -> str:
         return "; ".join(dict.fromkeys(map(words, sessions)))
 
-    dates = sorted({str(session["started"])[:10] for session in sessions})
-    seconds = f"{sum(session['seconds'] for session in sessions):,.0f}"
+    dates = sorted({str(session.get("started"))[:10] for session in sessions})
+    seconds = f"{sum(session.get('seconds', 0) for session in sessions):,.0f}"
     period = " to ".join(dict.fromkeys(dates[:1] + dates[-1:]))
     return [distinct(hardware), distinct(versions), distinct(commit), period, seconds]
 
@@ -143,4 +154,4 @@ def table(heading: list[str], rows: Iterable[list[str]]) -> list[str]:
     """Lines of a table; columns whose heading ends with a colon hold numbers."""
     rule = ["---:" if name.endswith(":") else "---" for name in heading]
     lines = [[name.removesuffix(":") for name in heading], rule, *rows]
-    return [f"| {' | '.join(cell.replace('|', ' ') for cell in line)} |\n" for line in lines]
+    return [f"| {' | '.join(cell.replace('|', ' ').replace('<', '&lt;') for cell in line)} |\n" for line in lines]

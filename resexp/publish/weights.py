@@ -1,11 +1,8 @@
 """Trained weights, from a run's checkpoint or a small file: a network's state, its settings, and its error."""
 
-import hashlib
-import json
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,10 +11,12 @@ from resexp.data.batches import Images, mean_image
 from resexp.data.dataset import Dataset
 from resexp.data.load import load
 from resexp.errors import UserError
+from resexp.model.cost import parameters
 from resexp.model.network import build
 from resexp.storage import checkpoint
-from resexp.storage.run import Run, start_over, without_places
-from resexp.system.files import write_text
+from resexp.storage.run import CONFIG, FINISHED, Run, start_over, without_places
+from resexp.system import schema
+from resexp.system.files import digest, replacing
 from resexp.training.device import Execution, prepare
 from resexp.training.evaluate import evaluate
 
@@ -26,6 +25,19 @@ KIND = "resexp weights 1"
 MOST_BYTES = 20_000_000
 """What all files of a folder may take together: they are meant to be committed."""
 DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
+WEIGHTS = schema.fields(
+    {
+        "kind": schema.one_of(KIND),
+        "config": CONFIG,
+        "iteration": schema.whole(),
+        "digest": schema.text(64),
+        "precision": schema.one_of("fp32", "tf32", "bf16", "fp16"),
+        "classes": schema.each(schema.text(255)),
+        "network": checkpoint.tensors,
+    },
+    needed=("kind", "config", "iteration", "digest", "classes", "network"),
+)
+"""What such a file holds; it may come from anywhere."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +85,19 @@ def _named(classes: list[str]) -> str:
 
 def of_run(run: Run) -> Trained:
     """The newest checkpoint of a run. Raises UserError where there is none that can be used."""
-    content = run.config()
+    content, record = run.read()
     config = recorded(content["result"], content["execution"])
     state = checkpoint.load_newest(run.checkpoint_files, config.result(), start_over(run))
     if state is None:
         raise UserError(f"run={run}: no checkpoint there yet")
     if not run.record_file.exists():
         raise UserError(f"{run.record_file}: no such file; the command that trained the run writes it again")
-    record = run.record()
+    if record.state == FINISHED and digest(state["rows"]) != record.history_sha256:
+        remedy = f"delete {run.record_file} and repeat the command that trained the run, which goes on from there"
+        raise UserError(
+            f"{run.checkpoint_file}: the weights at the end of the finished run are lost; what is left was saved after "
+            f"{state['iteration']} iterations; {remedy}, or {start_over(run)}"
+        )
     precision = record.sessions[-1]["precision"] if record.sessions else config.precision
     return Trained(str(run), config, state["iteration"], str(record.data.get("digest")), state["network"], precision)
 
@@ -94,10 +111,24 @@ def load_file(path: Path) -> Trained:
         raise UserError(f"weights={path}: cannot be used ({why})") from error
     if state.get("kind") != KIND:
         raise UserError(f"weights={path}: not a file of resexp export; a run is measured with run=DIRECTORY")
-    tensors = {name: value.float() if value.is_floating_point() else value for name, value in state["network"].items()}
-    config = recorded(state["config"]["result"], state["config"]["execution"])
-    precision = state.get("precision", config.precision)
-    return Trained(str(path), config, state["iteration"], state["digest"], tensors, precision, state["classes"])
+    try:
+        WEIGHTS(state, "")
+        config = recorded(state["config"]["result"], state["config"]["execution"])
+        classes, network = state["classes"], state["network"]
+        if not all(bool(torch.isfinite(value).all()) for value in network.values()):
+            raise ValueError("a weight is not finite")
+    except (ValueError, UserError, RecursionError) as error:
+        raise UserError(f"weights={path}: cannot be used ({error})") from error
+    tensors = {name: value.float() if value.is_floating_point() else value for name, value in network.items()}
+    return Trained(
+        str(path),
+        config,
+        state["iteration"],
+        state["digest"],
+        tensors,
+        state.get("precision", config.precision),
+        classes,
+    )
 
 
 def measure(trained: Trained, data: Dataset, split: str, execution: Execution) -> tuple[float, float, int]:
@@ -106,6 +137,9 @@ def measure(trained: Trained, data: Dataset, split: str, execution: Execution) -
     if images is None:
         raise UserError("split=validation: this run held no images out; choose test or train")
     model = trained.config.model
+    count = sum(value.numel() for name, value in trained.network.items() if name.endswith(("weight", "bias")))
+    if count != parameters(model, len(data.classes)):  # before a network of whatever size is built
+        raise UserError(f"the weights do not fit {model.name} ({count:,} numbers)")
     network = build(model, trained.config.seed, len(data.classes), execution.device)
     try:
         network.load_state_dict(trained.network)
@@ -116,7 +150,10 @@ def measure(trained: Trained, data: Dataset, split: str, execution: Execution) -
 
 
 def save(trained: Trained, run: Run, classes: list[str], dtype: str, path: Path) -> None:
-    """Write a network's state, in fp16 or fp32, with its own settings. Raises UserError where fp16 cannot hold it."""
+    """Write a network's state, in fp16 or fp32, with its own settings, in place of what is there.
+
+    Raises UserError where fp16 cannot hold it, or the folder would hold too much.
+    """
     tensors = {
         name: value.to(DTYPES[dtype]) if value.is_floating_point() else value for name, value in trained.network.items()
     }
@@ -131,14 +168,13 @@ def save(trained: Trained, run: Run, classes: list[str], dtype: str, path: Path)
         "classes": classes,
         "network": tensors,
     }
-    checkpoint.save(state, path)
-
-
-def write_note(path: Path, **more: Any) -> None:
-    """A file's name, size and digest, and `more`, as JSON beside it."""
-    content = path.read_bytes()
-    known = {"file": path.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    write_text(path.with_suffix(".json"), json.dumps(known | more, indent=1) + "\n")
+    content = checkpoint.content_of(state)
+    total = len(content) + sum(other.stat().st_size for other in path.parent.glob("*.pt") if other != path)
+    if total > MOST_BYTES:
+        remedy = "choose fewer networks or seeds, or dtype=fp16"
+        raise UserError(f"out={path.parent}: {total:,} bytes with {path.name}, more than 20 MB together; {remedy}")
+    with replacing(path) as file:
+        file.write(content)
 
 
 def total_bytes(folder: Path) -> int:

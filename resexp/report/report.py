@@ -33,8 +33,7 @@ def write_report(runs: Path, out: Path, margin: float = 0.005, paper_points: boo
     """
     study = load_study(runs)
     if not study.groups:
-        hint = f" ({len(study.problems)} could not be read: {study.problems[0]})" if study.problems else ""
-        raise no_runs(runs, hint)
+        raise no_runs(runs, study.unreadable())
     report = Report(problems=study.problems)
     groups = [_write_group(group, runs, out, margin, paper_points, report) for group in study.groups]
     index = out / "index.html"

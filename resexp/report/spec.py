@@ -77,5 +77,5 @@ class Table:
     def markdown(self) -> str:
         """A table of Markdown."""
         rule = ["---" if number in self.text else "---:" for number in range(len(self.heading))]
-        escaped = [[cell.replace("|", "\\|") for cell in row] for row in self.rows]
+        escaped = [[cell.replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in self.rows]
         return "".join(f"| {' | '.join(row)} |\n" for row in (self.heading, rule, *escaped))

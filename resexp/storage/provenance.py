@@ -16,7 +16,8 @@ def source_version() -> dict[str, Any]:
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+        done = subprocess.run(command, capture_output=True, check=True, timeout=20)
+        return done.stdout.decode(errors="replace").strip()
 
     try:
         git("ls-files", "--error-unmatch", "__init__.py")

@@ -10,6 +10,7 @@ from resexp.errors import UserError
 from resexp.formatting import duration, plural
 from resexp.model.cost import IMAGE_SIZE, multiply_adds, parameters
 from resexp.storage.run import FAILED, Run, find_runs
+from resexp.system.files import reading
 
 COPIES = 4
 """Of the weights in float32: weights and momentum, in the newest checkpoint and the one before."""
@@ -52,16 +53,16 @@ def speeds(runs: Path, device: str) -> list[Speed]:
     seen: list[tuple[str, tuple[Any, ...], Speed]] = []
     for run in find_runs(runs):
         try:
-            found = run.config()
+            found, record = run.read()
             config = recorded(found["result"], found["execution"])
-            sessions = run.record().sessions
         except (UserError, OSError, KeyError):
             continue
-        for session in sessions:
-            iterations, kind = session["to"] - session["from"], session["device"]
-            if iterations and session["seconds"] and (device == "auto" or kind.startswith(device)):
-                speed = Speed(cost(config), session["seconds"] / iterations, session["device_name"])
-                seen.append((session["started"], (kind, speed.device, session["precision"]), speed))
+        for session in record.sessions:
+            iterations, seconds = session.get("to", 0) - session.get("from", 0), session.get("seconds", 0)
+            kind, name, started = (str(session.get(key)) for key in ("device", "device_name", "started"))
+            if iterations > 0 and 0 < seconds < math.inf and (device == "auto" or kind.startswith(device)):
+                speed = Speed(cost(config), seconds / iterations, name)
+                seen.append((started, (kind, name, session.get("precision")), speed))
     if not seen:
         return []
     _, last, _ = max(seen, key=lambda one: one[0])
@@ -71,9 +72,11 @@ def speeds(runs: Path, device: str) -> list[Speed]:
 def expect(config: Config, seen: list[Speed]) -> Expectation:
     """What `resexp train` would do with one run."""
     run, total = Run(config.directory), config.recipe.iterations
-    if config.fresh:
-        return _training(config, "new, puts the old run aside" if run.config_file.exists() else "new", 0, seen)
     try:
+        if config.fresh:
+            with reading(run.directory):
+                words = "new, puts the old run aside" if run.config_file.exists() else "new"
+            return _training(config, words, 0, seen)
         if run.is_done(config):
             return Expectation(str(run), "finished" + run.precision_told(config))
         record = run.record()

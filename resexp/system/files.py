@@ -2,14 +2,22 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
+from secrets import token_hex
 from typing import BinaryIO
 
 from resexp.errors import UserError
 
+SEAL = "# sha256: "
+"""Begins the last line of a text, which is the digest of the others."""
+
 TEMPORARY = ".tmp-"
+SECONDS_ABANDONED = 3600
+"""Since the last change of an unfinished file that nobody writes to any more."""
 
 
 def user_cache() -> Path:
@@ -20,6 +28,19 @@ def user_cache() -> Path:
 def digest(text: str) -> str:
     """SHA-256 of a text, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sealed(text: str) -> str:
+    """A text whose last line is the digest of the others."""
+    return f"{text}{SEAL}{digest(text)}\n"
+
+
+def unsealed(text: str) -> str:
+    """A text without that line. Raises ValueError where it is not there, or is of another text."""
+    content, seal, known = text.rpartition(SEAL)
+    if not seal or digest(content) != known.strip():
+        raise ValueError("its content does not match its digest")
+    return content
 
 
 @contextmanager
@@ -43,12 +64,58 @@ def writing_to(setting: str) -> Generator[None, None, None]:
 
 
 @contextmanager
+def reading(place: Path) -> Generator[None, None, None]:
+    """Turn an OSError while files are looked for or read into a UserError that names the file, or else the place."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{error.filename or place}: {error.strerror or error}") from error
+
+
+def folders(top: Path) -> list[tuple[Path, set[str] | None]]:
+    """A folder and all below it, each with the names of its files; None for one that cannot be looked into.
+
+    Links to folders are followed; each folder is entered once, by a path without links if there is one. Of a link that
+    leads nowhere nobody knows what it led to: it is listed as a folder that cannot be looked into.
+    """
+    found: list[tuple[Path, set[str] | None]] = []
+    entered: set[tuple[int, int]] = set()
+    due, links = [top], list[Path]()
+    while due or links:
+        place = due.pop() if due else links.pop(0)
+        names: set[str] = set()
+        try:
+            status = place.stat()
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.is_symlink() and not os.path.isfile(entry.path):  # noqa: PTH113  # Path raises where it may not look
+                        links += [] if entry.name.startswith(".") else [place / entry.name]
+                    elif entry.is_dir():
+                        due.append(place / entry.name)
+                    else:
+                        names.add(entry.name)
+        except (FileNotFoundError, NotADirectoryError):  # also what goes while it is looked for
+            if place.is_symlink():
+                found.append((place, None))
+        except OSError:
+            found.append((place, None))
+        else:
+            found.append((place, names))
+    return found
+
+
+@contextmanager
 def replacing(path: Path, previous: Path | None = None) -> Generator[BinaryIO, None, None]:
     """Open a temporary file that takes the place of `path` at the end; the old content moves to `previous`.
 
     Raises OSError (disk full, not writable); the old content is then still at `path`, or already at `previous`.
     """
-    temporary = path.with_name(f"{TEMPORARY}{path.name}")
+    remove_abandoned(path)
+    # Of a name that nobody else writes to, and where no link can lie that leads to another file.
+    temporary = path.with_name(f"{TEMPORARY}{path.name[:200]}-{token_hex(8)}")
     try:
         with naming(path), temporary.open("wb") as file:
             yield file
@@ -68,6 +135,16 @@ def replacing(path: Path, previous: Path | None = None) -> Generator[BinaryIO, N
         os.close(directory)
 
 
+def sync(path: Path) -> None:
+    """Wait until what was written to a file, if it is there, outlasts a loss of power. Raises OSError naming it."""
+    with naming(path), suppress(FileNotFoundError):
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace the content of `path`. Raises OSError naming the file."""
     with replacing(path) as file:
@@ -84,3 +161,14 @@ def remove_temporaries(folder: Path) -> None:
     """Delete the unfinished files of a killed process."""
     for path in folder.glob(f"{TEMPORARY}*"):
         path.unlink(missing_ok=True)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Delete what processes that were killed have left of this file; what is younger may still be written."""
+    own = f"{TEMPORARY}{path.name[:200]}"
+    with suppress(OSError):
+        path.with_name(own).unlink(missing_ok=True)  # of versions that wrote to one name
+    for old in path.parent.glob(f"{escape(own)}-*"):
+        with suppress(OSError):
+            if time.time() - old.lstat().st_mtime > SECONDS_ABANDONED:
+                old.unlink()

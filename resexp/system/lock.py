@@ -2,7 +2,9 @@
 
 import fcntl
 import logging
+import os
 import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -29,11 +31,19 @@ def acquire(file: int | TextIO, what: object, wait: bool = False) -> bool:
     return True
 
 
-def hold(file: TextIO, what: object) -> None:
-    """Lock the file of a run for as long as it is open. Raises Busy while another process holds the lock."""
+def hold(path: Path, what: object) -> TextIO:
+    """Open and lock the file of a run, and make its folder; the lock lasts until the file is closed.
+
+    Raises Busy while another process holds it, OSError where it cannot be made.
+    """
     for _ in range(TRIES):
-        if acquire(file, what):
-            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not there: a process that had nothing to write has just removed what it made.
+        with suppress(FileNotFoundError), ExitStack() as opened:
+            file = opened.enter_context(path.open("a"))
+            if acquire(file, what) and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                opened.pop_all()
+                return file
         time.sleep(PAUSE)
     raise Busy(f"{what} is being trained by another process")
 

@@ -7,6 +7,8 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from resexp.formatting import printable
+
 log = logging.getLogger("resexp")
 
 SECONDS_BETWEEN_LINES = 30
@@ -18,13 +20,14 @@ class Console(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one message."""
+        line = "\n".join(map(printable, self.format(record).splitlines()))
         with suppress(OSError):  # a closed terminal does not stop the work
             if "tqdm" in sys.modules:
                 from tqdm import tqdm
 
-                tqdm.write(self.format(record), file=sys.stderr)
+                tqdm.write(line, file=sys.stderr)
             else:
-                print(self.format(record), file=sys.stderr)
+                print(line, file=sys.stderr)
 
 
 def log_to_console() -> None:

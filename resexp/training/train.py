@@ -9,9 +9,11 @@ from resexp.config.settings import Config
 from resexp.data.dataset import Dataset
 from resexp.data.load import load
 from resexp.errors import BrokenProcess, Interrupted, UserError
+from resexp.model.cost import memory
 from resexp.storage import checkpoint
 from resexp.storage.run import FAILED, INTERRUPTED, RUNNING, Record, Run, start_over
 from resexp.system.logs import logging_to
+from resexp.system.memory import require_memory
 from resexp.system.signals import Stop
 from resexp.training import turns
 from resexp.training.device import is_out_of_memory, prepare
@@ -35,16 +37,16 @@ def train(config: Config, position: Position | None = None) -> Record:
     with run.claimed(), explained():
         record = Record()
         if not config.fresh:
-            run.identify(config)
-            record = run.record()
+            record = run.identify(config)
             if run.is_complete(record):
                 return record
         execution = prepare(config)
         engine = choose(config.engine, execution)
+        require_memory(memory(config, execution.device.type == "cpu"))
         data = load(config.data)  # a signal ends the process here, where nothing can be lost
         if config.fresh:
             run.put_aside()
-        run.write_config(config.content())
+        record.config_sha256 = run.write_config(config.content())
         with execution.own_stream(), logging_to(run.log_file), recording_failure(run, record):
             trainer = Trainer(config, data, execution)
             resume(trainer, run, record, data)
@@ -83,7 +85,7 @@ def resume(trainer: Trainer, run: Run, record: Record, data: Dataset) -> None:
 
     Raises UserError where none of those in the folder can be used, or the images are not those trained on.
     """
-    state = checkpoint.load_newest(run.checkpoint_files, trainer.config.result(), start_over(run))
+    state = checkpoint.load_newest(run.checkpoint_files, trainer.config.result(), start_over(run), writing=True)
     known = {record.data.get("digest", data.digest), (state or {}).get("images", data.digest)}
     if known != {data.digest}:
         raise UserError(f"data={data.name}: not the images that {run} was trained on; {start_over(run)}")

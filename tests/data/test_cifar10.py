@@ -377,3 +377,14 @@ def test_a_torchvision_that_does_not_fit_torch_is_refused_in_one_line(monkeypatc
     monkeypatch.setitem(sys.modules, "resexp.data.cifar10", None)
     with pytest.raises(UserError, match=r"data=cifar10: torchvision does not fit torch .*; install both again"):
         load(settings())
+
+
+def test_what_is_too_large_to_be_the_archive_is_not_fetched_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "MOST_BYTES", 100_000)
+    source = tmp_path / "large"
+    source.write_bytes(bytes(1_000_000))
+    with pytest.raises(UserError, match="more than 0 MB, which is not the archive"):
+        cifar10.load(settings(tmp_path / "sets", url=str(source)))
+    assert not list((tmp_path / "sets").glob(".tmp*"))

@@ -1,6 +1,7 @@
 """Numbers on disk: read back as they were written, and not used when they no longer hold."""
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,38 @@ def test_a_damaged_file_is_named(subject: Subject, tmp_path: Path, whole: str, d
     path.write_text(re.sub(whole, damaged, text, count=1))
     with pytest.raises(UserError, match=r"responses\.csv is damaged; delete it and measure again"):
         table.read(path)
+
+
+def test_every_flipped_bit_and_every_edited_digit_is_noticed(subject: Subject, tmp_path: Path) -> None:
+    path = tmp_path / "responses.csv"
+    table.write(path, {subject: [Reading("response", 1, "stem", 0.457), Reading("response", 2, "conv", 0.5)]})
+    whole = path.read_bytes()
+    for at in range(8 * len(whole)):
+        path.write_bytes(whole[: at // 8] + bytes([whole[at // 8] ^ 1 << at % 8]) + whole[at // 8 + 1 :])
+        with suppress(UserError):
+            assert table.text(table.read(path)) in whole.decode()
+    for content in (whole.replace(b"0.457", b"13.3"), whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"responses\.csv is damaged; delete it and measure again"):
+            table.read(path)
+
+
+def test_a_table_of_a_version_without_the_digest_is_read_and_gets_it(subject: Subject, tmp_path: Path) -> None:
+    path = tmp_path / "responses.csv"
+    measured: Measured = {subject: [Reading("response", 1, "stem", 0.5)]}
+    path.write_text(table.text(measured))
+    table.write(path, table.read(path))
+    assert path.read_text().splitlines()[-1].startswith("# sha256: ")
+    assert table.read(path) == measured
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[1]", '[{"networks": "x", "seconds": 1, "started": "2026"}]', "[" * 9999]
+)
+def test_sessions_that_are_not_those_of_this_program_are_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "responses.json").write_text(content)
+    with pytest.raises(UserError, match=r"responses\.json is damaged; delete it"):
+        table.read_sessions(tmp_path / "responses.csv")
 
 
 @pytest.mark.parametrize(

@@ -281,3 +281,38 @@ def test_reproduce_says_what_is_wrong_before_anything_is_trained(checkout: Path)
     assert done.stderr.startswith("resexp: experiment=figure7: no such choice; choose ")
     assert reproduce(checkout, "figure1").returncode == 2
     assert not (checkout / "reproduce").exists()
+
+
+def test_what_stands_in_the_way_is_named_before_anything_is_copied(
+    here: Here, tmp_path: Path, short: Synthetic
+) -> None:
+    results = tmp_path / "results"
+    (results / "weights").mkdir(parents=True)
+    note, text = results / "weights/x.json", results / "README.md"
+    for content in (b"", b"{}", b"[]", b"\xff"):
+        note.write_bytes(content)
+        with pytest.raises(UserError, match=r"weights/x\.json is damaged .*; delete it"):
+            here("collect", "name=figure1")
+    note.unlink()
+    text.write_bytes("caf\xe9".encode("latin-1"))
+    with pytest.raises(UserError, match=r"README\.md: not a text in UTF-8"):
+        here("collect", "name=figure1")
+    assert not list(results.rglob("run.json"))
+    text.unlink()
+    (results / "summary.csv").mkdir()
+    with pytest.raises(UserError, match=r"out: cannot write .*summary\.csv.*; choose a folder with out=PATH"):
+        here("collect", "name=figure1")
+
+
+def test_a_collected_run_is_bound_to_its_settings_also_if_it_was_not_before(
+    here: Here, tmp_path: Path, runs: Path
+) -> None:
+    Synthetic(runs, recipe="short32").add("plain20")
+    (before,) = load_study(runs).finished
+    here("collect", "name=figure1")
+    (after,) = load_study(tmp_path / "results").finished
+    assert (before.record.config_sha256, len(after.record.config_sha256)) == ("", 64)
+
+
+def test_html_in_a_name_is_text_in_tables() -> None:
+    assert readme.table(["a"], [["<script>"]])[-1] == "| &lt;script> |\n"

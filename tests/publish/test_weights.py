@@ -1,13 +1,19 @@
 """Small files of trained weights: what comes back is what was trained; anything else is refused in one line."""
 
+import hashlib
+import io
 import json
 import re
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import TINY, Here
+from faulty import interrupt
 
+from resexp.config.compose import compose
 from resexp.errors import UserError
 from resexp.publish import weights
 from resexp.storage import checkpoint
@@ -16,7 +22,6 @@ from resexp.storage import checkpoint
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one finished run."""
-    from resexp.config.compose import compose
     from resexp.training.train import train
 
     folder = tmp_path_factory.mktemp("trained")
@@ -128,3 +133,108 @@ def test_what_cannot_be_exported_is_refused(here: Here, trained: Path) -> None:
         here("export", f"runs={trained}", "networks=[plain20]", "seeds=[4]")
     with pytest.raises(UserError, match="dtype=int8: choose fp16 or fp32"):
         here("export", "dtype=int8")
+
+
+def test_weights_of_the_middle_of_a_finished_run_are_not_exported_and_training_makes_the_end_again(
+    here: Here, tmp_path: Path
+) -> None:
+    train = ("train", *TINY, "model=plain20", f"runs={tmp_path}/runs")
+    interrupt(compose(*train[1:]), 6)
+    here(*train)
+    (file,) = tmp_path.rglob("checkpoint.pt")
+    whole = checkpoint.load(file)
+    for damage in (lambda: file.write_bytes(file.read_bytes()[:-9]), file.unlink):
+        damage()
+        for verb in (("export", "runs=runs"), ("evaluate", f"run={file.parent}")):
+            with pytest.raises(UserError, match=r"checkpoint\.pt: the weights at the end .* are lost; .* after 6 iter"):
+                here(*verb, "device=cpu")
+        assert not list(tmp_path.rglob("weights/*"))
+        with pytest.raises(UserError, match=r"delete .*run\.json and repeat the command that trained the run"):
+            here("export", "device=cpu")
+        file.with_name("run.json").unlink()
+        here(*train)
+        assert all(
+            torch.equal(value, whole["network"][name]) for name, value in checkpoint.load(file)["network"].items()
+        )
+        assert "test error" in here("export", "device=cpu", f"out={tmp_path}/again{len(list(tmp_path.iterdir()))}")
+
+
+def test_train_says_that_the_weights_of_a_finished_run_are_damaged(
+    here: Here, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train = ("train", *TINY, "runs=runs")
+    here(*train)
+    (file,) = tmp_path.rglob("checkpoint.pt")
+    content = file.read_bytes()
+    file.write_bytes(content[:1000] + bytes([content[1000] ^ 1]) + content[1001:])
+    here(*train)
+    assert "finished already" in caplog.text
+    assert "checkpoint.pt is damaged; delete" in caplog.text
+
+
+def test_what_was_trained_again_or_is_lost_or_edited_is_exported_again(here: Here, tmp_path: Path) -> None:
+    def export() -> bool:
+        return "test error" in here("export", "device=cpu")
+
+    here("train", *TINY, "model=plain20", "precision=fp32")
+    assert export()
+    assert not export()
+    (file,) = tmp_path.glob("results/weights/*.pt")
+    note, content = file.with_suffix(".json"), file.read_bytes()
+    for damage in (file.unlink, note.unlink, lambda: file.write_bytes(b"x"), lambda: note.write_text("")):
+        damage()
+        assert export()
+        assert file.read_bytes() == content
+        assert not export()
+    assert "test error" in here("export", "device=cpu", "dtype=fp32")
+    assert export()
+    here("train", *TINY, "model=plain20", "fresh=true", "precision=bf16")
+    assert export()
+    assert file.read_bytes() != content
+
+
+def strange(state: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Files with a good digest that no export wrote."""
+    name = "stem.0.weight"
+    weight = state["network"][name]
+    network = {
+        "not finite": torch.full_like(weight, torch.nan),
+        "complex": weight.to(torch.complex64),
+        "a number": 5,
+        "sparse": weight.to_sparse(),
+        "without memory": torch.zeros(1).expand(10**9),
+        "on no device": weight.to("meta"),
+    }
+    files = {what: state | {"network": state["network"] | {name: value}} for what, value in network.items()}
+    for key in ("config", "iteration", "digest", "classes", "network"):
+        files[f"without {key}"] = {one: value for one, value in state.items() if one != key}
+        files[f"{key} of another type"] = state | {key: [5]}
+    result = state["config"]["result"]
+    huge = {**result, "model": {**result["model"], "width": 64, "depth": 9998}}
+    typed = {**result, "model": {**result["model"], "depth": 8.0}}
+    files |= {
+        what: state | {"config": state["config"] | {"result": one}}
+        for what, one in {"huge": huge, "8.0": typed}.items()
+    }
+    files["precision 5"] = state | {"precision": 5}
+    files["a terminal's escapes"] = state | {"classes": ["\x1b[2J", *state["classes"][1:]]}
+    return files
+
+
+def test_a_file_from_a_stranger_is_refused_in_one_line(here: Here, exported: Path) -> None:
+    other, state = exported.with_name("other.pt"), checkpoint.load(exported)
+    for what, content in strange(state).items():
+        checkpoint.save(content, other)
+        with pytest.raises(
+            UserError, match=r"weights=.*other\.pt: cannot be used|the weights do not fit plain20"
+        ) as error:
+            here("evaluate", f"weights={other}", "device=cpu")
+        assert "\n" not in str(error.value), what
+        assert "\x1b" not in str(error.value), what
+    inside = io.BytesIO()
+    with zipfile.ZipFile(inside, "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("archive/data/0", bytes(10_000_000))
+    sealed = inside.getvalue()
+    other.write_bytes(sealed + checkpoint.MARK + hashlib.sha256(sealed).hexdigest().encode())
+    with pytest.raises(UserError, match="it is compressed"):
+        here("evaluate", f"weights={other}", "device=cpu")

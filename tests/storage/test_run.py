@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -17,6 +18,7 @@ from resexp.config.compose import compose
 from resexp.errors import Busy, UserError
 from resexp.storage import history
 from resexp.storage.run import FINISHED, Record, Run, find_runs
+from resexp.system import lock
 
 ROWS = [history.Row(100, 0.256, 0.1, 2.0, 0.75), history.Row(200, 0.512, 0.1, 1.5, 0.5)]
 NEXT_ROW = history.Row(300, 0.768, 0.1, 1.4, 0.4)
@@ -159,3 +161,48 @@ def test_runs_are_found_wherever_they_lie(run: Run, tmp_path: Path) -> None:
         assert [found.directory for found in find_runs(run.directory)] == [run.directory]
         file.unlink()
     assert find_runs(tmp_path / "nowhere") == []
+
+
+def test_rows_are_on_the_disk_before_the_record_vouches_for_them(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    record, waited = Record(), list[Path]()
+    run.write_history(record, ROWS)
+    run.append_history(NEXT_ROW)
+    run.vouch(record, [*ROWS, NEXT_ROW])
+
+    def wait(path: Path) -> None:
+        assert not run.record_file.exists()
+        waited.append(path)
+
+    monkeypatch.setattr("resexp.storage.run.sync", wait)
+    run.write_record(record)
+    assert waited == [run.history_file]
+    assert len(run.rows(run.record())) == 3
+
+
+def test_a_record_of_another_configuration_is_refused_with_the_remedy(run: Run) -> None:
+    record = Record(config_sha256=run.write_config(compose("seed=1").content()))
+    run.write_record(record)
+    assert run.read()[1] == record
+    run.write_config(compose("seed=0").content())
+    for read in (run.read, lambda: run.identify(compose("seed=0"))):
+        with pytest.raises(UserError, match=r"run\.json is of a run with other settings .* delete it .*fresh=true"):
+            read()
+
+
+def test_a_lock_that_was_taken_away_meanwhile_is_made_anew(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a process that was refused, and had nothing to write."""
+    acquire = lock.acquire
+
+    def acquire_late(file: TextIO, what: object) -> bool:
+        taken = acquire(file, what)
+        if not removed:
+            run.lock_file.unlink()
+            removed.append(1)
+        return taken
+
+    removed: list[int] = []
+    monkeypatch.setattr(lock, "acquire", acquire_late)
+    with run.claimed():
+        assert run.in_use()
+        (run.directory / "file").touch()
+    assert run.lock_file.exists()

@@ -1,10 +1,11 @@
 """A reader finds the old content or the new, never half of it."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from resexp.system.files import TEMPORARY, remove_temporaries, replacing, write_text
+from resexp.system.files import TEMPORARY, folders, remove_temporaries, replacing, write_text
 
 
 @pytest.fixture
@@ -64,3 +65,37 @@ def test_what_a_killed_process_left_does_not_stop_the_next(path: Path) -> None:
     path.with_name(f"{TEMPORARY}{path.name}").write_text("much longer than what comes now")
     write_text(path, "ä\n")
     assert contents(path.parent) == {"file": "ä\n"}
+
+
+def test_writers_of_one_file_do_not_share_a_temporary_and_no_link_catches_one(path: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    path.with_name(f"{TEMPORARY}{path.name}").symlink_to(victim)
+    with replacing(path) as one, replacing(path) as other:
+        one.write(b"first, ")
+        other.write(b"second")
+        one.write(b"whole")
+    assert contents(tmp_path) == {"file": "first, whole", "victim": "precious"}
+
+
+def test_what_killed_writers_left_goes_after_a_while(path: Path) -> None:
+    left = path.with_name(f"{TEMPORARY}{path.name}-0123456789abcdef")
+    left.write_text("half")
+    write_text(path, "new")
+    assert left.exists(), "its writer may live"
+    os.utime(left, (0, 0))
+    write_text(path, "newer")
+    assert contents(path.parent) == {"file": "newer"}
+
+
+def test_a_folder_is_entered_once_and_what_cannot_be_entered_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/file").touch()
+    (tmp_path / "a/loop").symlink_to(tmp_path)
+    (tmp_path / "again").symlink_to("a/b")
+    (tmp_path / "lost").symlink_to("nowhere")
+    (tmp_path / "round").symlink_to("round")
+    (tmp_path / "link").symlink_to("a/b/file")
+    found = {place.relative_to(tmp_path).as_posix(): names for place, names in folders(tmp_path)}
+    assert found == {".": {"link"}, "a": set(), "a/b": {"file"}, "lost": None, "round": None}
+    assert folders(tmp_path / "none") == []
