@@ -22,7 +22,7 @@ def conv3x3(inputs: int, outputs: int, stride: int, norm: str) -> nn.Conv2d:
 class BatchNorm(nn.BatchNorm2d):
     """Batch norm that leaves `num_batches_tracked` to whoever trains: one kernel for all layers, not one for each."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # its name in PyTorch
+    def forward(self, input: Tensor) -> Tensor:  # its name in PyTorch
         """(B, C, H, W) -> the same."""
         assert self.momentum is not None
         return functional.batch_norm(
