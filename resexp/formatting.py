@@ -28,6 +28,14 @@ def aligned(lines: list[list[str]], text: set[int]) -> str:
     )
 
 
+def shortened(name: str, width: int) -> str:
+    """A name of at most `width` characters, what is too much left out of its middle."""
+    if len(name) <= width:
+        return name
+    end = (width - 1) // 2
+    return f"{name[: width - 1 - end]}…{name[-end:]}"
+
+
 def plural(n: int, what: str) -> str:
     """1 seed, 2 seeds."""
     return f"{n} {what}" if n == 1 else f"{n} {what}s"

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextvars import copy_context
+from dataclasses import replace
 from queue import SimpleQueue
 from threading import Thread
 
@@ -13,6 +14,7 @@ from omegaconf import open_dict
 from resexp.config.compose import to_config
 from resexp.config.settings import require
 from resexp.errors import BrokenProcess, Interrupted, UserError
+from resexp.sweep.sweeper import AHEAD
 from resexp.system.signals import Stop
 from resexp.training.turns import Turns
 
@@ -39,6 +41,8 @@ class StreamsLauncher(BasicLauncher):
         require(number, "hydra.launcher.at_once", self.at_once, f"must be a number from 1 to {STREAMS}")
         self.refuse_what_differs(job_overrides)
         os.environ["TQDM_DISABLE"] = "1"  # lines, since several bars overwrite each other
+        if ahead := AHEAD.get():
+            AHEAD.set(replace(ahead, at_once=min(self.at_once, len(job_overrides))))
         turns, results = Turns(), dict[int, JobReturn]()
         jobs = iter(enumerate(job_overrides, initial_job_idx))
         ended: SimpleQueue[BaseException | None] = SimpleQueue()

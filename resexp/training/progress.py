@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from resexp.formatting import duration
+from resexp.formatting import duration, shortened
 from resexp.storage.history import Row
 from resexp.system.logs import SECONDS_BETWEEN_LINES
 
 log = logging.getLogger("resexp")
+
+NAME_WIDTH = 20
+"""Characters of a run's name in the bar, which fits into 80 columns then."""
 
 
 def errors(row: Row, test_error: float | None) -> str:
@@ -40,18 +43,22 @@ class Progress:
         self.bar = tqdm(
             total=total,
             initial=start,
-            desc=self.name,
+            desc=position.label + shortened(name, NAME_WIDTH),
             unit="it",
             disable=bool(os.environ.get("TQDM_DISABLE")) or None,  # None: only on a terminal
             file=sys.stderr,
             dynamic_ncols=True,
             leave=False,
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {rate_fmt}{postfix}",
+            bar_format="{desc}: {remaining} left, {n_fmt}/{total_fmt}{postfix} |{bar}|",
         )
 
     def iteration(self) -> None:
         """One more iteration is done."""
         self.bar.update()
+
+    def evaluating(self) -> None:
+        """What follows is no training."""
+        self.bar.set_postfix_str("evaluating")
 
     def row(self, row: Row) -> None:
         """A row was measured."""
@@ -59,15 +66,14 @@ class Progress:
             self.test_error = row.test_error
         now = time.monotonic()
         an_iteration = (now - self.began) / (row.iteration - self.start)
-        left = f"{duration(an_iteration * (self.total - row.iteration))} left"
-        if self.cost_after:
-            whole = an_iteration * (self.total - row.iteration + self.total * self.cost_after)
-            left += f", whole sweep {duration(whole)}"
-        shown = errors(row, self.test_error)
-        self.bar.set_postfix_str(f"{shown}, {left}", refresh=False)
+        left = an_iteration * (self.total - row.iteration)
+        sweep = f", sweep {duration(left + an_iteration * self.total * self.cost_after)}" if self.cost_after else ""
+        tested = "" if self.test_error is None else f", test {self.test_error:.1%}"
+        self.bar.set_postfix_str(f"train {row.train_error:.1%}{tested}{sweep}", refresh=False)
         if self.bar.disable and row.iteration < self.total and now - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = now
-            log.info("%s: %d of %d iterations, %s, %s", self.name, row.iteration, self.total, shown, left)
+            done = f"{row.iteration:,} of {self.total:,} iterations, {errors(row, self.test_error)}"
+            log.info("%s: %s left%s, %s", self.name, duration(left), sweep, done)
 
     def close(self) -> None:
         """Take the bar away."""

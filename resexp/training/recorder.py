@@ -86,6 +86,8 @@ class Recorder:
         """The iterations of a row are done, its evaluations are not: here its time ends."""
         self.trainer.check_finite()  # waits for the device
         self.speed = self.timing.end_row(self.trainer.iteration)
+        if self.trainer.test_due() or self.trainer.clean_due():
+            self.progress.evaluating()
 
     def row(self, row: Row) -> None:
         """Write a row everywhere."""
