@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from resexp.analysis.study import PARTS, StudyRun, load_study
+from resexp.analysis.study import StudyRun, load_study
 from resexp.config.compose import settings_of
 from resexp.config.settings import DataPlace, check_device, require
 from resexp.errors import UserError
@@ -52,7 +52,7 @@ def task(cfg: DictConfig) -> None:
     with writing_to("out"):
         out.mkdir(parents=True, exist_ok=True)
         for run in chosen:
-            path = out / f"{'-'.join(run.labels[part] for part in PARTS)}-seed{run.seed}.pt"
+            path = out / weights.file_name(run.labels, run.seed)
             if path.with_suffix(".json").exists():
                 log.info("%s is there already", path)
             else:
@@ -65,7 +65,7 @@ def export(found: StudyRun, run: Run, path: Path, settings: ExportSettings) -> s
     trained = weights.of_run(run)
     execution = trained.prepare(settings.device, settings.precision, settings.threads)
     data = trained.data(settings.data.dir)
-    weights.save(trained, run, data.classes, settings.dtype, path)
+    weights.save(trained, run.config(), data.classes, settings.dtype, path)
     total = weights.total_bytes(path.parent)
     if total > weights.MOST_BYTES:
         path.unlink()

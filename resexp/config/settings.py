@@ -62,6 +62,18 @@ class ModelConfig:
         one_of("model.norm", self.norm, "batch", "none")
         require(self.linear in ("default", "he"), "model.linear", self.linear, "choose default (PyTorch's) or he")
 
+    def result(self) -> dict[str, Any]:
+        """The settings as a run records them."""
+        content = asdict(self)
+        if self.linear == "default":  # checkpoints from before there was the setting are of the same run
+            del content["linear"]
+        return content
+
+    @property
+    def kind(self) -> dict[str, Any]:
+        """What networks that differ in their depth alone have in common."""
+        return {key: value for key, value in asdict(self).items() if key not in ("name", "depth")}
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -222,10 +234,12 @@ class TrainSettings:
 
     def result(self) -> dict[str, Any]:
         """The settings that decide the result, nested, plain values."""
-        model = asdict(self.model)
-        if self.model.linear == "default":  # checkpoints from before there was the setting are of the same run
-            del model["linear"]
-        return {"model": model, "data": self.data.result(), "recipe": asdict(self.recipe), "seed": self.seed}
+        return {
+            "model": self.model.result(),
+            "data": self.data.result(),
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+        }
 
     def execution(self) -> dict[str, Any]:
         """The settings that say how it is executed, and where its images lie."""

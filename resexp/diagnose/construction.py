@@ -1,6 +1,6 @@
-"""A deeper network built from a trained shallower one, nothing trained: the paper's argument (section 1, section 3.1).
+"""A deeper network built from a trained shallower one, nothing trained: the paper's argument (sections 1 and 3.1).
 
-The built network computes what the shallower one computes, so a deeper network of the same kind that is no worse exists.
+It computes what the shallower one computes, so a deeper network of the same kind that is no worse exists.
 """
 
 from functools import partial
@@ -48,7 +48,9 @@ def deepen(shallow: Network, model: ModelConfig, seed: int, images: Images, exec
             else:
                 be_zero(block.conv2, block.norm2)
                 if isinstance(block.shortcut, nn.Sequential):
-                    be_identity(block.shortcut[0], block.shortcut[1], moments.get(stage))
+                    projection, norm = block.shortcut
+                    assert isinstance(projection, nn.Conv2d)
+                    be_identity(projection, norm, moments.get(stage))
     return deep
 
 

@@ -115,16 +115,24 @@ def measure(trained: Trained, data: Dataset, split: str, execution: Execution) -
     return loss, error, len(images)
 
 
-def save(trained: Trained, run: Run, classes: list[str], dtype: str, path: Path) -> None:
-    """Write a network's state, in fp16 or fp32, with its own settings. Raises UserError where fp16 cannot hold it."""
+def file_name(labels: dict[str, str], seed: int) -> str:
+    """That of a run's exported weights."""
+    return f"{labels['data']}-{labels['recipe']}-{labels['model']}-seed{seed}.pt"
+
+
+def save(trained: Trained, config: dict[str, Any], classes: list[str], dtype: str, path: Path) -> None:
+    """Write a network's state, in fp16 or fp32, with the content of config.yaml that describes it.
+
+    Raises UserError where fp16 cannot hold it.
+    """
     tensors = {
         name: value.to(DTYPES[dtype]) if value.is_floating_point() else value for name, value in trained.network.items()
     }
     if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
-        raise UserError(f"dtype={dtype}: too small for some weight of {run}; use dtype=fp32")
+        raise UserError(f"dtype={dtype}: too small for some weight of {trained.source}; use dtype=fp32")
     state = {
         "kind": KIND,
-        "config": without_places(run.config()),
+        "config": without_places(config),
         "iteration": trained.iteration,
         "digest": trained.digest,
         "precision": trained.precision,

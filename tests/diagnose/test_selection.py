@@ -33,7 +33,7 @@ def jobs(
 ) -> tuple[list[Job], list[str]]:
     (group,) = load_study(study.runs).groups
     return Selection(
-        diagnosis, group, study.runs, DATA, Choice(networks, seeds, [*initial_seeds], None, 128, 1000)
+        diagnosis, group, study.runs, DATA, Choice(networks, seeds, [*initial_seeds], None, 128, 1000, None)
     ).jobs()
 
 
@@ -102,6 +102,6 @@ def test_no_more_images_than_there_are(
     study: Synthetic, diagnosis: str, count: int, words: str, lesion_images: int
 ) -> None:
     (group,) = load_study(study.runs).groups
-    choice = Choice(None, None, [], None, 128, lesion_images)
+    choice = Choice(None, None, [], None, 128, lesion_images, None)
     few = Selection(diagnosis, group, study.runs, DATA | {"train_images": 50, "test_images": 20}, choice)
     assert (few.count, few.images) == (count, words)
