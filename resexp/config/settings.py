@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from resexp.errors import UserError
 from resexp.formatting import listed
+from resexp.system.files import file_digest
 
 
 def require(holds: bool, setting: str, value: object, rule: str) -> None:
@@ -49,6 +50,8 @@ class ModelConfig:
     norm: str
     linear: str = "default"
     """In the settings of a run only where it is not the default."""
+    start: str = ""
+    """Which weights training starts from: `start_id` of their file; empty, and not recorded, for the seed's own."""
 
     def __post_init__(self) -> None:
         within("model.depth", self.depth, 8, 10_000)
@@ -65,8 +68,9 @@ class ModelConfig:
     def result(self) -> dict[str, Any]:
         """The settings as a run records them."""
         content = asdict(self)
-        if self.linear == "default":  # checkpoints from before there was the setting are of the same run
-            del content["linear"]
+        for name in ("linear", "start"):  # checkpoints from before there were these settings are of the same run
+            if content[name] == getattr(ModelConfig, name):
+                del content[name]
         return content
 
     @property
@@ -185,6 +189,18 @@ class RecipeConfig:
         within("recipe.pad", self.pad, 0, 1024)
 
 
+def start_id(setting: str, path: str) -> str:
+    """What stands for the weights in a file in names and settings: the first 12 digits of the file's SHA-256.
+
+    Raises UserError where it cannot be read.
+    """
+    try:
+        return file_digest(expand(setting, path))[:12]
+    except OSError as error:
+        remedy = "resexp diagnose construction save=FOLDER and resexp export write some, and a run has checkpoint.pt"
+        raise UserError(f"{setting}={path}: {error.strerror}; name a file of weights ({remedy})") from error
+
+
 def check_device(device: str, precision: str, threads: int) -> None:
     """The rules of every command with a device."""
     known = re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device) is not None
@@ -203,8 +219,11 @@ def check_margin(percent: float) -> None:
     require(0 <= percent <= 100, "margin", percent, "percentage points from 0 to 100")
 
 
-NOT_RECORDED = ("model", "data", "recipe", "seed", "snapshots", "fresh", "plan")
-"""Settings that do not say how a run is executed: those of its result, what is kept, and requests for one session."""
+NOT_RECORDED = ("model", "data", "recipe", "seed", "start", "snapshots", "fresh", "plan")
+"""Settings that do not say how a run is executed: those of its result, what is kept, and requests for one session.
+
+The file to start from is recorded as a place, where there is one; `ModelConfig.start` says what it holds.
+"""
 
 
 @dataclass(frozen=True)
@@ -215,6 +234,7 @@ class TrainSettings:
     data: Any
     recipe: RecipeConfig
     seed: int
+    start: str | None
     runs: str
     device: str
     precision: str
@@ -245,7 +265,8 @@ class TrainSettings:
         """The settings that say how it is executed, and where its images lie."""
         names = [field.name for field in fields(TrainSettings) if field.name not in NOT_RECORDED]
         places = {key: getattr(self.data, key) for key in self.data.places}
-        return {**{name: getattr(self, name) for name in names}, "data": places}
+        started = {"start": self.start} if self.start else {}
+        return {**{name: getattr(self, name) for name in names}, **started, "data": places}
 
     def remark(self) -> str:
         """What is likely an oversight although it breaks no rule: drops after the last iteration; else empty."""
@@ -302,6 +323,7 @@ def recorded(result: dict[str, Any], execution: dict[str, Any]) -> TrainSettings
             "data": DATA_CONFIGS[result["data"]["name"]](**result["data"], **execution["data"]),
             "recipe": RecipeConfig(**result["recipe"]),
             **dict.fromkeys(("snapshots", "fresh", "plan"), False),
+            "start": execution.get("start"),
         }
         return TrainSettings(**execution | parts, seed=result["seed"])
     except (TypeError, KeyError, AttributeError) as error:

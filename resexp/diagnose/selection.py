@@ -116,13 +116,18 @@ class Selection:
         return self.initial() + weights, left_out
 
     def initial(self) -> list[Job]:
-        """Networks with their initial weights, with batch norm and without. Raises UserError for unknown names."""
+        """Networks with initial weights drawn from a seed, with batch norm and without.
+
+        Raises UserError for unknown names.
+        """
         jobs: list[Job] = []
         for name in self.choice.networks or INITIAL_NETWORKS:
             network = self.group.network(name)
             if network is None and not (conf_dir() / "model" / f"{name}.yaml").exists():
                 raise UserError(f"networks={name}: neither among the runs nor a preset; see resexp models")
             model = ModelConfig(**network.model) if network else compose(f"model={name}").model
+            if model.start:
+                continue
             norms = dict.fromkeys([model.norm, "none"])
             jobs += [
                 self.job(name, replace(model, norm=norm), seed) for seed in self.choice.initial_seeds for norm in norms
@@ -162,7 +167,7 @@ class Selection:
         that has no deeper one. Raises UserError for a depth that is deeper than none of them.
         """
         jobs: dict[Subject, Job] = {}
-        sources = trained if self.choice.networks else shallowest(trained)
+        sources = trained if self.choice.networks else shallowest([job for job in trained if not job.model.start])
         for depth in self.choice.depths or []:
             if sources and all(depth <= source.model.depth for source in sources):
                 names = listed(list(dict.fromkeys(title(source.subject.network) for source in sources)), "or")
@@ -239,6 +244,6 @@ def of_depth(model: ModelConfig, depth: int) -> tuple[str, ModelConfig]:
     """A network of the same kind and its name, that of a preset where there is one of this depth."""
     preset = f"{model.name.rstrip('0123456789')}{depth}"
     name = preset if (conf_dir() / "model" / f"{preset}.yaml").exists() else model.name
-    settings = [f"model.{key}={value}" for key, value in model.kind.items()]
+    settings = [f"model.{key}={value}" for key, value in replace(model, start="").result().items()]
     config = compose(f"model={name}", f"model.depth={depth}", *settings)
     return config.labels["model"], config.model

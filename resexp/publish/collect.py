@@ -1,7 +1,7 @@
 """The small files of finished runs, copied to where they are committed; nothing in them names a machine's folders."""
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from resexp.analysis.study import PARTS, StudyRun, load_study
@@ -65,7 +65,9 @@ def run_folder(folder: Path, run: StudyRun) -> Path:
 
 def copy(source: Run, target: Run) -> None:
     """Copy one run's small files; history.csv last, so that an interrupted copy is made again."""
-    record = replace(source.record(), process={}, error=None)
+    record = source.record()
+    start = record.start | {"file": PurePath(record.start["file"]).name} if record.start else {}
+    record = replace(record, start=start, process={}, error=None)
     target.directory.mkdir(parents=True, exist_ok=True)
     target.write_config(without_places(source.config()))
     target.write_record(record)

@@ -87,11 +87,7 @@ def of_run(run: Run) -> Trained:
 
 def load_file(path: Path) -> Trained:
     """A file that `save` wrote: digest verified, loaded with weights_only. Raises UserError saying what is wrong."""
-    try:
-        state = checkpoint.load(path)
-    except (checkpoint.Damaged, OSError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"weights={path}: cannot be used ({why})") from error
+    state = checkpoint.load_named(path, "weights")
     if state.get("kind") != KIND:
         raise UserError(f"weights={path}: not a file of resexp export; a run is measured with run=DIRECTORY")
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in state["network"].items()}

@@ -50,12 +50,14 @@ class Record:
     """Who is or was training: host, pid."""
     sessions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """One entry per session: from, to, seconds (seconds_startup apart), peak_memory_mb, device, versions ..."""
+    start: dict[str, str] = field(default_factory=dict[str, str])
+    """Where the weights came from that training began with, if not from the seed: file, sha256."""
 
     def is_sound(self) -> bool:
         """Whether every value has its type, as one that this program wrote has; a digest alone proves no origin."""
         values: dict[str, Any] = vars(self)
         whole = all(type(values[name]) is int and values[name] >= 0 for name in ("iteration", "iterations", "rows"))
-        parts = all(isinstance(values[name], dict) for name in ("final", "data", "process"))
+        parts = all(isinstance(values[name], dict) for name in ("final", "data", "start", "process"))
         listed = isinstance(values["sessions"], list) and all(isinstance(one, dict) for one in values["sessions"])
         return (
             (whole and parts and listed and isinstance(values["history_sha256"], str))
@@ -249,7 +251,8 @@ def without_places(config: dict[str, Any]) -> dict[str, Any]:
     if "dir" in data:  # a folder of images is named by its path; its last part is enough
         result = {**result, "data": {**data, "dir": PurePath(data["dir"]).name}}
     places = {key: None if key in ("dir", "url") else value for key, value in places.items()}
-    return {**config, "result": result, "execution": {**execution, "runs": UNNAMED, "data": places}}
+    started = {"start": PurePath(execution["start"]).name} if "start" in execution else {}
+    return {**config, "result": result, "execution": {**execution, **started, "runs": UNNAMED, "data": places}}
 
 
 def no_runs(folder: Path, more: str = "", kind: str = "runs") -> UserError:

@@ -12,6 +12,7 @@ from resexp.analysis.verdict import UNDECIDED
 from resexp.diagnose import table
 from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, SNAPSHOT, Measured, Reading, Subject
 from resexp.report.report import Report, write_report
+from resexp.report.spec import Plate
 from resexp.report.why.findings import FIND, findings
 from resexp.report.why.profiles import Finding, number
 
@@ -50,6 +51,11 @@ def find(diagnosis: str, group: Group, measured: Measured) -> Finding:
     return finding
 
 
+def plate(finding: Finding) -> Plate:
+    assert finding.plate is not None
+    return finding.plate
+
+
 def row(finding: Finding, *first: str) -> list[str]:
     """The cells of the one row that begins like this, behind its beginning."""
     (found,) = [row[len(first) :] for row in finding.table.rows if tuple(row[: len(first)]) == first]
@@ -75,14 +81,14 @@ def test_gradients_have_a_row_for_each_network_and_kind_of_weights(group: Group)
         "gradients vanish at initialisation in ResNet-20; they explode at initialisation in plain-56"
         in finding.sentence
     )
-    assert [panel.title for panel in finding.plate.panels] == [
+    assert [panel.title for panel in plate(finding).panels] == [
         "Plain, at initialisation",
         "Residual, at initialisation",
         "Plain, after 2,000 iterations",
         "Plain, at initialisation without norm",
     ]
-    assert "at initialisation, 1 to 2 seeds (0, 1); on the first 8 images" in finding.plate.caption
-    assert "curves end at plain-20 8." in finding.plate.panels[2].alt
+    assert "at initialisation, 1 to 2 seeds (0, 1); on the first 8 images" in plate(finding).caption
+    assert "curves end at plain-20 8." in plate(finding).panels[2].alt
 
 
 def test_gradients_are_followed_through_training_from_the_same_seeds_initial_weights(group: Group) -> None:
@@ -95,7 +101,7 @@ def test_gradients_are_followed_through_training_from_the_same_seeds_initial_wei
         measured[replace(subject(group, "plain20"), source=SNAPSHOT, iteration=at)] = falling(factor ** (1 / 8))
     finding = find("gradients", group, measured)
     assert row(finding, "plain-20", "during training") == ["2", "1.4", "0.05", "40", "40", "exploding, vanishing"]
-    panel = finding.plate.panels[-1]
+    panel = plate(finding).panels[-1]
     assert panel.title == "Plain, during training (first block)"
     assert [at for at, _ in panel.curves[0].mean] == [0, 500, 1000, 2000]
     assert [value for _, value in panel.curves[0].mean] == pytest.approx([100, 40, 0.05, 2])
@@ -112,14 +118,14 @@ def test_no_mean_bridges_iterations_at_which_only_some_seeds_kept_their_weights(
     for seed, at in ((0, 500), (0, 1000), (1, 1000)):
         measured[replace(subject(group, "plain20", seed), source=SNAPSHOT, iteration=at)] = falling(4 ** (1 / 8))
     finding = find("gradients", group, measured)
-    (curve,) = finding.plate.panels[-1].curves
+    (curve,) = plate(finding).panels[-1].curves
     assert [[at for at, _ in seed] for seed in curve.seeds] == [[0, 500, 1000, 2000], [0, 1000, 2000]]
     assert [at for at, _ in curve.mean] == [0, 500, 1000, 2000]
     assert [value for _, value in curve.mean] == pytest.approx([2, float("nan"), 4, 2], nan_ok=True)
     gap = "A mean has a gap where not every seed was measured."
-    assert gap in finding.plate.caption
+    assert gap in plate(finding).caption
     whole = {one: readings for one, readings in measured.items() if one.iteration != 500}
-    assert gap not in find("gradients", group, whole).plate.caption
+    assert gap not in plate(find("gradients", group, whole)).caption
 
 
 def test_gradients_that_grow_and_shrink_again_are_not_called_stable(group: Group) -> None:
@@ -137,7 +143,7 @@ def test_gradients_that_are_not_finite_are_called_that_and_the_rest_is_drawn(gro
     finding = find("gradients", group, measured)
     assert row(finding, "plain-20")[-1] == "not finite"
     assert row(finding, "plain-56")[-1] == "exploding"
-    assert [len(curve.mean) for curve in finding.plate.panels[0].curves] == [8, 9]
+    assert [len(curve.mean) for curve in plate(finding).panels[0].curves] == [8, 9]
 
 
 def test_responses_are_compared_within_a_seed_at_one_depth_and_between_depths(group: Group) -> None:
@@ -152,10 +158,10 @@ def test_responses_are_compared_within_a_seed_at_one_depth_and_between_depths(gr
     assert row(finding, "ResNet-56", "0") == ["0.3", "0.29", "0.60"]
     assert "plain networks of the same depth in 4 of 4" in finding.sentence
     assert "the next shallower residual network in 2 of 2" in finding.sentence
-    in_order, by_size = finding.plate.panels
+    in_order, by_size = plate(finding).panels
     assert [value for _, value in in_order.curves[0].mean] == pytest.approx([0.55, 1.55])
     assert [value for _, value in by_size.curves[0].mean] == pytest.approx([1.55, 0.55])
-    assert "Left out: plain-110 seed 0 (did not train, running training error 89.0%)." in finding.plate.caption
+    assert "Left out: plain-110 seed 0 (did not train, running training error 89.0%)." in plate(finding).caption
 
 
 def lesion(whole: float, without: list[float], several: list[float], ratios: list[float]) -> list[Reading]:
@@ -180,12 +186,12 @@ def test_lesions_have_a_row_and_a_line_for_each_seed_and_no_mean(group: Group) -
         ["ResNet-20", "1", "8.0", "+1.0", "+20.0", "3 of 3", "0.2", "0 of 3"],
     ]
     assert "+60.0 points in plain networks and +0.0 to +1.0 points in residual" in finding.sentence
-    one, several, nearness = finding.plate.panels
+    one, several, nearness = plate(finding).panels
     assert [[value for _, value in line] for line in several.curves[1].seeds] == [[8, 11, 40, 90]] * 2
-    assert not any(curve.mean for panel in finding.plate.panels for curve in panel.curves)
+    assert not any(curve.mean for panel in plate(finding).panels for curve in panel.curves)
     assert [curve.dashed for curve in one.curves] == [True, False]
     assert nearness.y.low == 0
-    assert "plain-56 seed 0 (not measured)" in finding.plate.caption
+    assert "plain-56 seed 0 (not measured)" in plate(finding).caption
 
 
 @pytest.fixture
