@@ -62,7 +62,7 @@ def to_config(cfg: DictConfig) -> Config:
     settings = settings_of(cfg, TrainSettings)
     one_of("data.name", cfg.data.get("name"), *DATA_CONFIGS)
     data = settings_of(cfg.data, DATA_CONFIGS[cfg.data.name], "data.")
-    start = start_id("start", settings.start) if settings.start else ""
+    start = start_id(settings.start) if settings.start else ""
     settings = replace(settings, data=data, model=replace(settings.model, start=start))
     result = settings.result()
     presets = _presets(result)

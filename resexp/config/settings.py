@@ -189,16 +189,16 @@ class RecipeConfig:
         within("recipe.pad", self.pad, 0, 1024)
 
 
-def start_id(setting: str, path: str) -> str:
+def start_id(path: str) -> str:
     """What stands for the weights in a file in names and settings: the first 12 digits of the file's SHA-256.
 
     Raises UserError where it cannot be read.
     """
     try:
-        return file_digest(expand(setting, path))[:12]
+        return file_digest(expand("start", path))[:12]
     except OSError as error:
         remedy = "resexp diagnose construction save=FOLDER and resexp export write some, and a run has checkpoint.pt"
-        raise UserError(f"{setting}={path}: {error.strerror}; name a file of weights ({remedy})") from error
+        raise UserError(f"start={path}: {error.strerror}; name a file of weights ({remedy})") from error
 
 
 def check_device(device: str, precision: str, threads: int) -> None:

@@ -111,10 +111,10 @@ def deviation(variance: Tensor, eps: float) -> Tensor:
 
 
 def invertible(variance: Tensor, eps: float) -> Tensor:
-    """The variance, where necessary a few units in the last place larger, so that deviation * (1 / deviation) is 1.
+    """The variance, where necessary larger by less than a thousandth, so that deviation * (1 / deviation) is 1.
 
-    In float32 it is 1 for most deviations and just below for the others. Batch norm multiplies by weight * (1 /
-    deviation), so that this is what makes it exact.
+    In float32 it is 1 for most deviations and just below for the others, among them thousands in a row just above a
+    power of two. Batch norm multiplies by weight * (1 / deviation), so this is what makes it exact.
     """
     while (inexact := (root := deviation(variance, eps)) * (1 / root) != 1).any():
         step = torch.finfo(variance.dtype).eps * (variance + eps)  # below this a small variance changes no sum

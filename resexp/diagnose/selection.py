@@ -244,6 +244,6 @@ def of_depth(model: ModelConfig, depth: int) -> tuple[str, ModelConfig]:
     """A network of the same kind and its name, that of a preset where there is one of this depth."""
     preset = f"{model.name.rstrip('0123456789')}{depth}"
     name = preset if (conf_dir() / "model" / f"{preset}.yaml").exists() else model.name
-    settings = [f"model.{key}={value}" for key, value in replace(model, start="").result().items()]
+    settings = [f"model.{key}={value}" for key, value in model.kind.items() if key != "start"]
     config = compose(f"model={name}", f"model.depth={depth}", *settings)
     return config.labels["model"], config.model

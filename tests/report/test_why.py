@@ -10,7 +10,17 @@ from resexp.analysis.claims import FALL_BACK, HEALTHY, NOT_REPRODUCED, REPRODUCE
 from resexp.analysis.study import Group, load_study
 from resexp.analysis.verdict import UNDECIDED
 from resexp.diagnose import table
-from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, SNAPSHOT, Measured, Reading, Subject
+from resexp.diagnose.table import (
+    BUILT_FROM,
+    CHECKPOINT,
+    INITIALISATION,
+    PLAIN,
+    RESIDUAL,
+    SNAPSHOT,
+    Measured,
+    Reading,
+    Subject,
+)
 from resexp.report.report import Report, write_report
 from resexp.report.spec import Plate
 from resexp.report.why.findings import FIND, findings
@@ -317,3 +327,31 @@ def test_one_block_near_the_identity_shows_that_it_can_be(
     finding = find("lesions", group, lesions(group, added))
     assert outcomes(finding) == {FALL_BACK: outcome}
     assert finding.claims[0].ours.startswith(f"ResNet-20: {near} blocks below 0.1")
+
+
+def errors(train: float, test: float) -> list[Reading]:
+    return readings("train_error", [train], 0) + readings("test_error", [test], 0)
+
+
+def built(group: Group, name: str, shallower: str, seed: int = 0) -> Subject:
+    return replace(subject(group, shallower, seed), network=name, depth=56, source=f"{BUILT_FROM}{shallower}")
+
+
+def test_a_built_network_stands_beside_the_one_that_was_trained(group: Group) -> None:
+    measured = {
+        subject(group, "plain20"): errors(0.1, 0.12),
+        built(group, "plain56", "plain20"): errors(0.1, 0.12),
+        subject(group, "plain56"): errors(0.45, 0.46),
+        subject(group, "resnet20", 1): errors(0.08, 0.1),
+        built(group, "resnet56", "resnet20", 1): errors(0.08, 0.1001),
+    }
+    finding = find("construction", group, measured)
+    assert finding.plate is None
+    assert row(finding, "plain-56", "plain-20") == ["0", "10.00", "10.00", "45.00", "12.00", "12.00", "46.00"]
+    assert row(finding, "ResNet-56", "ResNet-20") == ["1", "8.00", "8.00", "-", "10.00", "10.01", "-"]
+    assert finding.sentence == (
+        "plain-56 built from plain-20: 10.0% training error; plain-56 that SGD found: 45.0%. "
+        "ResNet-56 built from ResNet-20: 8.0% training error. "
+        "In 1 of 2 cases the built network has exactly the shallower one's errors."
+    )
+    assert FIND["construction"](group, {subject(group, "plain20"): errors(0.1, 0.12)}) is None

@@ -9,8 +9,8 @@ from resexp.report.spec import Table
 from resexp.report.why.profiles import Finding, profile
 
 HEADING = [
-    *("built", "from", "seed", "training error, %: of that", "built", "found by SGD"),
-    *("test error, %: of that", "built", "found by SGD"),
+    *("network", "built from", "seed", "training error, %: of that one", "built", "found by SGD"),
+    *("test error, %: of that one", "built", "found by SGD"),
 ]
 SPLITS = ("train_error", "test_error")
 
