@@ -86,8 +86,7 @@ def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
     jobs, left_out = selection.jobs()
     for line in outdated + left_out:
         log.warning("%s: %s; it is left out", diagnosis, line)
-    unsaved = {job.subject for job in jobs if (file := setup.built_file(job)) and not file.exists()}
-    jobs = [job for job in jobs if settings.fresh or job.subject not in known or job.subject in unsaved]
+    jobs = [job for job in jobs if settings.fresh or job.subject not in known or setup.built_file(job)]
     if not jobs:
         log.info("%s: nothing new to measure", diagnosis)
         return

@@ -126,16 +126,16 @@ def save(trained: Trained, config: dict[str, Any], classes: list[str], dtype: st
     }
     if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
         raise UserError(f"dtype={dtype}: too small for some weight of {trained.source}; use dtype=fp32")
-    state = {
+    about = {
         "kind": KIND,
         "config": without_places(config),
         "iteration": trained.iteration,
         "digest": trained.digest,
         "precision": trained.precision,
         "classes": classes,
-        "network": tensors,
     }
-    checkpoint.save(state, path)
+    # Through JSON, so that equal content gives equal bytes: a text that is one object in two places is written once.
+    checkpoint.save({**json.loads(json.dumps(about)), "network": tensors}, path)
 
 
 def write_note(path: Path, **more: Any) -> None:
