@@ -30,7 +30,7 @@ VERBS = {
     "train": "train a network, or with -m a sweep of them:  resexp train model=resnet56",
     "report": "figures, tables and a page from finished runs:  resexp report runs=runs out=report",
     "status": "how far each run is, and how long it will take:  resexp status",
-    "diagnose": "gradients, responses, lesions of trained networks:  resexp diagnose gradients",
+    "diagnose": "gradients, responses, lesions, construction:  resexp diagnose gradients",
     "check": "is a run normal? beside the committed runs or the paper:  resexp check runs=runs",
     "evaluate": "error of a trained run:  resexp evaluate run=runs/cifar10/paper/resnet56/seed0",
     "collect": "the small files of finished runs, to be committed:  resexp collect name=figure6",

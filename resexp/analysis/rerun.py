@@ -15,7 +15,7 @@ def commands(group: Group) -> list[str]:
     for network in group.networks:
         seeds: dict[str, list[str]] = {}
         for run in network.finished:
-            seeds.setdefault(arithmetic(run) + changes(run.result), []).append(str(run.seed))
+            seeds.setdefault(arithmetic(run) + started(run) + changes(run.result), []).append(str(run.seed))
         for settings, numbers in seeds.items():
             sweeps.setdefault((",".join(numbers), settings), []).append(network.model["name"])
     return [
@@ -32,13 +32,22 @@ def arithmetic(run: StudyRun) -> str:
     return "".join(f" {key}={value}" for key in keys if len(used[key]) == 1 for value in used[key] if value)
 
 
+def started(run: StudyRun) -> str:
+    """The override for the file that training started from."""
+    return f" start={run.record.start['file']}" if run.record.start else ""
+
+
 def changes(result: dict[str, Any]) -> str:
     """The overrides that turn the presets a run is named after into its settings."""
     preset = _composed(*(f"{part}={result[part]['name']}" for part in PARTS))
     if preset is None:
         return " # and the settings of config.yaml, which no preset of this version has"
     flat = flatten(result)
-    return "".join(f" {key}={_value(flat[key])}" for key in differing(result, preset) if key != "seed" and key in flat)
+    return "".join(
+        f" {key}={_value(flat[key])}"
+        for key in differing(result, preset)
+        if key not in ("seed", "model.start") and key in flat
+    )
 
 
 @cache

@@ -30,6 +30,8 @@ class DiagnoseSettings(Choice):
     runs: str
     out: str
     group: str | None
+    weights: str | None
+    save: str | None
     device: str
     threads: int
     data: DataPlace
@@ -79,12 +81,13 @@ def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
     path = table.table_file(runs, group, diagnosis)
     known, outdated = table.current(table.read(path), group)
     sessions = table.read_sessions(path)
-    setup = Setup(group, runs, settings.device, settings.threads, settings.data.dir)
+    places = [Path(folder) if folder else None for folder in (settings.weights, settings.save)]
+    setup = Setup(group, runs, settings.device, settings.threads, settings.data.dir, *places)
     selection = Selection(diagnosis, group, runs, setup.images, settings)
     jobs, left_out = selection.jobs()
     for line in outdated + left_out:
         log.warning("%s: %s; it is left out", diagnosis, line)
-    jobs = [job for job in jobs if settings.fresh or job.subject not in known]
+    jobs = [job for job in jobs if settings.fresh or job.subject not in known or setup.built_file(job)]
     if not jobs:
         log.info("%s: nothing new to measure", diagnosis)
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from resexp.analysis.study import PARTS, StudyRun, load_study
+from resexp.analysis.study import StudyRun, load_study
 from resexp.config.compose import settings_of
 from resexp.config.settings import DataPlace, check_device, require
 from resexp.publish import note, weights
@@ -51,7 +51,7 @@ def task(cfg: DictConfig) -> None:
         log.warning("%s", problem)
     with writing_to("out"):
         for run in chosen:
-            path = out / f"{'-'.join(run.labels[part] for part in PARTS)}-seed{run.seed}.pt"
+            path = out / weights.file_name(run.labels, run.seed)
             if note.holds(path, dtype=settings.dtype, history_sha256=run.record.history_sha256):
                 log.info("%s is there already", path)
             else:
@@ -65,7 +65,7 @@ def export(found: StudyRun, run: Run, path: Path, settings: ExportSettings) -> s
     execution = trained.prepare(settings.device, settings.precision, settings.threads)
     data = trained.data(settings.data.dir)
     path.parent.mkdir(parents=True, exist_ok=True)
-    weights.save(trained, run, data.classes, settings.dtype, path)
+    weights.save(trained, run.config(), data.classes, settings.dtype, path)
     _, error, images = weights.measure(weights.load_file(path), data, "test", execution)
     before = found.final.test_error
     note.write(

@@ -21,7 +21,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from resexp.config.naming import label, name_differences, run_name
 from resexp.config.presets import GROUPS, conf_dir, presets, settings_named
-from resexp.config.settings import DATA_CONFIGS, Config, FolderConfig, TrainSettings, one_of
+from resexp.config.settings import DATA_CONFIGS, Config, FolderConfig, TrainSettings, one_of, start_id
 from resexp.errors import UserError
 
 SWEEPER = "hydra_plugins.resexp.StudySweeper"
@@ -65,12 +65,14 @@ def settings_of(cfg: DictConfig, schema: type[Settings], prefix: str = "") -> Se
 def to_config(cfg: DictConfig) -> Config:
     """Check a composed configuration, and name it and its directory. Needs Hydra initialised.
 
-    Raises UserError for a value of the wrong type, a broken rule, or a preset whose name is not its file's.
+    Raises UserError for a value of the wrong type, a broken rule, a preset whose name is not its file's, or a file to
+    start from that is not there.
     """
     settings = settings_of(cfg, TrainSettings)
     one_of("data.name", cfg.data.get("name"), *DATA_CONFIGS)
     data = settings_of(cfg.data, DATA_CONFIGS[cfg.data.name], "data.")
-    settings = replace(settings, data=data)
+    start = start_id(settings.start) if settings.start else ""
+    settings = replace(settings, data=data, model=replace(settings.model, start=start))
     result = settings.result()
     presets = _presets(result)
     folder = ""
@@ -89,7 +91,7 @@ def _presets(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     composed = _composed_presets(hydra, tuple(names.items()))
-    return {group: {key: composed[group][key] for key in result[group]} for group in names}
+    return {group: {key: composed[group].get(key) for key in result[group]} for group in names}
 
 
 @lru_cache(maxsize=64)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from resexp.errors import UserError
 from resexp.formatting import listed, printable
+from resexp.system.files import file_digest
 
 Settings = TypeVar("Settings")
 
@@ -51,6 +52,8 @@ class ModelConfig:
     norm: str
     linear: str = "default"
     """In the settings of a run only where it is not the default."""
+    start: str = ""
+    """Which weights training starts from: `start_id` of their file; empty, and not recorded, for the seed's own."""
 
     def __post_init__(self) -> None:
         within("model.depth", self.depth, 8, 10_000)
@@ -63,6 +66,19 @@ class ModelConfig:
         within("model.width", self.width, 1, 64)
         one_of("model.norm", self.norm, "batch", "none")
         require(self.linear in ("default", "he"), "model.linear", self.linear, "choose default (PyTorch's) or he")
+
+    def result(self) -> dict[str, Any]:
+        """The settings as a run records them."""
+        content = asdict(self)
+        for name in ("linear", "start"):  # checkpoints from before there were these settings are of the same run
+            if content[name] == getattr(ModelConfig, name):
+                del content[name]
+        return content
+
+    @property
+    def kind(self) -> dict[str, Any]:
+        """What networks that differ in their depth alone have in common."""
+        return {key: value for key, value in asdict(self).items() if key not in ("name", "depth")}
 
 
 @dataclass(frozen=True)
@@ -175,6 +191,18 @@ class RecipeConfig:
         within("recipe.pad", self.pad, 0, 1024)
 
 
+def start_id(path: str) -> str:
+    """What stands for the weights in a file in names and settings: the first 12 digits of the file's SHA-256.
+
+    Raises UserError where it cannot be read.
+    """
+    try:
+        return file_digest(expand("start", path))[:12]
+    except OSError as error:
+        remedy = "resexp diagnose construction save=FOLDER and resexp export write some, and a run has checkpoint.pt"
+        raise UserError(f"start={path}: {error.strerror}; name a file of weights ({remedy})") from error
+
+
 def check_device(device: str, precision: str, threads: int) -> None:
     """The rules of every command with a device."""
     known = re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device) is not None
@@ -193,8 +221,11 @@ def check_margin(percent: float) -> None:
     require(0 <= percent <= 100, "margin", percent, "percentage points from 0 to 100")
 
 
-NOT_RECORDED = ("model", "data", "recipe", "seed", "snapshots", "fresh", "plan")
-"""Settings that do not say how a run is executed: those of its result, what is kept, and requests for one session."""
+NOT_RECORDED = ("model", "data", "recipe", "seed", "start", "snapshots", "fresh", "plan")
+"""Settings that do not say how a run is executed: those of its result, what is kept, and requests for one session.
+
+The file to start from is recorded as a place, where there is one; `ModelConfig.start` says what it holds.
+"""
 
 
 @dataclass(frozen=True)
@@ -205,6 +236,7 @@ class TrainSettings:
     data: Any
     recipe: RecipeConfig
     seed: int
+    start: str | None
     runs: str
     device: str
     precision: str
@@ -222,22 +254,25 @@ class TrainSettings:
         one_of("engine", self.engine, "auto", "eager", "compile", "graph", "compile+graph")
         require(self.checkpoint_seconds >= 0, "checkpoint_seconds", self.checkpoint_seconds, "must be 0 or more")
         data = vars(self.data) if isinstance(self.data, DataConfig) else {}
-        for name, value in flatten({"runs": self.runs, "data": data}).items():
+        for name, value in flatten({"runs": self.runs, "start": self.start, "data": data}).items():
             shown = printable(str(value))
             require(shown == str(value), name, shown, "has characters that cannot be shown; name it in plain UTF-8")
 
     def result(self) -> dict[str, Any]:
         """The settings that decide the result, nested, plain values."""
-        model = asdict(self.model)
-        if self.model.linear == "default":  # checkpoints from before there was the setting are of the same run
-            del model["linear"]
-        return {"model": model, "data": self.data.result(), "recipe": asdict(self.recipe), "seed": self.seed}
+        return {
+            "model": self.model.result(),
+            "data": self.data.result(),
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+        }
 
     def execution(self) -> dict[str, Any]:
         """The settings that say how it is executed, and where its images lie."""
         names = [field.name for field in fields(TrainSettings) if field.name not in NOT_RECORDED]
         places = {key: getattr(self.data, key) for key in self.data.places}
-        return {**{name: getattr(self, name) for name in names}, "data": places}
+        started = {"start": self.start} if self.start else {}
+        return {**{name: getattr(self, name) for name in names}, **started, "data": places}
 
     def remark(self) -> str:
         """What is likely an oversight although it breaks no rule: drops after the last iteration; else empty."""
@@ -286,7 +321,7 @@ def with_data_dir(settings: TrainSettings, folder: str | None) -> TrainSettings:
     return replace(settings, data=replace(settings.data, dir=folder))
 
 
-def _typed(kind: type[Settings], values: dict[str, Any]) -> Settings:
+def typed(kind: type[Settings], values: dict[str, Any]) -> Settings:
     """Settings from a file, which may hold anything. Raises TypeError for a value of the wrong type."""
     for name, wanted in get_type_hints(kind).items():
         value = values.get(name)
@@ -304,11 +339,12 @@ def recorded(result: dict[str, Any], execution: dict[str, Any]) -> TrainSettings
     """The settings that a run's config.yaml holds. Raises UserError where they do not fit this program."""
     try:
         parts: dict[str, Any] = {
-            "model": _typed(ModelConfig, result["model"]),
-            "data": _typed(DATA_CONFIGS[result["data"]["name"]], result["data"] | execution["data"]),
-            "recipe": _typed(RecipeConfig, result["recipe"]),
+            "model": typed(ModelConfig, result["model"]),
+            "data": typed(DATA_CONFIGS[result["data"]["name"]], result["data"] | execution["data"]),
+            "recipe": typed(RecipeConfig, result["recipe"]),
             **dict.fromkeys(("snapshots", "fresh", "plan"), False),
+            "start": execution.get("start"),
         }
-        return _typed(TrainSettings, execution | parts | {"seed": result["seed"]})
+        return typed(TrainSettings, execution | parts | {"seed": result["seed"]})
     except (TypeError, KeyError, AttributeError) as error:
         raise UserError(f"its config.yaml does not fit this version of resexp ({error})") from error

@@ -1,1 +1,1 @@
-"""What a network shows about depth: gradients, responses, lesions. Measured here, drawn by the report."""
+"""What a network shows about depth: gradients, responses, lesions, construction. Measured here, drawn by the report."""

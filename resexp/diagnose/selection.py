@@ -9,8 +9,18 @@ from resexp.analysis.study import Group, StudyRun, title
 from resexp.config.compose import compose
 from resexp.config.presets import conf_dir
 from resexp.config.settings import ModelConfig, check_seed, require
-from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, SNAPSHOT, Subject, why_not
+from resexp.diagnose.table import (
+    BUILT_FROM,
+    CHECKPOINT,
+    INITIALISATION,
+    PLAIN,
+    RESIDUAL,
+    SNAPSHOT,
+    Subject,
+    why_not,
+)
 from resexp.errors import UserError
+from resexp.formatting import listed
 from resexp.storage.run import Run
 
 INITIAL_NETWORKS = ["plain20", "plain56", "plain110", "resnet20", "resnet56", "resnet110"]
@@ -27,6 +37,8 @@ class Job:
     model: ModelConfig
     run: StudyRun | None
     count: int
+    shallower: ModelConfig | None = None
+    """The network that `run` trained, where that of `model` is built from it."""
 
 
 @dataclass
@@ -43,6 +55,8 @@ class Choice:
     scales: list[float]
     """Of the initial weights of networks without norm."""
     images_without_norm: int
+    depths: list[int] | None
+    """Of the networks to build; None: those that are among the runs."""
 
     def __post_init__(self) -> None:
         require(self.networks != [], "networks", "[]", "name some, or leave it out")
@@ -57,6 +71,9 @@ class Choice:
             require(0 < scale < math.inf, "scales", scale, "must be finite and above 0; 1 keeps He weights")
         require(self.images_without_norm >= 1, "images_without_norm", self.images_without_norm, "must be 1 or more")
         require(self.lesion_images >= 0, "lesion_images", self.lesion_images, "0 (all test images) or more")
+        require(self.depths != [], "depths", "[]", "name some, or leave it out")
+        for depth in self.depths or []:
+            require(depth >= 8 and depth % 6 == 2, "depths", depth, "a depth is 6n + 2, such as 20 or 56")
 
 
 @dataclass(frozen=True)
@@ -78,14 +95,17 @@ class Selection:
         train, test = self.data["train_images"], self.data["test_images"]
         if self.diagnosis == "gradients":
             return min(self.choice.batch_size if norm == "batch" else self.choice.images_without_norm, train)
-        return train if self.diagnosis == "responses" else min(self.choice.lesion_images or test, test)
+        return min(self.choice.lesion_images or test, test) if self.diagnosis == "lesions" else train
 
     def images(self, norm: str) -> str:
         """Those images in words."""
         count = self.count(norm)
         if self.diagnosis == "gradients":
             return f"the first mini-batch of {count} training images"
-        return f"all {count:,} training images" if self.diagnosis == "responses" else f"{count:,} test images"
+        if self.diagnosis == "lesions":
+            return f"{count:,} test images"
+        tested = f" and {self.data['test_images']:,} test" if self.diagnosis == "construction" else ""
+        return f"all {count:,} training{tested} images"
 
     def jobs(self) -> tuple[list[Job], list[str]]:
         """The networks to measure, and a line for each that is left out.
@@ -95,6 +115,8 @@ class Selection:
         """
         left_out: list[str] = []
         trained = self.trained(left_out)
+        if self.diagnosis == "construction":
+            return self.constructions(trained, left_out), left_out
         if self.diagnosis != "gradients":
             return trained, left_out
         weights = [one for job in trained for one in self.during_training(job, left_out)]
@@ -103,7 +125,7 @@ class Selection:
         return self.initial() + weights, left_out
 
     def initial(self) -> list[Job]:
-        """Networks with their initial weights, with batch norm and, at each scale, without.
+        """Networks with initial weights drawn from a seed, with batch norm and, at each scale, without.
 
         Raises UserError for unknown names.
         """
@@ -113,6 +135,8 @@ class Selection:
             if network is None and not (conf_dir() / "model" / f"{name}.yaml").exists():
                 raise UserError(f"networks={name}: neither among the runs nor a preset; see resexp models")
             model = ModelConfig(**network.model) if network else compose(f"model={name}").model
+            if model.start:
+                continue
             kinds = [("batch", 1.0)] if model.norm == "batch" else []  # batch norm takes any scale out again
             kinds += [("none", scale) for scale in dict.fromkeys(self.choice.scales)]
             jobs += [
@@ -125,13 +149,13 @@ class Selection:
     def trained(self, left_out: list[str]) -> list[Job]:
         """Networks at the end of their runs; a line for each that is left out is added.
 
-        Responses and lesions need networks that have trained; gradients are also of those that did not. Raises
-        UserError as `jobs` does.
+        Responses and lesions need networks that have trained; gradients and errors are also of those that did not.
+        Raises UserError as `jobs` does.
         """
         jobs: list[Job] = []
-        needs_training = self.diagnosis != "gradients"
+        needs_run, needs_training = self.diagnosis != "gradients", self.diagnosis in ("responses", "lesions")
         for name in self.choice.networks or []:
-            if needs_training and self.group.network(name) is None:
+            if needs_run and self.group.network(name) is None:
                 where = f"{self.group.data}/{self.group.recipe}"
                 raise UserError(f"networks={name}: no run of it in {where}; train it first, or choose with group=")
         for network in self.group.networks:
@@ -142,11 +166,50 @@ class Selection:
                 problem = why_not(runs.get(seed), needs_training)
                 if problem is None:
                     jobs.append(self.job(network.name, ModelConfig(**network.model), seed, runs[seed]))
-                elif self.choice.networks is not None and needs_training:
+                elif self.choice.networks is not None and needs_run:
                     raise UserError(f"networks={network.name}: seed {seed} cannot be diagnosed ({problem})")
                 else:
                     left_out.append(f"{title(network.name)} seed {seed}: {problem}")
         return jobs
+
+    def constructions(self, trained: list[Job], left_out: list[str]) -> list[Job]:
+        """Shallower networks, the deeper ones built from each, and the deeper ones of the same seed that were trained.
+
+        Built from are those of `trained` that are named, else the shallowest of each kind. A line is added for each
+        that has no deeper one. Raises UserError for a depth that is deeper than none of them.
+        """
+        jobs: dict[Subject, Job] = {}
+        sources = trained if self.choice.networks else shallowest([job for job in trained if not job.model.start])
+        for depth in self.choice.depths or []:
+            if sources and all(depth <= source.model.depth for source in sources):
+                names = listed(list(dict.fromkeys(title(source.subject.network) for source in sources)), "or")
+                raise UserError(f"depths={depth}: not deeper than {names}; name a greater depth, or others in networks")
+        for source in sources:
+            deeper = self.deeper(source.model)
+            for name, model in deeper.items():
+                run, seed = source.run, source.subject.seed
+                assert run is not None
+                found = self.group.network(name)
+                built = self.job(name, model, seed, run, BUILT_FROM + source.subject.network)
+                for job in [source, replace(built, shallower=source.model)]:
+                    jobs[job.subject] = job
+                for own in found.runs if found else []:
+                    if own.seed == seed and why_not(own, False) is None:
+                        job = self.job(name, model, seed, own)
+                        jobs[job.subject] = job
+            if not deeper:
+                what = "no deeper network of its kind among the runs"
+                left_out.append(
+                    f"{title(source.subject.network)}: {what}; depths=[{source.model.depth + 6}] builds one"
+                )
+        return list(jobs.values())
+
+    def deeper(self, model: ModelConfig) -> dict[str, ModelConfig]:
+        """The networks to build from one, by their names."""
+        there = [(network.name, ModelConfig(**network.model)) for network in self.group.networks]
+        known = {other.depth: (name, other) for name, other in there if other.kind == model.kind}
+        depths = self.choice.depths or sorted(known)
+        return dict(known.get(depth) or of_depth(model, depth) for depth in depths if depth > model.depth)
 
     def during_training(self, job: Job, left_out: list[str]) -> list[Job]:
         """A run at each chosen iteration whose weights were kept; a line for each that is left out is added."""
@@ -163,15 +226,23 @@ class Selection:
                 left_out.append(f"{what}: its weights after {iteration:,} iterations were not kept; {KEEP}")
         return jobs
 
-    def job(self, name: str, model: ModelConfig, seed: int, run: StudyRun | None = None, scale: float = 1.0) -> Job:
-        """One network, at the end of a run or with its initial weights."""
+    def job(
+        self,
+        name: str,
+        model: ModelConfig,
+        seed: int,
+        run: StudyRun | None = None,
+        source: str = "",
+        scale: float = 1.0,
+    ) -> Job:
+        """One network, at the end of a run or with its initial weights, unless another `source` is given."""
         subject = Subject(
             network=name,
             family=RESIDUAL if model.residual else PLAIN,
             depth=model.depth,
             norm=model.norm,
             seed=seed,
-            source=CHECKPOINT if run else INITIALISATION,
+            source=source or (CHECKPOINT if run else INITIALISATION),
             iteration=run.reached if run else 0,
             images=self.images(model.norm),
             data_sha256=self.data["digest"],
@@ -179,3 +250,21 @@ class Selection:
             scale=scale,
         )
         return Job(subject, model, run, self.count(model.norm))
+
+
+def shallowest(trained: list[Job]) -> list[Job]:
+    """Those of the least depth of their kind, whatever their seed."""
+    return [
+        one
+        for one in trained
+        if one.model.depth == min(job.model.depth for job in trained if job.model.kind == one.model.kind)
+    ]
+
+
+def of_depth(model: ModelConfig, depth: int) -> tuple[str, ModelConfig]:
+    """A network of the same kind and its name, that of a preset where there is one of this depth."""
+    preset = f"{model.name.rstrip('0123456789')}{depth}"
+    name = preset if (conf_dir() / "model" / f"{preset}.yaml").exists() else model.name
+    settings = [f"model.{key}={value}" for key, value in model.kind.items() if key != "start"]
+    config = compose(f"model={name}", f"model.depth={depth}", *settings)
+    return config.labels["model"], config.model

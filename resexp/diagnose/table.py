@@ -15,8 +15,9 @@ from resexp.storage.run import SESSION
 from resexp.system import schema
 from resexp.system.files import SEAL, folders, sealed, unsealed, write_text, writing_to
 
-DIAGNOSES = ("gradients", "responses", "lesions")
+DIAGNOSES = ("gradients", "responses", "lesions", "construction")
 INITIALISATION, SNAPSHOT, CHECKPOINT = "initialisation", "snapshot", "checkpoint"
+BUILT_FROM = "built from "
 PLAIN, RESIDUAL = "plain", "residual"
 
 NEAR = 0.1
@@ -25,7 +26,7 @@ NEAR = 0.1
 
 @dataclass(frozen=True)
 class Subject:
-    """What was measured: a network with its initial weights, or those of an evaluation or the end of a run."""
+    """What was measured: a network with its initial weights, those of a run, or those of a shallower network."""
 
     network: str
     family: str
@@ -34,7 +35,7 @@ class Subject:
     norm: str
     seed: int
     source: str
-    """initialisation, snapshot (weights kept during training) or checkpoint (those at the end)"""
+    """initialisation, snapshot (weights kept during training), checkpoint (those at the end), or built from NETWORK"""
     iteration: int
     images: str
     """Those it was measured on, in words."""
@@ -56,7 +57,19 @@ class Subject:
         scaled = "" if self.scale == 1 else f", weights times {self.scale:g}"
         return f"{' without norm' if self.norm == 'none' else ''}{scaled}"
 
+    @property
+    def built(self) -> bool:
+        """Whether it was built from a shallower network instead of being trained."""
+        return self.source.startswith(BUILT_FROM)
+
+    @property
+    def trained_as(self) -> str:
+        """The network whose run its weights come from."""
+        return self.source.removeprefix(BUILT_FROM) if self.built else self.network
+
     def __str__(self) -> str:
+        if self.built:
+            return f"{title(self.network)} {BUILT_FROM}{title(self.trained_as)} seed {self.seed}"
         when = "at initialisation" if self.source == INITIALISATION else f"after {self.iteration:,} iterations"
         return f"{title(self.network)} seed {self.seed} {when}{self.kind}"
 
@@ -214,7 +227,7 @@ def current(measured: Measured, group: Group) -> tuple[Measured, list[str]]:
     data = group.images.get("digest")
     curves = {(network.name, run.seed): run.record.history_sha256 for network in group.networks for run in network.runs}
     for subject, readings in measured.items():
-        curve = curves.get((subject.network, subject.seed))
+        curve = curves.get((subject.trained_as, subject.seed))
         trained = subject.source != INITIALISATION
         if data and subject.data_sha256 != data:
             problems.append(f"{subject}: measured on other images")

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from resexp.analysis.study import PARTS, StudyRun, load_study
@@ -67,7 +67,8 @@ def run_folder(folder: Path, run: StudyRun) -> Path:
 def copy(source: Run, target: Run) -> None:
     """Copy one run's small files; history.csv last, so that an interrupted copy is made again."""
     content, known = source.read()
-    record = replace(known, process={}, error=None)
+    start = known.start | {"file": PurePath(known.start["file"]).name} if known.start else {}
+    record = replace(known, start=start, process={}, error=None)
     target.directory.mkdir(parents=True, exist_ok=True)
     record.config_sha256 = target.write_config(without_places(content))
     target.write_record(record)

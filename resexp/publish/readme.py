@@ -36,7 +36,7 @@ FILES = """## Files
 | `figures/DATA/RECIPE/figure1.*`, `figure6.*` | figures; their captions are on the page | `{report}` |
 | `.../table.md`, `final.csv`, `curves.csv` | networks, runs, every point of the curves | |
 | `.../claims.md`, `contrasts.csv` | each claim and its outcome; every contrast with seeds and intervals | |
-| `.../gradients.*`, `responses.*`, `lesions.*` | figures and numbers of `resexp diagnose` | |
+| `.../gradients.*`, `responses.*`, `lesions.*`, `construction.csv` | figures and numbers of `resexp diagnose` | |
 | `figures/index.html` | the page: all of this | |
 """
 WEIGHTS = "| `weights/*.pt`, `*.json` | trained weights; their error once loaded back | `resexp export` |\n"

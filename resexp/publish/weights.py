@@ -1,8 +1,10 @@
 """Trained weights, from a run's checkpoint or a small file: a network's state, its settings, and its error."""
 
+import json
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -104,11 +106,7 @@ def of_run(run: Run) -> Trained:
 
 def load_file(path: Path) -> Trained:
     """A file that `save` wrote: digest verified, loaded with weights_only. Raises UserError saying what is wrong."""
-    try:
-        state = checkpoint.load(path)
-    except (checkpoint.Damaged, OSError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"weights={path}: cannot be used ({why})") from error
+    state = checkpoint.load_named(path, "weights")
     if state.get("kind") != KIND:
         raise UserError(f"weights={path}: not a file of resexp export; a run is measured with run=DIRECTORY")
     try:
@@ -149,28 +147,35 @@ def measure(trained: Trained, data: Dataset, split: str, execution: Execution) -
     return loss, error, len(images)
 
 
-def save(trained: Trained, run: Run, classes: list[str], dtype: str, path: Path) -> None:
-    """Write a network's state, in fp16 or fp32, with its own settings, in place of what is there.
+def file_name(labels: dict[str, str], seed: int) -> str:
+    """That of a run's exported weights."""
+    return f"{labels['data']}-{labels['recipe']}-{labels['model']}-seed{seed}.pt"
 
-    Raises UserError where fp16 cannot hold it, or the folder would hold too much.
+
+def save(
+    trained: Trained, config: dict[str, Any], classes: list[str], dtype: str, path: Path, most: int | None = MOST_BYTES
+) -> None:
+    """Write a network's state, in fp16 or fp32, with the content of config.yaml for it, in place of what is there.
+
+    Raises UserError where fp16 cannot hold it, or the folder would hold more than `most` bytes.
     """
     tensors = {
         name: value.to(DTYPES[dtype]) if value.is_floating_point() else value for name, value in trained.network.items()
     }
     if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
-        raise UserError(f"dtype={dtype}: too small for some weight of {run}; use dtype=fp32")
-    state = {
+        raise UserError(f"dtype={dtype}: too small for some weight of {trained.source}; use dtype=fp32")
+    about = {
         "kind": KIND,
-        "config": without_places(run.config()),
+        "config": without_places(config),
         "iteration": trained.iteration,
         "digest": trained.digest,
         "precision": trained.precision,
         "classes": classes,
-        "network": tensors,
     }
-    content = checkpoint.content_of(state)
+    # Through JSON, so that equal content gives equal bytes: a text that is one object in two places is written once.
+    content = checkpoint.content_of({**json.loads(json.dumps(about)), "network": tensors})
     total = len(content) + sum(other.stat().st_size for other in path.parent.glob("*.pt") if other != path)
-    if total > MOST_BYTES:
+    if most is not None and total > most:
         remedy = "choose fewer networks or seeds, or dtype=fp16"
         raise UserError(f"out={path.parent}: {total:,} bytes with {path.name}, more than 20 MB together; {remedy}")
     with replacing(path) as file:

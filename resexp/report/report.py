@@ -73,7 +73,8 @@ def write_why(group: Group, runs: Path, out: Path, diagnoses: tuple[str, ...]) -
     report = Report(problems=problems)
     for diagnosis in diagnoses:
         if diagnosis in found:
-            files = {f"{diagnosis}.csv": csv[f"{diagnosis}.csv"]} | _drawn(found[diagnosis].plate)
+            plate = found[diagnosis].plate
+            files = {f"{diagnosis}.csv": csv[f"{diagnosis}.csv"]} | (_drawn(plate) if plate else {})
             _write_all(files, group, out, report)
             report.sections.append(_said(found[diagnosis]))
     return report

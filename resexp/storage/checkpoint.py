@@ -87,6 +87,15 @@ def load(path: Path) -> State:
     return state
 
 
+def load_named(path: Path, setting: str) -> State:
+    """As `load`, of a file that a setting names. Raises UserError saying why it cannot be used."""
+    try:
+        return load(path)
+    except (Damaged, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{setting}={path}: cannot be used ({why})") from error
+
+
 def load_newest(paths: list[Path], result: dict[str, Any], remedy: str, writing: bool = False) -> State | None:
     """The first usable of several checkpoints of the run `result`; None where none of the files exists.
 

@@ -72,6 +72,8 @@ class Record:
     """One entry per session: from, to, seconds (seconds_startup apart), peak_memory_mb, device, versions ..."""
     config_sha256: str = ""
     """Of the settings that decide the result; empty where a version wrote it that did not know of it yet."""
+    start: dict[str, str] = field(default_factory=dict[str, str])
+    """Where the weights came from that training began with, if not from the seed: file, sha256."""
 
     @property
     def seconds(self) -> float:
@@ -106,6 +108,7 @@ RECORD = schema.fields(
         **dict.fromkeys(("history_sha256", "config_sha256"), schema.text(64)),
         "data": schema.fields(DATA, needed=()),
         "process": schema.fields({"host": schema.text(), "pid": schema.whole()}, needed=()),
+        "start": schema.empty_or(schema.fields({"file": schema.text(10_000), "sha256": schema.text(64)})),
         "sessions": schema.each(schema.fields(SESSION, needed=())),
     },
     needed=(),
@@ -376,7 +379,8 @@ def without_places(config: dict[str, Any]) -> dict[str, Any]:
     if "dir" in data:  # a folder of images is named by its path; its last part is enough
         result = {**result, "data": {**data, "dir": PurePath(data["dir"]).name}}
     places = {key: None if key in ("dir", "url") else value for key, value in places.items()}
-    return {**config, "result": result, "execution": {**execution, "runs": UNNAMED, "data": places}}
+    started = {"start": PurePath(execution["start"]).name} if "start" in execution else {}
+    return {**config, "result": result, "execution": {**execution, **started, "runs": UNNAMED, "data": places}}
 
 
 def no_runs(folder: Path, more: str = "", kind: str = "runs") -> UserError:

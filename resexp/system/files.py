@@ -43,6 +43,11 @@ def unsealed(text: str) -> str:
     return content
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of what a file holds, in hexadecimal. Raises OSError."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 @contextmanager
 def naming(path: Path) -> Generator[None, None, None]:
     """Add the file's name to an OSError, which lacks it where writing fails, as on a full disk."""

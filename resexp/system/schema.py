@@ -55,6 +55,11 @@ def optional(kind: Kind) -> Kind:
     return lambda value, place: None if value is None else kind(value, place)
 
 
+def empty_or(kind: Kind) -> Kind:
+    """An empty mapping, or a value of this kind."""
+    return lambda value, place: None if value == {} else kind(value, place)
+
+
 def each(kind: Kind) -> Kind:
     """A list of values of one kind."""
 

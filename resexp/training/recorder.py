@@ -12,6 +12,7 @@ from resexp.storage.history import Row
 from resexp.storage.provenance import source_version, this_process, utc_now
 from resexp.storage.run import FINISHED, RUNNING, Record, Run
 from resexp.storage.timing import Timing
+from resexp.training import start
 from resexp.training.device import Execution
 from resexp.training.engine import Engine
 from resexp.training.progress import Position, Progress, errors
@@ -73,6 +74,7 @@ class Recorder:
             "train_images": len(data.train),
             "test_images": len(data.test),
         }
+        record.start = start.origin(self.config)
         self.run.write_record(record)
 
     def iteration(self) -> None:

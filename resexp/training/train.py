@@ -15,7 +15,7 @@ from resexp.storage.run import FAILED, INTERRUPTED, RUNNING, Record, Run, start_
 from resexp.system.logs import logging_to
 from resexp.system.memory import require_memory
 from resexp.system.signals import Stop
-from resexp.training import turns
+from resexp.training import start, turns
 from resexp.training.device import is_out_of_memory, prepare
 from resexp.training.engine import choose
 from resexp.training.progress import Position
@@ -28,9 +28,10 @@ log = logging.getLogger("resexp")
 def train(config: Config, position: Position | None = None) -> Record:
     """Train a run to its end, from wherever it stands; a finished one is left as it is.
 
-    Raises UserError for what a user can mend: where device, engine or images are missing, nothing is changed; later
-    the run is `failed`, and the same call resumes it. Raises Busy where another process is training it, Interrupted
-    when a signal stopped it (all is saved then), and BrokenProcess where this process can compute no more.
+    Raises UserError for what a user can mend: where device, engine, images or the weights to start from are missing,
+    nothing is changed; later the run is `failed`, and the same call resumes it. Raises Busy where another process is
+    training it, Interrupted when a signal stopped it (all is saved then), and BrokenProcess where this process can
+    compute no more.
     """
     began = time.monotonic()
     run = Run(config.directory)
@@ -44,11 +45,14 @@ def train(config: Config, position: Position | None = None) -> Record:
         engine = choose(config.engine, execution)
         require_memory(memory(config, execution.device.type == "cpu"))
         data = load(config.data)  # a signal ends the process here, where nothing can be lost
+        weights = start.load(config, data)
         if config.fresh:
             run.put_aside()
         record.config_sha256 = run.write_config(config.content())
         with execution.own_stream(), logging_to(run.log_file), recording_failure(run, record):
             trainer = Trainer(config, data, execution)
+            if weights is not None:
+                trainer.network.load_state_dict(weights)
             resume(trainer, run, record, data)
             engine = trainer.start_engine(engine)
             recorder = Recorder(config, run, record, trainer, position, began)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -55,33 +56,34 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in files}
 
 
-def test_all_three_are_measured_once_and_runs_are_left_as_they_are(
+def test_all_are_measured_once_and_runs_are_left_as_they_are(
     here: Here, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = contents(folder)
-    printed = here("diagnose", *SMALL)
+    printed = here("diagnose", *SMALL, "depths=[14]")
     assert contents(folder) == before
     assert "On their way from the last block back to the first, gradients " in printed
     assert "after 60 iterations" in printed
     assert "residual responses are smaller" in printed
     assert "When one block is removed, the test error changes" in printed
-    for line in printed.splitlines()[-9:]:
+    assert "plain-20+depth14 built from plain-20+depth8: " in printed
+    for line in printed.splitlines()[-10:]:
         assert (tmp_path / line).stat().st_size > 0
     tables = {path: path.read_bytes() for path in folder.rglob("diagnoses/**/*.csv")}
-    assert {path.name for path in tables} == {"gradients.csv", "lesions.csv", "responses.csv"}
+    assert {path.name for path in tables} == {"gradients.csv", "lesions.csv", "responses.csv", "construction.csv"}
     with caplog.at_level(logging.INFO, "resexp"):
-        assert here("diagnose", *SMALL) == printed
+        assert here("diagnose", *SMALL, "depths=[14]") == printed
     assert [message for message in caplog.messages if "nothing new to measure" in message] == [
-        f"{what}: nothing new to measure" for what in ("gradients", "responses", "lesions")
+        f"{what}: nothing new to measure" for what in ("gradients", "responses", "lesions", "construction")
     ]
     assert {path: path.read_bytes() for path in folder.rglob("diagnoses/**/*.csv")} == tables
 
     here("report", "out=page")
     page = (tmp_path / "page" / "index.html").read_text()
-    assert all(heading in page for heading in ("Why: gradients", "Why: responses", "Why: lesions"))
+    assert all(heading in page for heading in ("Why: gradients", "Why: responses", "Why: lesions", "Why: construction"))
     assert "Not measured yet" not in page
     drawn = [path for path in (tmp_path / "report").rglob("*") if path.is_file()]
-    assert len(drawn) == 9
+    assert len(drawn) == 10
     for path in drawn:
         assert (tmp_path / "page" / path.relative_to(tmp_path / "report")).read_bytes() == path.read_bytes()
 
@@ -193,7 +195,10 @@ def of_another_curve(run: Run, other: Run) -> None:
 @pytest.mark.parametrize(
     ("damage", "line"),
     [
-        (without_checkpoint, r"no checkpoint there; train it again"),
+        (
+            without_checkpoint,
+            r"no checkpoint there; weights=FOLDER names that of its exported weights, or train it again",
+        ),
         (of_another_network, r"it belongs to another run"),
         (of_another_curve, r"its weights after 60 iterations are not of its curve; train it again"),
     ],
@@ -231,8 +236,70 @@ def test_a_group_whose_images_are_gone_does_not_keep_the_others_from_being_measu
     assert "responses.svg" in here("diagnose", "responses", f"data.dir={tmp_path}/gone").split("shapes", 1)[0]
 
 
+def error_of(printed: str) -> str:
+    """The error that `resexp evaluate` prints."""
+    return re.findall(r"test error (.*?%)", printed)[0]
+
+
+def test_what_is_built_is_saved_and_has_the_error_of_what_it_is_built_from(
+    here: Here, folder: Path, tmp_path: Path
+) -> None:
+    here("diagnose", "construction", "depths=[14]")
+    printed = here("diagnose", "construction", "depths=[14]", "save=built")
+    assert "In 2 of 2 cases the built network has exactly the shallower one's errors." in printed
+    (saved,) = (tmp_path / "built").rglob("resnet20+depth14-from-8-seed0.pt")
+    built = here("evaluate", f"weights={saved}", "precision=fp32")
+    assert built.startswith("resnet20 after 0 of 60 iterations: ")
+    assert error_of(built) == error_of(here("evaluate", f"run={one_run(folder)}", "precision=fp32"))
+    content = saved.read_bytes()
+    here("diagnose", "construction", "depths=[14]", "save=again", "fresh=true")
+    assert (tmp_path / "again" / saved.relative_to(tmp_path / "built")).read_bytes() == content
+
+
+def test_training_goes_on_from_what_was_built(here: Here, folder: Path, tmp_path: Path) -> None:
+    here("diagnose", "construction", "depths=[14]", "save=built", "networks=[plain20+depth8]")
+    (saved,) = (tmp_path / "built").rglob("*.pt")
+    here("train", *TINY, *LONGER, "model=plain20", "model.depth=14", f"start={saved}")
+    assert "+start" in (one_run_of(folder, "depth14")).directory.parent.name
+    assert "+start" not in here("diagnose", "construction", "depths=[20]")  # neither built upon nor held against
+
+
+def one_run_of(folder: Path, name: str) -> Run:
+    (path,) = folder.rglob(f"*{name}*/seed0/run.json")
+    return Run(path.parent)
+
+
+def test_nothing_deeper_among_the_runs_is_told_with_what_to_do(
+    here: Here, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "resexp"):
+        assert "nothing could be measured" in here("diagnose", "construction")
+    line = "construction: ResNet-20+depth8: no deeper network of its kind among the runs; depths=[14] builds one"
+    assert f"{line}; it is left out" in caplog.messages
+    with pytest.raises(UserError, match=r"depths=8: not deeper than plain-20\+depth8 or ResNet-20\+depth8; name a"):
+        here("diagnose", "construction", "depths=[8]")
+
+
+def test_exported_weights_stand_in_for_checkpoints_that_are_gone(
+    here: Here, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    here("export", "networks=[plain20,resnet20]", "out=weights", "dtype=fp32")
+    expected = here("diagnose", "construction", "depths=[14]", "out=one")
+    for run in (one_run(folder), one_run(folder, "plain")):
+        without_checkpoint(run, run)
+    with pytest.raises(UserError, match=r"no checkpoint there; weights=FOLDER names that of its exported weights, or"):
+        here("diagnose", "construction", "depths=[14]", "fresh=true", "networks=[plain20+depth8]")
+    printed = here("diagnose", "construction", "depths=[14]", "fresh=true", "weights=weights", "out=one")
+    assert printed == expected
+    plain, residual = sorted((tmp_path / "weights").glob("*.pt"))
+    shutil.copy(plain, residual)
+    with caplog.at_level(logging.WARNING, "resexp"):
+        here("diagnose", "construction", "depths=[14]", "fresh=true", "weights=weights")
+    assert re.search(r"construction: weights=\S*resnet20\S*: not of the run \S+; export it again", caplog.text)
+
+
 BAD = [
-    ("what=reasons", r"what=reasons: choose all, gradients, responses, lesions"),
+    ("what=reasons", r"what=reasons: choose all, gradients, responses, lesions, construction"),
     ("reasons", r"what=reasons: choose all"),
     ("group=cifar10/paper", r"group=cifar10/paper: no such runs in runs; choose shapes"),
     ("networks=[plain44]", r"networks=plain44: no run of it"),
@@ -247,6 +314,8 @@ BAD = [
     ("scales=[nan]", r"scales=nan: must be finite"),
     ("scales=0.5", r"scales: not a list in brackets"),
     ("images_without_norm=0", r"images_without_norm=0: must be 1 or more"),
+    ("depths=[15]", r"depths=15: a depth is 6n \+ 2, such as 20 or 56"),
+    ("depths=[]", r"depths=\[\]: name some"),
     ("foo=1", r"foo: no such setting"),
 ]
 

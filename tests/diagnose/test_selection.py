@@ -31,9 +31,10 @@ def jobs(
     seeds: list[int] | None = None,
     initial_seeds: tuple[int, ...] = (),
     scales: tuple[float, ...] = (1.0,),
+    depths: list[int] | None = None,
 ) -> tuple[list[Job], list[str]]:
     (group,) = load_study(study.runs).groups
-    choice = Choice(networks, seeds, [*initial_seeds], None, 128, 1000, [*scales], 16)
+    choice = Choice(networks, seeds, [*initial_seeds], None, 128, 1000, [*scales], 16, depths)
     return Selection(diagnosis, group, study.runs, DATA, choice).jobs()
 
 
@@ -57,6 +58,7 @@ def test_networks_that_did_not_train_or_are_not_finished_are_left_out_by_name(st
     [
         ("responses", "plain110", r"networks=plain110: seed 0 cannot be diagnosed \(did not train"),
         ("responses", "plain56", r"networks=plain56: seed 0 cannot be diagnosed \(interrupted at iteration 1,000"),
+        ("construction", "plain56", r"networks=plain56: seed 0 cannot be diagnosed \(interrupted at iteration 1,000"),
         ("responses", "plain44", r"networks=plain44: no run of it in cifar10/short32; train it first"),
         ("gradients", "plain21", r"networks=plain21: neither among the runs nor a preset"),
     ],
@@ -105,12 +107,46 @@ def test_only_networks_without_norm_are_measured_at_every_scale_and_on_fewer_ima
     assert len({job.subject.key for job in initial}) == 3
 
 
+def test_the_shallowest_of_each_kind_is_built_upon_beside_what_was_trained(study: Synthetic) -> None:
+    study.add("resnet20", 1)
+    study.add("resnet32", 0)
+    chosen, _ = jobs(study, "construction")
+    assert names(chosen) == [
+        "plain-20 seed 0 after 2,000 iterations",
+        "plain-56 built from plain-20 seed 0",
+        "plain-110 built from plain-20 seed 0",
+        "plain-110 seed 0 after 2,000 iterations",
+        "ResNet-20 seed 0 after 2,000 iterations",
+        "ResNet-32 built from ResNet-20 seed 0",
+        "ResNet-32 seed 0 after 2,000 iterations",
+        "ResNet-56 built from ResNet-20 seed 0",
+        "ResNet-20 seed 1 after 2,000 iterations",
+        "ResNet-32 built from ResNet-20 seed 1",
+        "ResNet-56 built from ResNet-20 seed 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("network", "depth", "name"),
+    [("resnet20", 56, "resnet56"), ("resnet20", 26, "resnet20+depth26"), ("plain110", 116, "plain110+depth116")],
+)
+def test_any_depth_can_be_built_from_a_network_that_is_named(
+    study: Synthetic, network: str, depth: int, name: str
+) -> None:
+    chosen, _ = jobs(study, "construction", [network], depths=[depth])
+    (built,) = [job for job in chosen if job.subject.built]
+    assert (built.subject.network, built.model.depth, built.subject.trained_as) == (name, depth, network)
+    assert built.shallower is not None
+    assert built.shallower.kind == built.model.kind
+
+
 @pytest.mark.parametrize(
     ("diagnosis", "count", "words"),
     [
         ("gradients", 50, "the first mini-batch of 50 training images"),
         ("responses", 50, "all 50 training images"),
         ("lesions", 20, "20 test images"),
+        ("construction", 50, "all 50 training and 20 test images"),
     ],
 )
 @pytest.mark.parametrize("lesion_images", [0, 1000])
@@ -118,7 +154,7 @@ def test_no_more_images_than_there_are(
     study: Synthetic, diagnosis: str, count: int, words: str, lesion_images: int
 ) -> None:
     (group,) = load_study(study.runs).groups
-    choice = Choice(None, None, [], None, 128, lesion_images, [], 64)
+    choice = Choice(None, None, [], None, 128, lesion_images, [], 64, None)
     few = Selection(diagnosis, group, study.runs, DATA | {"train_images": 50, "test_images": 20}, choice)
     for norm in ("batch", "none"):
         assert (few.count(norm), few.images(norm)) == (count, words)

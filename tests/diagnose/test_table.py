@@ -113,3 +113,11 @@ def test_what_no_longer_holds_is_left_out_and_named(
 def test_initial_weights_need_no_run(group: Group, subject: Subject) -> None:
     initial = replace(subject, network="plain110", source=INITIALISATION, iteration=0, history_sha256="")
     assert table.current({initial: []}, group) == ({initial: []}, [])
+
+
+def test_what_was_built_holds_as_long_as_the_run_that_it_was_built_from(group: Group, subject: Subject) -> None:
+    built = replace(subject, network="plain56", depth=56, source="built from plain20")
+    other = replace(built, history_sha256="other")
+    kept, problems = table.current({built: [], other: []}, group)
+    assert kept == {built: []}
+    assert problems == ["plain-56 built from plain-20 seed 0: the run was trained again since it was measured"]

@@ -23,8 +23,19 @@ from resexp.analysis.claims import (
 from resexp.analysis.study import Group, load_study
 from resexp.analysis.verdict import UNDECIDED
 from resexp.diagnose import table
-from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, SNAPSHOT, Measured, Reading, Subject
+from resexp.diagnose.table import (
+    BUILT_FROM,
+    CHECKPOINT,
+    INITIALISATION,
+    PLAIN,
+    RESIDUAL,
+    SNAPSHOT,
+    Measured,
+    Reading,
+    Subject,
+)
 from resexp.report.report import Report, write_report
+from resexp.report.spec import Plate
 from resexp.report.why.findings import FIND, findings
 from resexp.report.why.profiles import Finding, number
 
@@ -63,6 +74,11 @@ def find(diagnosis: str, group: Group, measured: Measured) -> Finding:
     return finding
 
 
+def plate(finding: Finding) -> Plate:
+    assert finding.plate is not None
+    return finding.plate
+
+
 def row(finding: Finding, *first: str) -> list[str]:
     """The cells of the one row of all its tables that begins like this, behind its beginning."""
     rows = [row for table in finding.tables for row in table.rows]
@@ -91,14 +107,14 @@ def test_gradients_have_a_row_for_each_network_and_kind_of_weights(group: Group)
         "gradients vanish at initialisation in ResNet-20; they explode at initialisation in plain-56"
         in finding.sentence
     )
-    assert [panel.title for panel in finding.plate.panels] == [
+    assert [panel.title for panel in plate(finding).panels] == [
         "Plain, at initialisation",
         "Residual, at initialisation",
         "Plain, at initialisation without norm",
         "Plain, after 2,000 iterations",
     ]
-    assert "at initialisation, 1 to 2 seeds (0, 1); on the first 8 images" in finding.plate.caption
-    assert "curves end at plain-20 8." in finding.plate.panels[3].alt
+    assert "at initialisation, 1 to 2 seeds (0, 1); on the first 8 images" in plate(finding).caption
+    assert "curves end at plain-20 8." in plate(finding).panels[3].alt
 
 
 def test_gradients_are_followed_through_training_from_the_same_seeds_initial_weights(group: Group) -> None:
@@ -111,7 +127,7 @@ def test_gradients_are_followed_through_training_from_the_same_seeds_initial_wei
         measured[replace(subject(group, "plain20"), source=SNAPSHOT, iteration=at)] = falling(factor ** (1 / 8))
     finding = find("gradients", group, measured)
     assert row(finding, "plain-20", "during training") == ["2", "1.4", "0.05", "40", "40", "exploding, vanishing"]
-    panel = finding.plate.panels[-1]
+    panel = plate(finding).panels[-1]
     assert panel.title == "Plain, during training (first block)"
     assert [at for at, _ in panel.curves[0].mean] == [0, 500, 1000, 2000]
     assert [value for _, value in panel.curves[0].mean] == pytest.approx([100, 40, 0.05, 2])
@@ -128,14 +144,14 @@ def test_no_mean_bridges_iterations_at_which_only_some_seeds_kept_their_weights(
     for seed, at in ((0, 500), (0, 1000), (1, 1000)):
         measured[replace(subject(group, "plain20", seed), source=SNAPSHOT, iteration=at)] = falling(4 ** (1 / 8))
     finding = find("gradients", group, measured)
-    (curve,) = finding.plate.panels[-1].curves
+    (curve,) = plate(finding).panels[-1].curves
     assert [[at for at, _ in seed] for seed in curve.seeds] == [[0, 500, 1000, 2000], [0, 1000, 2000]]
     assert [at for at, _ in curve.mean] == [0, 500, 1000, 2000]
     assert [value for _, value in curve.mean] == pytest.approx([2, float("nan"), 4, 2], nan_ok=True)
     gap = "A mean has a gap where not every seed was measured."
-    assert gap in finding.plate.caption
+    assert gap in plate(finding).caption
     whole = {one: readings for one, readings in measured.items() if one.iteration != 500}
-    assert gap not in find("gradients", group, whole).plate.caption
+    assert gap not in plate(find("gradients", group, whole)).caption
 
 
 def test_gradients_that_grow_and_shrink_again_are_not_called_stable(group: Group) -> None:
@@ -173,8 +189,8 @@ def test_initial_gradients_have_a_row_for_each_norm_and_scale_with_intervals_ove
     assert finding.table not in finding.tables
     words = "a block multiplies them in plain-56 by 1.4 with batch norm, and by 1 and 0.251 without norm at 1 and 0.5"
     assert f"{words} times He weights; in ResNet-56 by 1.5 without norm at 1 times He weights." in finding.sentence
-    assert "in fp32, without norm in float64" in finding.plate.caption
-    assert [panel.title for panel in finding.plate.panels] == [
+    assert "in fp32, without norm in float64" in plate(finding).caption
+    assert [panel.title for panel in plate(finding).panels] == [
         "Plain, at initialisation",
         "Plain, at initialisation without norm",
         "Residual, at initialisation without norm",
@@ -193,7 +209,7 @@ def test_gradients_that_are_not_finite_are_called_that_and_the_rest_is_drawn(gro
     assert row(finding, "plain-56")[-1] == "exploding"
     initial = {subject(group, "plain20", seed, INITIALISATION): values for seed, values in enumerate(measured.values())}
     assert row(find("gradients", group, initial), "plain-20", "batch", "He", "2")[:3] == ["not finite"] * 3
-    assert [len(curve.mean) for curve in finding.plate.panels[0].curves] == [8, 9]
+    assert [len(curve.mean) for curve in plate(finding).panels[0].curves] == [8, 9]
 
 
 def test_responses_are_compared_within_a_seed_at_one_depth_and_between_depths(group: Group) -> None:
@@ -208,10 +224,10 @@ def test_responses_are_compared_within_a_seed_at_one_depth_and_between_depths(gr
     assert row(finding, "ResNet-56", "0") == ["0.3", "0.29", "0.60"]
     assert "plain networks of the same depth in 4 of 4" in finding.sentence
     assert "the next shallower residual network in 2 of 2" in finding.sentence
-    in_order, by_size = finding.plate.panels
+    in_order, by_size = plate(finding).panels
     assert [value for _, value in in_order.curves[0].mean] == pytest.approx([0.55, 1.55])
     assert [value for _, value in by_size.curves[0].mean] == pytest.approx([1.55, 0.55])
-    assert "Left out: plain-110 seed 0 (did not train, running training error 89.0%)." in finding.plate.caption
+    assert "Left out: plain-110 seed 0 (did not train, running training error 89.0%)." in plate(finding).caption
 
 
 def lesion(whole: float, without: list[float], several: list[float], ratios: list[float]) -> list[Reading]:
@@ -237,12 +253,12 @@ def test_lesions_have_a_row_and_a_line_for_each_seed_and_no_mean(group: Group) -
         ["ResNet-20", "1", "8.0", "+1.0", "+20.0", "3 of 3", "0.05", "1 of 3", "-"],
     ]
     assert "+60.0 points in plain networks and +0.0 to +1.0 points in residual" in finding.sentence
-    one, several, nearness = finding.plate.panels
+    one, several, nearness = plate(finding).panels
     assert [[value for _, value in line] for line in several.curves[1].seeds] == [[8, 11, 40, 90]] * 2
-    assert not any(curve.mean for panel in finding.plate.panels for curve in panel.curves)
+    assert not any(curve.mean for panel in plate(finding).panels for curve in panel.curves)
     assert [curve.dashed for curve in one.curves] == [True, False]
     assert nearness.y.low == 0
-    assert "plain-56 seed 0 (not measured)" in finding.plate.caption
+    assert "plain-56 seed 0 (not measured)" in plate(finding).caption
 
 
 @pytest.fixture
@@ -399,3 +415,31 @@ def test_one_block_near_the_identity_shows_that_it_can_be(
     finding = find("lesions", group, lesions(group, added))
     assert outcomes(finding) == {FALL_BACK: outcome}
     assert finding.claims[0].ours.startswith(f"ResNet-20: {near} blocks below 0.1")
+
+
+def errors(train: float, test: float) -> list[Reading]:
+    return readings("train_error", [train], 0) + readings("test_error", [test], 0)
+
+
+def built(group: Group, name: str, shallower: str, seed: int = 0) -> Subject:
+    return replace(subject(group, shallower, seed), network=name, depth=56, source=f"{BUILT_FROM}{shallower}")
+
+
+def test_a_built_network_stands_beside_the_one_that_was_trained(group: Group) -> None:
+    measured = {
+        subject(group, "plain20"): errors(0.1, 0.12),
+        built(group, "plain56", "plain20"): errors(0.1, 0.12),
+        subject(group, "plain56"): errors(0.45, 0.46),
+        subject(group, "resnet20", 1): errors(0.08, 0.1),
+        built(group, "resnet56", "resnet20", 1): errors(0.08, 0.1001),
+    }
+    finding = find("construction", group, measured)
+    assert finding.plate is None
+    assert row(finding, "plain-56", "plain-20") == ["0", "10.00", "10.00", "45.00", "12.00", "12.00", "46.00"]
+    assert row(finding, "ResNet-56", "ResNet-20") == ["1", "8.00", "8.00", "-", "10.00", "10.01", "-"]
+    assert finding.sentence == (
+        "plain-56 built from plain-20: 10.0% training error; plain-56 that SGD found: 45.0%. "
+        "ResNet-56 built from ResNet-20: 8.0% training error. "
+        "In 1 of 2 cases the built network has exactly the shallower one's errors."
+    )
+    assert FIND["construction"](group, {subject(group, "plain20"): errors(0.1, 0.12)}) is None

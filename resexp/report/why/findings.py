@@ -5,10 +5,15 @@ from pathlib import Path
 from resexp.analysis.study import Group
 from resexp.diagnose import table
 from resexp.errors import UserError
-from resexp.report.why import gradients, lesions, responses
+from resexp.report.why import construction, gradients, lesions, responses
 from resexp.report.why.profiles import Finding
 
-FIND = {"gradients": gradients.find, "responses": responses.find, "lesions": lesions.find}
+FIND = {
+    "gradients": gradients.find,
+    "responses": responses.find,
+    "lesions": lesions.find,
+    "construction": construction.find,
+}
 
 
 def findings(group: Group, runs: Path) -> tuple[dict[str, Finding], dict[str, bytes], list[str]]:

@@ -22,9 +22,9 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 @dataclass(frozen=True)
 class Finding:
-    """What a diagnosis shows: its figure, a sentence, the numbers, and what becomes of claims."""
+    """What a diagnosis shows: its figure, if it has one, a sentence, the numbers, and what becomes of claims."""
 
-    plate: Plate
+    plate: Plate | None
     sentence: str
     table: Table
     claims: list[Claim]

@@ -1,0 +1,70 @@
+"""Is a deeper network built from a trained one as good, and does SGD find one that is? The paper's argument."""
+
+import statistics
+
+from resexp.analysis.study import Group, title
+from resexp.diagnose.table import CHECKPOINT, Measured, Subject
+from resexp.formatting import ABSENT
+from resexp.report.spec import Table
+from resexp.report.why.profiles import Finding, profile
+
+HEADING = [
+    *("network", "built from", "seed", "training error, %: of that one", "built", "found by SGD"),
+    *("test error, %: of that one", "built", "found by SGD"),
+]
+SPLITS = ("train_error", "test_error")
+
+Errors = tuple[float, float, float | None]
+"""Of the shallower network, the deeper one built from it, and the deeper one that was trained, if there is one."""
+
+
+def find(_group: Group, measured: Measured) -> Finding | None:
+    """Sentence and numbers; None where nothing was built."""
+    trained = {(subject.network, subject.seed): subject for subject in measured if subject.source == CHECKPOINT}
+    built = {one: trained[key] for one in measured if one.built and (key := (one.trained_as, one.seed)) in trained}
+    cases = {
+        one: [_errors(measured, shallower, one, trained.get((one.network, one.seed)), split) for split in SPLITS]
+        for one, shallower in sorted(
+            built.items(),
+            key=lambda pair: (pair[0].family, pair[0].depth, pair[0].network, pair[1].depth, pair[0].seed),
+        )
+    }
+    if not cases:
+        return None
+    rows = [
+        [
+            title(one.network),
+            title(one.trained_as),
+            str(one.seed),
+            *(_percent(value) for split in errors for value in split),
+        ]
+        for one, errors in cases.items()
+    ]
+    table = Table("Deeper networks built from trained ones, nothing trained again", HEADING, rows, {0, 1})
+    return Finding(None, sentence(cases), table, [])
+
+
+def _errors(measured: Measured, shallower: Subject, built: Subject, found: Subject | None, quantity: str) -> Errors:
+    """One error of the three networks."""
+    (own,), (same,) = profile(measured, shallower, quantity), profile(measured, built, quantity)
+    return own, same, profile(measured, found, quantity)[0] if found else None
+
+
+def _percent(error: float | None) -> str:
+    return ABSENT if error is None else f"{100 * error:.2f}"
+
+
+def sentence(cases: dict[Subject, list[Errors]]) -> str:
+    """The training errors of the deepest network built of each family, means over seeds, and how many are equal."""
+    pairs = {one.family: (one.network, one.trained_as) for one in cases}  # the last of a family is its deepest
+    parts: list[str] = []
+    for deep, shallow in pairs.values():
+        training = [errors[0] for one, errors in cases.items() if (one.network, one.trained_as) == (deep, shallow)]
+        built = statistics.fmean(error for _, error, _ in training)
+        found = [error for _, _, error in training if error is not None]
+        sgd = f"; {title(deep)} that SGD found: {100 * statistics.fmean(found):.1f}%" if found else ""
+        parts.append(f"{title(deep)} built from {title(shallow)}: {100 * built:.1f}% training error{sgd}.")
+    equal = sum(all(built == shallower for shallower, built, _ in errors) for errors in cases.values())
+    return (
+        f"{' '.join(parts)} In {equal} of {len(cases)} cases the built network has exactly the shallower one's errors."
+    )
