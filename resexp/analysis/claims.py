@@ -23,6 +23,8 @@ from resexp.formatting import ABSENT, plural
 REPRODUCED, NOT_REPRODUCED, NOT_TESTED = "reproduced", "not reproduced", "not tested"
 REFUTED = "refuted by an example"
 """Of a guarantee: one case is enough."""
+EXACT = "exact"
+"""Of what was built: equal to the last digit, which no further seed can change."""
 
 LEARNED_ERROR = 0.5
 """A running training error below this counts as having begun to learn."""
@@ -36,7 +38,7 @@ LEAST_SEEDS = 2
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim. `outcome`: reproduced, not reproduced, refuted by an example, undecided or not tested.
+    """One claim. `outcome`: reproduced, not reproduced, exact, refuted by an example, undecided or not tested.
 
     `kind`: contrast (of networks), rate (how much or how fast), existence (it can happen) or guarantee (it always
     does). Numbers are text for a person.
@@ -60,15 +62,23 @@ VANISH_SMALL = "Gradients of plain networks without norm vanish at initialisatio
 SHORTCUTS_HELP = "Where those gradients vanish, those of residual networks of the same depth do not (retellings)"
 SMALLER = "Residual responses are smaller than plain ones (figure 7)"
 SMALLER_STILL = "Responses of deeper residual networks are smaller still (figure 7)"
-FALL_BACK = "A block of a residual network can fall back to the identity"
+FALL_BACK = "Trained residual blocks fall back to the identity (branch below 0.1 of the shortcut)"
+IDENTITY = "A residual block can be the identity: with a zero branch it passes on what it receives (construction)"
+NO_WORSE = "A deeper plain network need not be worse: one as good as a shallower one exists (construction)"
+MISSED = "And SGD does not find a plain network as good as the one that can be built"
 DIAGNOSED = {
     VANISH: "gradients",
     **dict.fromkeys((HEALTHY_INITIAL, HEALTHY_TRAINED, VANISH_HE, VANISH_SMALL, SHORTCUTS_HELP), "gradients"),
     SMALLER: "responses",
     SMALLER_STILL: "responses",
     FALL_BACK: "lesions",
+    **dict.fromkeys((IDENTITY, NO_WORSE, MISSED), "construction"),
 }
 """Claims that a diagnosis tests, and which."""
+
+
+KINDS = {"gradients": "rate", "responses": "contrast", "lesions": "existence", "construction": "existence"}
+"""Of the claims that a diagnosis tests."""
 
 
 def outcome_of(held: list[bool], seeds: int) -> str:
@@ -85,7 +95,7 @@ def diagnosed(group: Group, text: str, outcome: str, ours: str) -> Claim:
     diagnosis = DIAGNOSED[text]
     evidence = ABSENT if outcome == NOT_TESTED else f"{diagnosis}.csv"
     command = f"resexp diagnose {diagnosis} group={group.data}/{group.recipe}"
-    kind = {"gradients": "rate", "responses": "contrast"}.get(diagnosis, "existence")
+    kind = "contrast" if text == MISSED else KINDS[diagnosis]
     return Claim(text, kind, outcome, ours or ABSENT, ABSENT, evidence, command)
 
 

@@ -2,6 +2,17 @@
 
 import statistics
 
+from resexp.analysis.claims import (
+    EXACT,
+    IDENTITY,
+    MISSED,
+    NO_WORSE,
+    NOT_REPRODUCED,
+    NOT_TESTED,
+    Claim,
+    diagnosed,
+    outcome_of,
+)
 from resexp.analysis.study import Group, title
 from resexp.diagnose.table import CHECKPOINT, Measured, Subject
 from resexp.formatting import ABSENT
@@ -18,7 +29,7 @@ Errors = tuple[float, float, float | None]
 """Of the shallower network, the deeper one built from it, and the deeper one that was trained, if there is one."""
 
 
-def find(_group: Group, measured: Measured) -> Finding | None:
+def find(group: Group, measured: Measured) -> Finding | None:
     """Sentence and numbers; None where nothing was built."""
     trained = {(subject.network, subject.seed): subject for subject in measured if subject.source == CHECKPOINT}
     built = {one: trained[key] for one in measured if one.built and (key := (one.trained_as, one.seed)) in trained}
@@ -41,7 +52,7 @@ def find(_group: Group, measured: Measured) -> Finding | None:
         for one, errors in cases.items()
     ]
     table = Table("Deeper networks built from trained ones, nothing trained again", HEADING, rows, {0, 1})
-    return Finding(None, sentence(cases), table, [])
+    return Finding(None, sentence(cases), table, claimed(group, cases))
 
 
 def _errors(measured: Measured, shallower: Subject, built: Subject, found: Subject | None, quantity: str) -> Errors:
@@ -52,6 +63,24 @@ def _errors(measured: Measured, shallower: Subject, built: Subject, found: Subje
 
 def _percent(error: float | None) -> str:
     return ABSENT if error is None else f"{100 * error:.2f}"
+
+
+def claimed(group: Group, cases: dict[Subject, list[Errors]]) -> list[Claim]:
+    """What becomes of the claims on what can be built, and on whether SGD finds as good a plain network."""
+    claims: list[Claim] = []
+    for family, text in (("residual", IDENTITY), ("plain", NO_WORSE)):
+        equal = [all(built == own for own, built, _ in errors) for one, errors in cases.items() if one.family == family]
+        outcome = (EXACT if all(equal) else NOT_REPRODUCED) if equal else NOT_TESTED
+        claims.append(diagnosed(group, text, outcome, f"errors equal in {sum(equal)} of {len(equal)}" if equal else ""))
+    found = {one: errors[0] for one, errors in cases.items() if one.family == "plain" and errors[0][2] is not None}
+    held = [sgd > built for _, built, sgd in found.values() if sgd is not None]
+    more = [
+        f"{title(one.network)} seed {one.seed}: {_percent(built)}% built, {_percent(sgd)}% found"
+        for one, (_, built, sgd) in found.items()
+    ]
+    seeds = len({one.seed for one in found})
+    ours = f"training error: {'; '.join(more)}" if more else ""
+    return [*claims, diagnosed(group, MISSED, outcome_of(held, seeds), ours)]
 
 
 def sentence(cases: dict[Subject, list[Errors]]) -> str:
