@@ -442,4 +442,13 @@ def test_a_built_network_stands_beside_the_one_that_was_trained(group: Group) ->
         "ResNet-56 built from ResNet-20: 8.0% training error. "
         "In 1 of 2 cases the built network has exactly the shallower one's errors."
     )
+    claims = [(claim.text.partition(":")[0], claim.kind, claim.outcome, claim.ours) for claim in finding.claims]
+    assert claims == [
+        ("A residual block can be the identity", "existence", "not reproduced", "errors equal in 0 of 1"),
+        ("A deeper plain network need not be worse", "existence", "exact", "errors equal in 1 of 1"),
+        (
+            "And SGD does not find a plain network as good as the one that can be built",
+            *("contrast", "undecided", "training error: plain-56 seed 0: 10.00% built, 45.00% found"),
+        ),
+    ]
     assert FIND["construction"](group, {subject(group, "plain20"): errors(0.1, 0.12)}) is None
