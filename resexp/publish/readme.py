@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from resexp.analysis.claims import NOT_TESTED
 from resexp.analysis.rerun import commands
 from resexp.analysis.study import Group, load_study
 from resexp.diagnose.table import DIAGNOSES, read_sessions, table_file
@@ -84,7 +85,11 @@ def generated(results: Path, margin: float) -> str:
     parts = ["## Claims\n"]
     for group in load_study(results).groups:
         found = answers(group, results, margin)
-        parts.append(f"\n### {setting_words(group)}\n\n{found.sentence}\n\n{claims_markdown(found.claims)}")
+        compared = any(contrast.compared for contrast in found.verdict.contrasts)
+        # One network of a sweep over settings tests few claims, and the others are asked of the whole study.
+        claims = [one for one in found.claims if compared or one.outcome != NOT_TESTED]
+        parts.append(f"\n### {setting_words(group)}\n\n{found.sentence}\n")
+        parts += [f"\n{claims_markdown(claims)}"] if claims else []
         parts += [
             f"\n{finding.sentence}\n\n{finding.initial.caption}:\n\n{finding.initial.markdown()}"
             for finding in found.findings.values()

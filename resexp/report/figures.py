@@ -147,10 +147,16 @@ def figure1(group: Group) -> Plate | None:
 
 
 def figure6(group: Group, paper_points: bool = False) -> Plate | None:
-    """Plain networks beside residual ones, training and test error. None where no network is finished."""
+    """Plain networks beside residual ones, training and test error. None where no network is finished.
+
+    Where plain and residual networks of the paper are there, others are left to the table.
+    """
     finished = [network for network in group.networks if network.finished]
     if not finished:
         return None
+    papers = [network for network in finished if paper.network_name(network.model)]
+    if {network.model["residual"] for network in papers} == {False, True}:
+        finished = papers
     lines = {
         f"{family} networks: error (%)": [
             (network, test, f"{short(network.name)} {'test' if test else 'train'}")

@@ -140,3 +140,21 @@ def test_other_data_and_a_shortened_schedule_are_called_that(runs: Path) -> None
     assert plate is not None
     about = "Embedded data set shapes, not CIFAR-10; recipe quick, a shortened schedule with another batch_size, lr, "
     assert plate.setting == f"{about}drops and pad (640 iterations) on NVIDIA H200 in bf16; single seed (0)"
+
+
+def test_figure6_leaves_variants_to_the_table_where_the_papers_networks_are(runs: Path) -> None:
+    study = Synthetic(runs)
+    variant = Synthetic(runs / "b", "cifar10", "paper", study.changes | {"model.shortcut": "B"})
+    variant.add("resnet20")
+    variant.add("resnet56")
+
+    def drawn() -> set[str]:
+        plate = figure6(only_group(runs))
+        assert plate is not None
+        return {curve.network for panel in plate.panels for curve in panel.curves}
+
+    assert drawn() == {"resnet20+shortcutB", "resnet56+shortcutB"}
+    study.add("resnet20")
+    assert drawn() == {"resnet20", "resnet20+shortcutB", "resnet56+shortcutB"}
+    study.add("plain20")
+    assert drawn() == {"plain20", "resnet20"}
