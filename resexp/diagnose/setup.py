@@ -131,7 +131,7 @@ class Setup:
         built = weights.Trained(str(path), config, 0, self.data.digest, network.state_dict(), "fp32")
         with writing_to("save"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            weights.save(built, content, self.data.classes, "fp32", path, most=None)
+            weights.save(built, content, self.data.classes, "fp32", path, limited=False)
 
     def precision(self, diagnosis: str, job: Job) -> str:
         """fp32; without norm fp64 for gradients, which a hundred layers take out of fp32's range."""

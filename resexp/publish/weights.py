@@ -153,11 +153,11 @@ def file_name(labels: dict[str, str], seed: int) -> str:
 
 
 def save(
-    trained: Trained, config: dict[str, Any], classes: list[str], dtype: str, path: Path, most: int | None = MOST_BYTES
+    trained: Trained, config: dict[str, Any], classes: list[str], dtype: str, path: Path, limited: bool = True
 ) -> None:
     """Write a network's state, in fp16 or fp32, with the content of config.yaml for it, in place of what is there.
 
-    Raises UserError where fp16 cannot hold it, or the folder would hold more than `most` bytes.
+    Raises UserError where fp16 cannot hold it, or a `limited` folder would hold too much.
     """
     tensors = {
         name: value.to(DTYPES[dtype]) if value.is_floating_point() else value for name, value in trained.network.items()
@@ -175,7 +175,7 @@ def save(
     # Through JSON, so that equal content gives equal bytes: a text that is one object in two places is written once.
     content = checkpoint.content_of({**json.loads(json.dumps(about)), "network": tensors})
     total = len(content) + sum(other.stat().st_size for other in path.parent.glob("*.pt") if other != path)
-    if most is not None and total > most:
+    if limited and total > MOST_BYTES:
         remedy = "choose fewer networks or seeds, or dtype=fp16"
         raise UserError(f"out={path.parent}: {total:,} bytes with {path.name}, more than 20 MB together; {remedy}")
     with replacing(path) as file:
