@@ -16,7 +16,7 @@ from resexp.diagnose.selection import Choice, Job, Selection
 from resexp.diagnose.table import DIAGNOSES
 from resexp.errors import UserError
 from resexp.formatting import listed
-from resexp.report.report import write_why
+from resexp.report.report import listed_files, write_why
 from resexp.storage.provenance import source_version, utc_now
 
 log = logging.getLogger("resexp")
@@ -36,6 +36,7 @@ class DiagnoseSettings(Choice):
     threads: int
     data: DataPlace
     fresh: bool
+    verbose: bool
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,9 +66,8 @@ def diagnose(group: Group, settings: DiagnoseSettings) -> None:
     report = write_why(group, Path(settings.runs), Path(settings.out), chosen)
     for problem in report.problems:
         log.warning("%s", problem)
-    print("\n".join([f"{group.data}/{group.recipe}", *(report.sections or ["nothing could be measured"])]))
-    for path in report.files:
-        print(path)
+    print("\n".join([f"{group.data}/{group.recipe}", *(report.why or ["nothing could be measured"])]))
+    print(listed_files(report.files, settings.verbose))
 
 
 def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:

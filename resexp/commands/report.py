@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from resexp.config.compose import settings_of
 from resexp.config.settings import check_margin
-from resexp.report.report import write_report
+from resexp.report.report import listed_files, write_report
 
 log = logging.getLogger("resexp")
 
@@ -21,17 +21,17 @@ class ReportSettings:
     out: str
     margin: float
     paper_points: bool
+    verbose: bool
 
     def __post_init__(self) -> None:
         check_margin(self.margin)
 
 
 def task(cfg: DictConfig) -> None:
-    """`resexp report`: write the report; print verdicts, tables and the files. Raises UserError for wrong settings."""
+    """`resexp report`: write the report; print verdicts and tables of networks. Raises UserError for wrong settings."""
     settings = settings_of(cfg, ReportSettings)
     report = write_report(Path(settings.runs), Path(settings.out), settings.margin / 100, settings.paper_points)
     for problem in report.problems:
         log.warning("%s", problem)
-    print("\n".join(report.sections))
-    for path in report.files:
-        print(path)
+    print("\n".join([*report.sections, *report.why] if settings.verbose else report.sections))
+    print(listed_files(report.files, settings.verbose))

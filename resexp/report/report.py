@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from resexp.analysis.study import Group, load_study
+from resexp.formatting import plural
 from resexp.report import page, tables
 from resexp.report.answers import answers
 from resexp.report.captions import setting_words
@@ -21,7 +22,9 @@ class Report:
     """What was written, and what it says of each group."""
 
     sections: list[str] = field(default_factory=list[str])
-    """For each group what it is, its verdict and its tables, as text."""
+    """For each group what it is, its verdict and its table, as text."""
+    why: list[str] = field(default_factory=list[str])
+    """Each finding of its diagnoses, as text."""
     files: list[Path] = field(default_factory=list[Path])
     problems: list[str] = field(default_factory=list[str])
 
@@ -62,8 +65,8 @@ def _write_group(
     for figure in drawn.values():
         files |= _drawn(figure.plate)
     _write_all(files | answer.csv, group, out, report)
-    why = "".join(f"\n{_said(finding)}" for finding in answer.findings.values())
-    report.sections.append(f"{setting_words(group)}\n{answer.sentence}\n\n{tables.short(group)}\n{why}")
+    report.why += [_said(finding) for finding in answer.findings.values()]
+    report.sections.append(f"{setting_words(group)}\n{answer.sentence}\n\n{tables.short(group)}\n")
     return page.values(group, answer, margin, drawn, runs)
 
 
@@ -76,8 +79,15 @@ def write_why(group: Group, runs: Path, out: Path, diagnoses: tuple[str, ...]) -
             plate = found[diagnosis].plate
             files = {f"{diagnosis}.csv": csv[f"{diagnosis}.csv"]} | (_drawn(plate) if plate else {})
             _write_all(files, group, out, report)
-            report.sections.append(_said(found[diagnosis]))
+            report.why.append(_said(found[diagnosis]))
     return report
+
+
+def listed_files(files: list[Path], verbose: bool) -> str:
+    """The files that were written, each in a line, or the first and how many more."""
+    if verbose or len(files) < 2:
+        return "\n".join(map(str, files))
+    return f"{files[0]} and {plural(len(files) - 1, 'more file')}; verbose=true lists them"
 
 
 def _said(finding: Finding) -> str:

@@ -14,7 +14,7 @@ from synthetic import Synthetic
 
 from resexp.commands.report import task
 from resexp.errors import UserError
-from resexp.report.report import Report, write_report
+from resexp.report.report import Report, listed_files, write_report
 from resexp.storage.run import FAILED, Run
 
 DRAWN = ["figure1.png", "figure1.svg", "figure6.png", "figure6.svg"]
@@ -86,6 +86,13 @@ def test_every_group_has_its_files(folder: Path, report: Report) -> None:
         expected += [folder / "out" / group / name for name in FILES]
     assert report.files == expected
     assert sorted(path for path in (folder / "out").rglob("*") if path.is_file()) == sorted(expected)
+
+
+def test_the_terminal_shows_the_page_and_all_files_only_where_that_is_wanted(report: Report) -> None:
+    short = listed_files(report.files, verbose=False)
+    assert short == f"{report.files[0]} and {len(report.files) - 1} more files; verbose=true lists them"
+    assert listed_files(report.files, verbose=True).splitlines() == [str(path) for path in report.files]
+    assert listed_files([], verbose=False) == ""
 
 
 def test_the_page_needs_nothing_from_anywhere(report: Report, page: Page) -> None:
@@ -178,7 +185,17 @@ def test_the_command_prints_verdict_table_and_files(
     short.add("resnet56", 0, 0.029, 0.05, noise=0)
     damage(short.add("plain20"), lambda text: text.replace("\n300,", "\nx,"))
     with caplog.at_level(logging.WARNING, "resexp"):
-        task(OmegaConf.create({"runs": str(runs), "out": str(tmp_path / "out"), "margin": 0.5, "paper_points": False}))
+        task(
+            OmegaConf.create(
+                {
+                    "runs": str(runs),
+                    "out": str(tmp_path / "out"),
+                    "margin": 0.5,
+                    "paper_points": False,
+                    "verbose": False,
+                }
+            )
+        )
     printed = capsys.readouterr()
     assert "One seed: ResNet-56 ends 1.1 points below ResNet-20" in printed.out
     assert "ResNet-56      1           5.00" in printed.out
@@ -223,6 +240,6 @@ def test_a_place_that_cannot_be_written_is_named(runs: Path, tmp_path: Path) -> 
     ("setting", "value"), [("margin", -1), ("margin", "much"), ("margin", 101), ("paper_points", "x"), ("outt", "x")]
 )
 def test_a_wrong_setting_is_named(setting: str, value: object) -> None:
-    defaults = {"runs": "runs", "out": "report", "margin": 0.5, "paper_points": False}
+    defaults = {"runs": "runs", "out": "report", "margin": 0.5, "paper_points": False, "verbose": False}
     with pytest.raises(UserError, match=setting):
         task(OmegaConf.create(defaults | {setting: value}))
