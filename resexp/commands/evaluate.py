@@ -8,8 +8,8 @@ from omegaconf import DictConfig
 from resexp.config.compose import settings_of
 from resexp.config.settings import DataPlace, check_device, require
 from resexp.errors import UserError
-from resexp.publish import weights
 from resexp.storage.run import Run
+from resexp.training import weights
 
 
 @dataclass

@@ -10,9 +10,10 @@ from omegaconf import DictConfig
 from resexp.analysis.study import StudyRun, load_study
 from resexp.config.compose import settings_of
 from resexp.config.settings import DataPlace, check_device, require
-from resexp.publish import note, weights
+from resexp.storage import note
 from resexp.storage.run import Run, no_runs
 from resexp.system.files import writing_to
+from resexp.training import weights
 
 log = logging.getLogger("resexp")
 

@@ -17,11 +17,11 @@ from resexp.diagnose.selection import Job
 from resexp.diagnose.table import SNAPSHOT, Reading, Subject
 from resexp.errors import UserError
 from resexp.model.network import Network, build
-from resexp.publish import note, weights
 from resexp.seeds import generator_of
-from resexp.storage import checkpoint, history
+from resexp.storage import checkpoint, history, note
 from resexp.storage.run import Run, start_over
 from resexp.system.files import writing_to
+from resexp.training import weights
 from resexp.training.device import Execution, prepare
 
 

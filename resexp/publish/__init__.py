@@ -1,1 +1,1 @@
-"""Runs and weights become files that can be committed."""
+"""Runs become files that can be committed."""

@@ -10,10 +10,10 @@ from resexp.analysis.study import Group, load_study
 from resexp.diagnose.table import DIAGNOSES, read_sessions, table_file
 from resexp.errors import UserError
 from resexp.formatting import plural
-from resexp.publish import note
 from resexp.report.answers import answers
 from resexp.report.captions import setting_words
 from resexp.report.tables import claims_markdown
+from resexp.storage import note
 from resexp.storage.provenance import commit, hardware, versions
 from resexp.system.files import write_text
 

@@ -16,10 +16,10 @@ from resexp.config.compose import compose
 from resexp.config.settings import Config, recorded
 from resexp.data.load import load as load_data
 from resexp.errors import UserError
-from resexp.publish import weights
 from resexp.publish.collect import collect
 from resexp.storage import checkpoint
 from resexp.storage.run import Run
+from resexp.training import weights
 from resexp.training.start import load
 from resexp.training.train import train
 

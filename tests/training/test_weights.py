@@ -15,8 +15,8 @@ from faulty import interrupt
 
 from resexp.config.compose import compose
 from resexp.errors import UserError
-from resexp.publish import weights
 from resexp.storage import checkpoint
+from resexp.training import weights
 
 
 @pytest.fixture(scope="module")
