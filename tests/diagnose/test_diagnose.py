@@ -60,7 +60,7 @@ def test_all_are_measured_once_and_runs_are_left_as_they_are(
     here: Here, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = contents(folder)
-    printed = here("diagnose", *SMALL, "depths=[14]")
+    printed = here("diagnose", *SMALL, "depths=[14]", "verbose=true")
     assert contents(folder) == before
     assert "On their way from the last block back to the first, gradients " in printed
     assert "after 60 iterations" in printed
@@ -72,7 +72,7 @@ def test_all_are_measured_once_and_runs_are_left_as_they_are(
     tables = {path: path.read_bytes() for path in folder.rglob("diagnoses/**/*.csv")}
     assert {path.name for path in tables} == {"gradients.csv", "lesions.csv", "responses.csv", "construction.csv"}
     with caplog.at_level(logging.INFO, "resexp"):
-        assert here("diagnose", *SMALL, "depths=[14]") == printed
+        assert here("diagnose", *SMALL, "depths=[14]", "verbose=true") == printed
     assert [message for message in caplog.messages if "nothing new to measure" in message] == [
         f"{what}: nothing new to measure" for what in ("gradients", "responses", "lesions", "construction")
     ]
@@ -231,9 +231,9 @@ def test_a_group_whose_images_are_gone_does_not_keep_the_others_from_being_measu
     images.rename(tmp_path / "gone")
     groups = here("diagnose", "responses").split("shapes", 1)
     assert "nothing could be measured" in groups[0]
-    assert "responses.svg" in groups[1]
+    assert "responses.csv and 2 more files" in groups[1]
     assert f"responses: data.dir: {images}/train: No such file" in caplog.text
-    assert "responses.svg" in here("diagnose", "responses", f"data.dir={tmp_path}/gone").split("shapes", 1)[0]
+    assert "responses.csv and 2 more files" in here("diagnose", "responses", f"data.dir={tmp_path}/gone").split("shapes", 1)[0]
 
 
 def error_of(printed: str) -> str:
