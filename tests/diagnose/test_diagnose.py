@@ -233,7 +233,10 @@ def test_a_group_whose_images_are_gone_does_not_keep_the_others_from_being_measu
     assert "nothing could be measured" in groups[0]
     assert "responses.csv and 2 more files" in groups[1]
     assert f"responses: data.dir: {images}/train: No such file" in caplog.text
-    assert "responses.csv and 2 more files" in here("diagnose", "responses", f"data.dir={tmp_path}/gone").split("shapes", 1)[0]
+    assert (
+        "responses.csv and 2 more files"
+        in here("diagnose", "responses", f"data.dir={tmp_path}/gone").split("shapes", 1)[0]
+    )
 
 
 def error_of(printed: str) -> str:

@@ -70,7 +70,7 @@ def test_what_diagnoses_measured_comes_along(here: Here, tmp_path: Path, runs: P
         diagnoses.write(file, measured, [{"started": f"2026-01-0{int(10 * value)}", "networks": 1, "seconds": 2.0}])
         here("collect", "name=figure1")
         assert diagnoses.gather(tmp_path / "results", group, "responses") == measured
-        shown = here("report", "runs=results")
+        shown = here("report", "runs=results", "verbose=true")
         assert "mean response" in shown
         assert f"{value}" in shown
     assert [session["started"] for session in diagnoses.read_sessions(collected)] == ["2026-01-05", "2026-01-07"]

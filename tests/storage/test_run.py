@@ -14,6 +14,7 @@ from typing import TextIO
 
 import pytest
 
+from resexp.analysis.rerun import changes
 from resexp.config.compose import compose
 from resexp.errors import Busy, UserError
 from resexp.storage import history
@@ -105,9 +106,9 @@ def test_every_flipped_bit_of_a_record_or_a_configuration_is_noticed(run: Run) -
 )
 def test_the_settings_of_committed_runs_are_those_of_today(committed: Run) -> None:
     """Or none of their checkpoints could be resumed, wherever they lie."""
-    labels, result = committed.config()["labels"], committed.config()["result"]
-    presets = [f"{group}={labels[group]}" for group in ("model", "data", "recipe")]
-    assert compose(*presets, f"seed={result['seed']}").result() == result
+    result = committed.config()["result"]
+    presets = [f"{group}={result[group]['name']}" for group in ("model", "data", "recipe")]
+    assert compose(*presets, *changes(result).split(), f"seed={result['seed']}").result() == result
 
 
 def test_another_initial_linear_layer_is_another_run(run: Run) -> None:
