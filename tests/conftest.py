@@ -12,6 +12,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from resexp import cli
+from resexp.storage.run import INTERRUPTED, Run
 
 TINY = (
     "data=shapes",
@@ -45,6 +46,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def thorough(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--thorough"))
+
+
+def assert_interrupted(runs: list[Run]) -> None:
+    """Each run was stopped, saved, and let go."""
+    for run in runs:
+        assert run.record().state == INTERRUPTED
+        assert run.record().iteration > 0
+        assert run.checkpoint_file.exists()
+        assert not run.in_use()
 
 
 @pytest.fixture

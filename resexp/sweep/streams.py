@@ -9,12 +9,10 @@ from threading import Thread
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn
-from omegaconf import open_dict
 
-from resexp.config.compose import to_config
 from resexp.config.settings import require
 from resexp.errors import BrokenProcess, Interrupted, UserError
-from resexp.sweep.sweeper import AHEAD
+from resexp.sweep.sweeper import AHEAD, composed
 from resexp.system.signals import Stop
 from resexp.training.turns import Turns
 
@@ -81,15 +79,9 @@ class StreamsLauncher(BasicLauncher):
         """Raise UserError where two runs want different things of the process."""
         assert self.config is not None
         assert self.hydra_context is not None
-        wanted: dict[str, set[object]] = {name: set() for name in SHARED}
-        for overrides in job_overrides:
-            cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-            with open_dict(cfg):
-                del cfg["hydra"]
-            config = to_config(cfg)
-            for name, values in wanted.items():
-                values.add(getattr(config, name))
-        for name, values in wanted.items():
-            if len(values) > 1:
-                several = ",".join(sorted(map(str, values)))
+        configs = [composed(self.hydra_context, self.config, overrides) for overrides in job_overrides]
+        for name in SHARED:
+            wanted = {str(getattr(config, name)) for config in configs}
+            if len(wanted) > 1:
+                several = ",".join(sorted(wanted))
                 raise UserError(f"{name}={several}: hydra/launcher=streams needs one for all runs; sweep it without")

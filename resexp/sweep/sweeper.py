@@ -121,10 +121,7 @@ class StudySweeper(BasicSweeper):
         """The settings of one run. Raises UserError for a broken rule."""
         assert self.config is not None
         assert self.hydra_context is not None
-        cfg = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
-        with open_dict(cfg):
-            del cfg["hydra"]
-        return to_config(cfg)
+        return composed(self.hydra_context, self.config, overrides)
 
     def launch(self, jobs: list[list[str]], configs: list[Config], runs: int) -> Sequence[JobReturn]:
         """Give the runs that are due, of `runs` in all, to Hydra's launcher, with a scratch folder for its files."""
@@ -136,6 +133,14 @@ class StudySweeper(BasicSweeper):
         with tempfile.TemporaryDirectory(prefix="resexp-") as scratch:
             OmegaConf.update(self.config, "hydra.sweep.dir", scratch)
             return self.launcher.launch([[*job, f"hydra.sweep.dir='{scratch}'"] for job in jobs], initial_job_idx=0)
+
+
+def composed(context: HydraContext, config: DictConfig, overrides: Sequence[str]) -> Config:
+    """The settings of one run of a sweep. Raises UserError for a broken rule."""
+    cfg = context.config_loader.load_sweep_config(config, list(overrides))
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return to_config(cfg)
 
 
 def refuse_duplicates(configs: list[Config], jobs: list[list[str]]) -> None:

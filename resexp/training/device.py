@@ -39,7 +39,10 @@ class Execution:
         return torch.autocast(self.device.type, half, enabled=half is not None)
 
     def peak_memory_mb(self) -> int | None:
-        """The most memory that tensors took on a CUDA device since `prepare`, in MiB; None elsewhere."""
+        """The most memory that tensors of this process took on a CUDA device since `prepare`, in MiB; None elsewhere.
+
+        Of several runs that share the process, it is that of all together since the last of them was prepared.
+        """
         return torch.cuda.max_memory_allocated(self.device) >> 20 if self.device.type == "cuda" else None
 
     def describe(self) -> dict[str, Any]:

@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TINY, Command, Here
+from conftest import TINY, Command, Here, assert_interrupted
 from hydra.errors import MissingConfigException
 
 from resexp.config.compose import compose, explain_composition
 from resexp.errors import UserError
-from resexp.storage.run import FINISHED, INTERRUPTED, RUNNING, Run, find_runs
+from resexp.storage.run import FINISHED, RUNNING, Run, find_runs
 from resexp.system.machine import WORKER, claim_worker_number, worker_number
 
 pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs resexp[parallel]")
@@ -61,11 +61,8 @@ def test_a_signal_lets_every_run_save(tmp_path: Path) -> None:
     assert output.count("  not started: stopped by signal") == 1
     assert "Traceback" not in output
     runs = find_runs(tmp_path)
-    assert [run.record().state for run in runs] == [INTERRUPTED, INTERRUPTED]
-    for run in runs:
-        assert run.record().iteration > 0
-        assert run.checkpoint_file.exists()
-        assert not run.in_use()
+    assert len(runs) == 2
+    assert_interrupted(runs)
 
 
 def test_a_worker_that_is_killed_leaves_a_table_and_the_runs_that_were_finished(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from threading import Thread
 
 import pytest
 import torch
-from conftest import TINY, Here
+from conftest import TINY, Here, assert_interrupted
 
 from resexp.errors import BrokenProcess, UserError
 from resexp.storage import checkpoint
-from resexp.storage.run import FINISHED, INTERRUPTED, Run, find_runs
+from resexp.storage.run import FINISHED, Run, find_runs
 from resexp.training import trainer
 from resexp.training.turns import Turns, pass_turn
 
@@ -95,11 +95,8 @@ def test_a_signal_lets_every_run_save_and_the_same_command_goes_on(tmp_path: Pat
     assert process.returncode == 128 + signal.SIGTERM, output
     assert "Traceback" not in output
     runs = find_runs(tmp_path)
-    assert [run.record().state for run in runs] == [INTERRUPTED, INTERRUPTED]
-    for run in runs:
-        assert run.record().iteration > 0
-        assert run.checkpoint_file.exists()
-        assert not run.in_use()
+    assert len(runs) == 2
+    assert_interrupted(runs)
 
 
 def test_a_process_that_can_compute_no_more_ends_at_once(
