@@ -117,7 +117,9 @@ def _plate(group: Group, name: str, heading: str, lines: dict[str, list[Line]], 
         panels.append(Panel(above, [curve for curve, _ in drawn], iteration_axis(group), y, alt, drops(group), points))
     networks = {network.name: network for own in lines.values() for network, _, _ in own}
     wanted = [network.name for network in group.networks] if both else PLAIN_PAIR
-    missing = [title(one) for one in wanted if one not in networks]
+    finished = {network.name for network in group.networks if network.finished}
+    missing = [title(one) for one in wanted if one not in finished]
+    others = [title(one) for one in wanted if one in finished and one not in networks]
     caption = [
         "Dashed: training error; solid: test error." if both else "",
         f"Training error: running, on augmented mini-batches, each point the mean over {row_step(group):,} iterations.",
@@ -126,6 +128,7 @@ def _plate(group: Group, name: str, heading: str, lines: dict[str, list[Line]], 
         "The panels have different scales." if len({panel.y.high for panel in panels}) > 1 else "",
         f"Off the scale: {listed(high)}." if high else "",
         f"Not drawn, no finished run: {listed(missing)}." if missing else "",
+        f"Not drawn, but in the table: {listed(others)}." if others else "",
         "Hollow markers: the paper's figure, digitised." if any(panel.points for panel in panels) else "",
     ]
     seeds = seed_words([run.seed for run in network.finished] for network in networks.values())

@@ -148,13 +148,18 @@ def test_figure6_leaves_variants_to_the_table_where_the_papers_networks_are(runs
     variant.add("resnet20")
     variant.add("resnet56")
 
-    def drawn() -> set[str]:
+    def drawn() -> tuple[set[str], str]:
         plate = figure6(only_group(runs))
         assert plate is not None
-        return {curve.network for panel in plate.panels for curve in panel.curves}
+        return {curve.network for panel in plate.panels for curve in panel.curves}, plate.caption
 
-    assert drawn() == {"resnet20+shortcutB", "resnet56+shortcutB"}
+    assert drawn()[0] == {"resnet20+shortcutB", "resnet56+shortcutB"}
     study.add("resnet20")
-    assert drawn() == {"resnet20", "resnet20+shortcutB", "resnet56+shortcutB"}
+    shown, caption = drawn()
+    assert shown == {"resnet20", "resnet20+shortcutB", "resnet56+shortcutB"}
+    assert "Not drawn" not in caption
     study.add("plain20")
-    assert drawn() == {"plain20", "resnet20"}
+    shown, caption = drawn()
+    assert shown == {"plain20", "resnet20"}
+    assert "Not drawn, but in the table: ResNet-20+shortcutB and ResNet-56+shortcutB." in caption
+    assert "no finished run" not in caption
