@@ -29,6 +29,7 @@ it, and a seventh where a hypervisor takes cores away at times; without any spin
 VERBS = {
     "train": "train a network, or with -m a sweep of them:  resexp train model=resnet56",
     "report": "figures, tables and a page from finished runs:  resexp report runs=runs out=report",
+    "compare": "what one setting changes:  resexp compare over=recipe.lr",
     "status": "how far each run is, and how long it will take:  resexp status",
     "diagnose": "gradients, responses, lesions, construction:  resexp diagnose gradients",
     "check": "is a run normal? beside the committed runs or the paper:  resexp check runs=runs",

@@ -5,6 +5,7 @@ from typing import Any
 
 from resexp.analysis.study import PARTS, Group, StudyRun
 from resexp.config.compose import compose
+from resexp.config.naming import value_text
 from resexp.config.settings import differing, flatten
 from resexp.errors import UserError
 
@@ -44,7 +45,7 @@ def changes(result: dict[str, Any]) -> str:
         return " # and the settings of config.yaml, which no preset of this version has"
     flat = flatten(result)
     return "".join(
-        f" {key}={_value(flat[key])}"
+        f" {key}={value_text(flat[key])}"
         for key in differing(result, preset)
         if key not in ("seed", "model.start") and key in flat
     )
@@ -57,9 +58,3 @@ def _composed(*overrides: str) -> dict[str, Any] | None:
         return compose(*overrides, *place).result()
     except UserError:
         return None
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{','.join(map(str, value))}]"
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

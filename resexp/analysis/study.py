@@ -7,12 +7,13 @@ import statistics
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from resexp.analysis import paper
 from resexp.config.settings import recorded
 from resexp.errors import UserError
+from resexp.formatting import listed
 from resexp.storage import history
 from resexp.storage.run import FINISHED, INTERRUPTED, NEW, RUNNING, Record, Run, find_runs, no_runs
 
@@ -50,6 +51,26 @@ class StudyRun:
     def seed(self) -> int:
         """Its seed."""
         return self.result["seed"]
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The settings of its network, equal for all seeds.
+
+        Of weights to start from that are named after the seed, FILE-seed0.pt, it has FILE instead of a digest.
+        """
+        model, end = self.result["model"], f"-seed{self.seed}"
+        stem = PurePath(self.record.start.get("file", "")).stem
+        if not model.get("start") or not stem.endswith(end):
+            return model
+        return model | {"start": stem.removesuffix(end).removeprefix(f"{model['name']}-")}
+
+    def part(self, name: str) -> dict[str, Any]:
+        """One of `PARTS`: its settings, by which runs are grouped."""
+        return self.model if name == "model" else self.result[name]
+
+    def label(self, name: str) -> str:
+        """The label of one of `PARTS`."""
+        return self.labels[name].replace(str(self.result[name].get("start")), str(self.part(name).get("start")))
 
     @property
     def iterations(self) -> int:
@@ -93,6 +114,13 @@ class StudyRun:
         return "; ".join(kind for kind in kinds if kind)
 
     @property
+    def precision(self) -> str:
+        """What it was computed in, in each of its sessions: fp32, or fp32 and bf16."""
+        return listed(
+            list(dict.fromkeys(str(one["precision"]) for one in self.record.sessions if one.get("precision")))
+        )
+
+    @property
     def chance(self) -> float | None:
         """The error of guessing; None where the number of classes was not recorded."""
         classes = self.record.data.get("classes")
@@ -122,10 +150,14 @@ class NetworkRuns:
         """The runs that count, by seed."""
         return [run for run in self.runs if run.finished]
 
-    def values(self, metric: str) -> list[float]:
+    def by_seed(self, metric: str) -> dict[int, float]:
         """One of `METRICS` for every finished seed that has it."""
-        values = [getattr(run.final, metric) for run in self.finished]
-        return [value for value in values if value is not None]
+        values = {run.seed: getattr(run.final, metric) for run in self.finished}
+        return {seed: value for seed, value in values.items() if value is not None}
+
+    def values(self, metric: str) -> list[float]:
+        """The same without the seeds."""
+        return list(self.by_seed(metric).values())
 
     def mean(self, metric: str) -> float | None:
         """Mean over seeds."""
@@ -179,6 +211,8 @@ class Study:
     """The runs of a folder, and a line for everything in it that could not be used."""
 
     groups: list[Group] = field(default_factory=list[Group])
+    repeats: list[StudyRun] = field(default_factory=list[StudyRun])
+    """Runs with the settings and the seed of a run of a group, in another precision: compared, never counted twice."""
     problems: list[str] = field(default_factory=list[str])
 
     @property
@@ -204,7 +238,8 @@ def title(name: str) -> str:
 def load_study(folder: Path) -> Study:
     """Every run below a folder, grouped by the content of its configuration. Damaged runs are named and left out."""
     study = Study()
-    runs: dict[tuple[str, ...], StudyRun] = {}
+    runs: dict[tuple[str, ...], dict[str, StudyRun]] = {}
+    counted: list[StudyRun] = []
     for directory in find_runs(folder):
         try:
             run = _load_run(directory, folder)
@@ -212,12 +247,17 @@ def load_study(folder: Path) -> Study:
             where = "" if str(directory) in str(error) else f"{directory}: "
             study.problems.append(f"{where}{' '.join(str(error).split())}; the run is left out")
             continue
-        first = runs.setdefault((*(content_key(run.result[part]) for part in PARTS), str(run.seed)), run)
+        same = runs.setdefault((*(content_key(run.part(part)) for part in PARTS), str(run.seed)), {})
+        first = same.setdefault(run.precision, run)
         if first is not run:
             study.problems.append(
                 f"{directory}: the same settings and seed as {folder / first.path}; the run is left out"
             )
-    study.groups = _group(list(runs.values()))
+    for same in runs.values():
+        first, *others = sorted(same.values(), key=lambda run: not run.finished)
+        counted.append(first)
+        study.repeats += others
+    study.groups = _group(counted)
     for group in study.groups:
         finished = (run for network in group.networks for run in network.finished)
         if len({str(run.record.data.get("digest")) for run in finished}) > 1:
@@ -255,9 +295,9 @@ def content_key(content: Any) -> str:
     return json.dumps(content, sort_keys=True, default=str)
 
 
-def _distinct_labels(part: str, runs: list[StudyRun]) -> dict[str, str]:
+def distinct_labels(part: str, runs: list[StudyRun]) -> dict[str, str]:
     """A label for each content of a part by its `content_key`; a digest is added to labels that are equal."""
-    labels = {content_key(run.result[part]): run.labels[part] for run in runs}
+    labels = {content_key(run.part(part)): run.label(part) for run in runs}
     counts = Counter(labels.values())
     return {
         key: name if counts[name] == 1 else f"{name}+{hashlib.sha256(key.encode()).hexdigest()[:8]}"
@@ -267,14 +307,14 @@ def _distinct_labels(part: str, runs: list[StudyRun]) -> dict[str, str]:
 
 def _group(runs: list[StudyRun]) -> list[Group]:
     """Runs of one data set and one recipe together, networks by kind and depth, runs by seed."""
-    labels = {part: _distinct_labels(part, runs) for part in PARTS}
+    labels = {part: distinct_labels(part, runs) for part in PARTS}
     groups: dict[tuple[str, str], dict[str, list[StudyRun]]] = {}
     for run in sorted(runs, key=lambda run: run.seed):
-        data, recipe, model = (labels[part][content_key(run.result[part])] for part in PARTS)
+        data, recipe, model = (labels[part][content_key(run.part(part))] for part in PARTS)
         groups.setdefault((data, recipe), {}).setdefault(model, []).append(run)
     result: list[Group] = []
     for (data, recipe), members in sorted(groups.items()):
-        networks = [NetworkRuns(name, seeds[0].result["model"], seeds) for name, seeds in members.items()]
+        networks = [NetworkRuns(name, seeds[0].model, seeds) for name, seeds in members.items()]
         networks.sort(key=lambda network: (network.model["residual"], network.model["depth"], network.name))
         settings = networks[0].runs[0].result
         result.append(Group(data, recipe, settings["data"], settings["recipe"], networks))

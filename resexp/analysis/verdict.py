@@ -159,12 +159,6 @@ def depth_contrast(group: Group, pair: tuple[str, str], metric: str, margin: flo
     shallow, deep = pair
     network = group.network(shallow)
     trained = network is None or all(run.trained for run in network.finished)
-    terms = [(1, _errors(group, deep, metric)), (-1, _errors(group, shallow, metric))]
+    above, below = (found.by_seed(metric) if found else {} for found in map(group.network, (deep, shallow)))
+    terms: list[Term] = [(1, above), (-1, below)]
     return Contrast(f"{title(deep)} minus {title(shallow)}", metric, terms, margin, trained)
-
-
-def _errors(group: Group, name: str, metric: str) -> dict[int, float]:
-    """One of `METRICS` by seed, of the finished runs that have it."""
-    network = group.network(name)
-    errors = {run.seed: getattr(run.final, metric) for run in network.finished} if network else {}
-    return {seed: error for seed, error in errors.items() if error is not None}

@@ -200,7 +200,8 @@ def explain_composition(error: Exception, verb: str = "train") -> str:
         return f"{group}={choice}: no such choice; choose {', '.join(error.options)}{deeper}"
     first = str(error).strip().splitlines()[0]
     if several := re.match(r"Ambiguous value for argument '(.*)'", first):
-        return f"{several[1]}: several values are a sweep; add -m"
+        remedy = "several values are a sweep; add -m" if verb == "train" else "give one value, or a list in brackets"
+        return f"{several[1]}: {remedy}"
     if unknown := re.match(r"Could not override '([^']+)'", first):
         return no_such_setting(unknown[1], verb)
     cause = error.__cause__ or error

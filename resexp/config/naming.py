@@ -35,3 +35,10 @@ def run_name(result: dict[str, Any], presets: dict[str, Any]) -> str:
 def label(part: dict[str, Any], preset: dict[str, Any]) -> str:
     """The name of a model, a recipe or a data set: "paper", "paper+lr0.05"."""
     return part["name"] + name_differences({key: part[key] for key in differing(part, preset)})
+
+
+def value_text(value: Any) -> str:
+    """A value as a command line takes it: [4000,6000], null, true."""
+    if isinstance(value, list):
+        return f"[{','.join(map(value_text, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -35,6 +35,9 @@ def collect(runs: Path, folder: Path) -> Collection:
     """
     study = load_study(runs)
     result = Collection(unfinished=len(study.runs) - len(study.finished), problems=study.problems)
+    result.problems += [
+        f"{run.path}: there in another precision; collect it under another name" for run in study.repeats
+    ]
     if not study.finished:
         hint = f" ({plural(result.unfinished, 'run')} not finished)" if result.unfinished else ""
         raise no_runs(runs, hint + study.unreadable(), "finished runs")
@@ -77,23 +80,29 @@ def copy(source: Run, target: Run) -> None:
 
 def summary(results: Path) -> str:
     """summary.csv of everything that was collected: errors as fractions, a row for each run."""
-    rows: list[dict[str, Any]] = [
-        {
-            "network": network.name,
-            "family": "residual" if network.model["residual"] else "plain",
-            "depth": network.model["depth"],
-            "seed": run.seed,
-            "data": group.data,
-            "recipe": group.recipe,
-            "iterations": run.iterations,
-            "final_running_error": run.final.running_error,
-            "clean_train_error": run.final.clean_train_error,
-            "test_error": run.final.test_error,
-            "seconds": run.record.seconds,
-            "device": run.device,
-        }
-        for group in load_study(results).groups
-        for network in group.networks
-        for run in network.finished
+    study = load_study(results)
+    networks = [(group, network) for group in study.groups for network in group.networks]
+    rows = [
+        _row(group.data, group.recipe, network.name, run) for group, network in networks for run in network.finished
+    ]
+    rows += [
+        _row(run.label("data"), run.label("recipe"), run.label("model"), run) for run in study.repeats if run.finished
     ]
     return csv_text(tuple(rows[0]), [list(row.values()) for row in rows])
+
+
+def _row(data: str, recipe: str, network: str, run: StudyRun) -> dict[str, Any]:
+    return {
+        "network": network,
+        "family": "residual" if run.model["residual"] else "plain",
+        "depth": run.model["depth"],
+        "seed": run.seed,
+        "data": data,
+        "recipe": recipe,
+        "iterations": run.iterations,
+        "final_running_error": run.final.running_error,
+        "clean_train_error": run.final.clean_train_error,
+        "test_error": run.final.test_error,
+        "seconds": run.record.seconds,
+        "device": run.device,
+    }

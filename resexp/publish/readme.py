@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from resexp.analysis.claims import NOT_TESTED
+from resexp.analysis.compare import comparisons, only_compared
 from resexp.analysis.rerun import commands
 from resexp.analysis.study import Group, load_study
 from resexp.diagnose.table import DIAGNOSES, read_sessions, table_file
@@ -12,6 +12,7 @@ from resexp.errors import UserError
 from resexp.formatting import plural
 from resexp.report.answers import answers
 from resexp.report.captions import setting_words
+from resexp.report.compare import markdown as comparison_markdown
 from resexp.report.tables import claims_markdown
 from resexp.storage import note
 from resexp.storage.provenance import commit, hardware, versions
@@ -38,6 +39,7 @@ FILES = """## Files
 | `.../table.md`, `final.csv`, `curves.csv` | networks, runs, every point of the curves | |
 | `.../claims.md`, `contrasts.csv` | each claim and its outcome; every contrast with seeds and intervals | |
 | `.../gradients.*`, `responses.*`, `lesions.*`, `construction.csv` | figures and numbers of `resexp diagnose` | |
+| `figures/compare/SETTING/` | what one setting changes: figures, `table.md`, `runs.csv` (a row for each run) | |
 | `figures/index.html` | the page: all of this | |
 """
 WEIGHTS = "| `weights/*.pt`, `*.json` | trained weights; their error once loaded back | `resexp export` |\n"
@@ -81,21 +83,25 @@ def write(results: Path, before: str, after: str, margin: float) -> None:
 
 
 def generated(results: Path, margin: float) -> str:
-    """The generated part: claims, kinds of files, each experiment with its commands and runs, weights."""
+    """The generated part: claims, comparisons, kinds of files, each experiment with its commands and runs, weights."""
     parts = ["## Claims\n"]
-    for group in load_study(results).groups:
+    study = load_study(results)
+    compared = comparisons(study)
+    folded = only_compared(study, compared)
+    for group in study.groups:
+        if group in folded:
+            continue
         found = answers(group, results, margin)
-        compared = any(contrast.compared for contrast in found.verdict.contrasts)
-        # One network of a sweep over settings tests few claims, and the others are asked of the whole study.
-        claims = [one for one in found.claims if compared or one.outcome != NOT_TESTED]
-        parts.append(f"\n### {setting_words(group)}\n\n{found.sentence}\n")
-        parts += [f"\n{claims_markdown(claims)}"] if claims else []
+        parts.append(f"\n### {setting_words(group)}\n\n{found.sentence}\n\n{claims_markdown(found.claims)}")
         parts += [
             f"\n{finding.sentence}\n\n{finding.initial.caption}:\n\n{finding.initial.markdown()}"
             for finding in found.findings.values()
             if finding.initial and finding.initial.rows
         ]
         parts.append(f'\nFiles of the column "shown by": `figures/{group.data}/{group.recipe}/`.\n')
+    if compared:
+        parts.append("\n## Comparisons\n")
+        parts += [f"\n{comparison_markdown(one)}\nFiles: `figures/compare/{one.over}/`.\n" for one in compared]
     parts.append("\n" + FILES.format(report=f"resexp report runs={results.name} out={results.name}/figures"))
     weights = notes(results)
     parts += [WEIGHTS] if weights else []

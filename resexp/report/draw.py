@@ -125,7 +125,7 @@ def _save(figure: "Figure", kind: str) -> bytes:
 
 
 def _draw_panel(axes: "Axes", panel: Panel, plate: Plate) -> None:
-    styles = styles_of(sorted({curve.network for other in plate.panels for curve in other.curves}))
+    styles = styles_of(sorted({curve.network for other in plate.panels for curve in other.curves}), plate.rising)
     axes.set_title(panel.title, pad=9)
     axes.set(xlim=(panel.x.low, panel.x.high), xlabel=panel.x.label)
     axes.set(yscale="log" if panel.y.log else "linear", ylim=(panel.y.low, panel.y.high))

@@ -2,6 +2,7 @@
 
 import statistics
 from collections import defaultdict
+from typing import Any
 
 from resexp.analysis import paper
 from resexp.analysis.study import Group, NetworkRuns, StudyRun, title
@@ -28,13 +29,13 @@ def short(network: str) -> str:
     return network.removeprefix("plain").removeprefix("resnet")
 
 
-def row_step(group: Group) -> int:
+def row_step(recipe: dict[str, Any]) -> int:
     """Iterations that a point of a drawn training curve is the mean of."""
-    every = group.recipe_settings.get("row_every") or 1
-    return every * max(1, round(group.iterations / POINTS / every))
+    every = recipe.get("row_every") or 1
+    return every * max(1, round(recipe["iterations"] / POINTS / every))
 
 
-def _points(run: StudyRun, test: bool, step: int) -> Points:
+def run_points(run: StudyRun, test: bool, step: int) -> Points:
     """The test error where it was measured, or the running training error as means over `step` iterations."""
     if test:
         return [(row.iteration, row.test_error) for row in run.rows if row.test_error is not None]
@@ -48,7 +49,7 @@ def _points(run: StudyRun, test: bool, step: int) -> Points:
     return [(end, total / length) for end, (total, length) in sums.items()]
 
 
-def _mean(seeds: list[Points]) -> Points:
+def mean_points(seeds: list[Points]) -> Points:
     """Mean over seeds where all of them were measured."""
     at: dict[float, list[float]] = defaultdict(list)
     for points in seeds:
@@ -72,27 +73,38 @@ def top(group: Group, networks: list[NetworkRuns]) -> float:
     for network in networks:
         if network.name in (*PLAIN_PAIR, *RESIDUAL_PAIR) or all(run.trained for run in network.finished):
             ends += [end for test in (False, True) if (end := network.mean(_metric(test))) is not None]
+    return axis_top(ends)
+
+
+def axis_top(ends: list[float]) -> float:
+    """An upper end for an axis on which curves end at these errors, with room for where they come from."""
     need = 1.5 * max(ends, default=1.0)
     return next((limit for limit in TOPS if limit >= need), 1.0)
 
 
-def iteration_axis(group: Group) -> Axis:
+def error_axis(limit: float) -> Axis:
+    """From 0 to `limit`, in percent."""
+    step = next(step for step in TICKS if 100 * limit / step <= 6)
+    return Axis(0, limit, [(at / 100, str(at)) for at in range(0, round(100 * limit) + 1, step)])
+
+
+def iteration_axis(recipe: dict[str, Any]) -> Axis:
     """From the first iteration to the last, marked at its quarters."""
-    quarters = [round(group.iterations * part / 4) for part in range(5)]
-    return Axis(0, group.iterations, [(at, f"{at:,}") for at in quarters], "iteration")
+    quarters = [round(recipe["iterations"] * part / 4) for part in range(5)]
+    return Axis(0, recipe["iterations"], [(at, f"{at:,}") for at in quarters], "iteration")
 
 
-def drops(group: Group) -> list[float]:
+def drops(recipe: dict[str, Any]) -> list[float]:
     """Where the learning rate drops."""
-    return [drop for drop in group.recipe_settings["drops"] if drop < group.iterations]
+    return [drop for drop in recipe["drops"] if drop < recipe["iterations"]]
 
 
 def _curves(group: Group, lines: list[Line], both: bool) -> list[tuple[Curve, str]]:
     """What can be drawn, and in words where it ends; the training error is dashed where `both` are drawn."""
     drawn: list[tuple[Curve, str]] = []
     for network, test, label in lines:
-        seeds = [_points(run, test, row_step(group)) for run in network.finished]
-        mean = _mean(seeds)
+        seeds = [run_points(run, test, row_step(group.recipe_settings)) for run in network.finished]
+        mean = mean_points(seeds)
         if mean:
             end = network.mean(_metric(test)) or mean[-1][1]
             curve = Curve(network.name, label, both and not test, seeds if len(seeds) > 1 else [], mean)
@@ -102,19 +114,19 @@ def _curves(group: Group, lines: list[Line], both: bool) -> list[tuple[Curve, st
 
 def _plate(group: Group, name: str, heading: str, lines: dict[str, list[Line]], paper_points: bool = False) -> Plate:
     """Error against iteration, in a panel for each key."""
-    both = name == "figure6"
+    both, recipe = name == "figure6", group.recipe_settings
+    step = row_step(recipe)
     panels: list[Panel] = []
     high: list[str] = []
     for above, own in lines.items():
         limit = top(group, [network for network, _, _ in own])
-        step = next(step for step in TICKS if 100 * limit / step <= 6)
-        y = Axis(0, limit, [(at / 100, str(at)) for at in range(0, round(100 * limit) + 1, step)])
         drawn = _curves(group, own, both)
         high += [end for curve, end in drawn if curve.end > limit]
         ends = ", ".join(end for _, end in drawn)
         alt = f"Error against iteration; the curves end at {ends}." if ends else "No finished run."
-        points = [point for network, test, _ in own if paper_points for point in _papers_points(network, test)]
-        panels.append(Panel(above, [curve for curve, _ in drawn], iteration_axis(group), y, alt, drops(group), points))
+        papers = [point for network, test, _ in own if paper_points for point in _papers_points(network, test)]
+        curves = [curve for curve, _ in drawn]
+        panels.append(Panel(above, curves, iteration_axis(recipe), error_axis(limit), alt, drops(recipe), papers))
     networks = {network.name: network for own in lines.values() for network, _, _ in own}
     wanted = [network.name for network in group.networks] if both else PLAIN_PAIR
     finished = {network.name for network in group.networks if network.finished}
@@ -122,9 +134,9 @@ def _plate(group: Group, name: str, heading: str, lines: dict[str, list[Line]], 
     others = [title(one) for one in wanted if one in finished and one not in networks]
     caption = [
         "Dashed: training error; solid: test error." if both else "",
-        f"Training error: running, on augmented mini-batches, each point the mean over {row_step(group):,} iterations.",
+        f"Training error: running, on augmented mini-batches, each point the mean over {step:,} iterations.",
         BOLD if any(curve.seeds for panel in panels for curve in panel.curves) else "",
-        "Vertical lines: drops of the learning rate." if drops(group) else "",
+        "Vertical lines: drops of the learning rate." if drops(recipe) else "",
         "The panels have different scales." if len({panel.y.high for panel in panels}) > 1 else "",
         f"Off the scale: {listed(high)}." if high else "",
         f"Not drawn, no finished run: {listed(missing)}." if missing else "",

@@ -9,9 +9,10 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from resexp import __version__
+from resexp.analysis.compare import Comparison
 from resexp.analysis.rerun import commands
 from resexp.analysis.study import Group
-from resexp.report import tables
+from resexp.report import compare, tables
 from resexp.report.answers import Answers
 from resexp.report.captions import seed_words, setting_words
 from resexp.report.spec import Plate, Table
@@ -30,8 +31,8 @@ class Drawn:
     panels: list[str]
 
 
-def render(groups: list[dict[str, Any]], problems: list[str], runs: Path) -> str:
-    """index.html, from what `values` gives for each group."""
+def render(groups: list[dict[str, Any]], comparisons: list[dict[str, Any]], problems: list[str], runs: Path) -> str:
+    """index.html, from what `values` gives for each group and `compared` for each comparison."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -43,7 +44,7 @@ def render(groups: list[dict[str, Any]], problems: list[str], runs: Path) -> str
     environment.filters["svg"] = _data_url
     unusable = [tables.without_paths(problem, runs) for problem in problems]
     return environment.get_template("page.html").render(
-        groups=groups, unusable=unusable, version=__version__, wrapped=WRAPPED
+        groups=groups, comparisons=comparisons, unusable=unusable, version=__version__, wrapped=WRAPPED
     )
 
 
@@ -86,6 +87,18 @@ def values(group: Group, answers: Answers, margin: float, drawn: dict[str, Drawn
         "commands": commands(group),
         "settings": _settings(group, runs),
         "unfinished": _unfinished(group, runs),
+    }
+
+
+def compared(comparison: Comparison, drawn: list[Drawn]) -> dict[str, Any]:
+    """What it shows of a comparison."""
+    return {
+        "name": f"Over {comparison.over}",
+        "anchor": f"over-{re.sub(r'[^a-z0-9]+', '-', comparison.over.lower())}",
+        "setting": drawn[0].plate.setting,
+        "table": compare.compared_table(comparison),
+        "notes": compare.notes(comparison),
+        "drawn": drawn,
     }
 
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from resexp.analysis.compare import Comparison, comparisons, only_compared
 from resexp.analysis.study import Group, load_study
 from resexp.formatting import plural
-from resexp.report import page, tables
+from resexp.report import compare, page, tables
 from resexp.report.answers import answers
 from resexp.report.captions import setting_words
 from resexp.report.figures import figure1, figure6
@@ -15,6 +16,9 @@ from resexp.report.why.findings import findings
 from resexp.report.why.profiles import Finding
 from resexp.storage.run import no_runs
 from resexp.system.files import replacing, writing_to
+
+COMPARED = "compare"
+"""Folder of comparisons, beside those of data sets."""
 
 
 @dataclass
@@ -38,36 +42,42 @@ def write_report(runs: Path, out: Path, margin: float = 0.005, paper_points: boo
     if not study.groups:
         raise no_runs(runs, study.unreadable())
     report = Report(problems=study.problems)
-    groups = [_write_group(group, runs, out, margin, paper_points, report) for group in study.groups]
+    found = comparisons(study)
+    folded = only_compared(study, found)
+    groups = [_write_group(group, runs, out, margin, paper_points, report, group in folded) for group in study.groups]
+    compared = [_write_comparison(comparison, out, report) for comparison in found]
     index = out / "index.html"
-    _write(index, page.render(groups, study.problems, runs).encode())
+    _write(index, page.render(groups, compared, study.problems, runs).encode())
     report.files.insert(0, index)
     return report
 
 
 def _write_group(
-    group: Group, runs: Path, out: Path, margin: float, paper_points: bool, report: Report
+    group: Group, runs: Path, out: Path, margin: float, paper_points: bool, report: Report, folded: bool
 ) -> dict[str, Any]:
-    """The files of one group; what the page shows of it."""
+    """The files of one group; what the page shows of it. Of a folded one a comparison has all but its diagnoses."""
     from resexp.report.draw import draw_panels
 
     answer = answers(group, runs, margin)
     report.problems += answer.problems
-    files = {
+    tabled = {
         "table.md": tables.markdown(group).encode(),
         "final.csv": tables.final_csv(group).encode(),
         "claims.md": tables.claims_markdown(answer.claims).encode(),
         "contrasts.csv": tables.contrasts_csv(answer.verdict).encode(),
         "curves.csv": tables.curves_csv(group).encode(),
     }
-    figures = [figure1(group), figure6(group, paper_points), *(one.plate for one in answer.findings.values())]
+    files = {} if folded else tabled
+    figures = [] if folded else [figure1(group), figure6(group, paper_points)]
+    figures += [one.plate for one in answer.findings.values()]
     drawn = {plate.name: page.Drawn(plate, draw_panels(plate)) for plate in figures if plate}
     for figure in drawn.values():
         files |= _drawn(figure.plate)
-    _write_all(files | answer.csv, group, out, report)
+    _write_all(files | answer.csv, out / group.data / group.recipe, report)
     report.why += [_said(finding) for finding in answer.findings.values()]
-    report.sections.append(f"{setting_words(group)}\n{answer.sentence}\n\n{tables.short(group)}\n")
-    return page.values(group, answer, margin, drawn, runs)
+    if not folded:
+        report.sections.append(f"{setting_words(group)}\n{answer.sentence}\n\n{tables.short(group)}\n")
+    return page.values(group, answer, margin, drawn, runs) | {"folded": folded}
 
 
 def write_why(group: Group, runs: Path, out: Path, diagnoses: tuple[str, ...]) -> Report:
@@ -78,9 +88,31 @@ def write_why(group: Group, runs: Path, out: Path, diagnoses: tuple[str, ...]) -
         if diagnosis in found:
             plate = found[diagnosis].plate
             files = {f"{diagnosis}.csv": csv[f"{diagnosis}.csv"]} | (_drawn(plate) if plate else {})
-            _write_all(files, group, out, report)
+            _write_all(files, out / group.data / group.recipe, report)
             report.why.append(_said(found[diagnosis]))
     return report
+
+
+def write_comparisons(found: list[Comparison], out: Path) -> Report:
+    """Write figures, table and CSV of each comparison to its folder. Raises UserError where that cannot be."""
+    report = Report()
+    for comparison in found:
+        _write_comparison(comparison, out, report)
+    return report
+
+
+def _write_comparison(comparison: Comparison, out: Path, report: Report) -> dict[str, Any]:
+    """The files of one comparison; what the page shows of it."""
+    from resexp.report.draw import draw_panels
+
+    files = {"table.md": compare.markdown(comparison).encode(), "runs.csv": compare.runs_csv(comparison).encode()}
+    plates = compare.plates(comparison)
+    for plate in plates:
+        files |= _drawn(plate)
+    _write_all(files, out / COMPARED / comparison.over, report)
+    report.sections.append(f"Over {comparison.over}\n\n{compare.terminal(comparison)}\n")
+    drawn = [page.Drawn(plate, draw_panels(plate)) for plate in plates]
+    return page.compared(comparison, drawn)
 
 
 def listed_files(files: list[Path], verbose: bool) -> str:
@@ -103,10 +135,9 @@ def _drawn(plate: Plate) -> dict[str, bytes]:
     return {f"{plate.name}.png": png, f"{plate.name}.svg": svg}
 
 
-def _write_all(files: dict[str, bytes], group: Group, out: Path, report: Report) -> None:
-    """The files of a group in its folder."""
+def _write_all(files: dict[str, bytes], folder: Path, report: Report) -> None:
     for name in sorted(files):
-        path = out / group.data / group.recipe / name
+        path = folder / name
         _write(path, files[name])
         report.files.append(path)
 

@@ -59,6 +59,8 @@ class Plate:
     panels: list[Panel]
     setting: str
     caption: str
+    rising: list[str] = field(default_factory=list[str])
+    """Of its curves those that stand for values of one setting, in order; they are drawn from light to dark."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Plain networks are warm, residual ones cold, a pair that colour-blind readers te
 wider, so that depth is read in black and white too.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -38,11 +39,27 @@ OTHERS = (
 )
 """For networks that are none of the paper's, in their order in the study."""
 
+RAMP = ("#d9a21b", "#5ba36b", "#2b6f8a", "#3b1f5f")
+"""For the values of one setting in order, and what lies between."""
+MARKERS = "os^DvP"
+
 INK, MUTED, GRID, PAPER = "#1c1c1f", "#66666c", "#dededf", "#fefefe"
 """Text and axes, captions, grid lines, background."""
 
 
-def styles_of(names: list[str]) -> dict[str, Style]:
-    """A style for each network of a group."""
-    others = [name for name in names if name not in STYLES]
-    return STYLES | {name: OTHERS[number % len(OTHERS)] for number, name in enumerate(others)}
+def styles_of(names: list[str], rising: Sequence[str] = ()) -> dict[str, Style]:
+    """A style for each network of a group, and for each value of a setting."""
+    others = [name for name in names if name not in STYLES and name not in rising]
+    styles = STYLES | {name: OTHERS[number % len(OTHERS)] for number, name in enumerate(others)}
+    for number, name in enumerate(rising):
+        part = number / max(1, len(rising) - 1)
+        styles[name] = Style(_between(part), 1.2 + 0.8 * part, MARKERS[number % len(MARKERS)])
+    return styles
+
+
+def _between(part: float) -> str:
+    """A colour of RAMP, from 0 to 1."""
+    at = part * (len(RAMP) - 1)
+    low = min(int(at), len(RAMP) - 2)
+    pairs = zip(*(bytes.fromhex(color[1:]) for color in RAMP[low : low + 2]), strict=True)
+    return "#" + bytes(round(a + (at - low) * (b - a)) for a, b in pairs).hex()

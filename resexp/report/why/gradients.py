@@ -206,7 +206,9 @@ def _plate(group: Group, measured: Measured, rows: list[Way]) -> Plate:
         for network, subjects in by_network(measured).items()
         if any(subject.source == SNAPSHOT for subject in subjects)
     ]
-    panels += _panels(training, "during training (first block)", iteration_axis(group), drops(group))
+    panels += _panels(
+        training, "during training (first block)", iteration_axis(group.recipe_settings), drops(group.recipe_settings)
+    )
     arithmetic = "fp32, without norm in float64" if any(one.norm == "none" for one in measured) else "fp32"
     gaps = any(math.isnan(value) for _, curve in training for _, value in curve.mean)
     caption = [

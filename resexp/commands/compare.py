@@ -1,0 +1,41 @@
+"""`resexp compare`: what one setting changes, as tables and figures, without torch."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from resexp.analysis.compare import compare as over_one
+from resexp.analysis.compare import comparisons, offered
+from resexp.analysis.study import existing_runs
+from resexp.config.compose import settings_of
+from resexp.errors import UserError
+from resexp.report.report import listed_files, write_comparisons
+
+log = logging.getLogger("resexp")
+
+
+@dataclass
+class CompareSettings:
+    """Root of `resexp compare`."""
+
+    runs: str
+    over: str | None
+    out: str
+    verbose: bool
+
+
+def task(cfg: DictConfig) -> None:
+    """`resexp compare`: write figures, tables and CSV; print tables. Raises UserError for what cannot be compared."""
+    settings = settings_of(cfg, CompareSettings)
+    study = existing_runs(Path(settings.runs))
+    for problem in study.problems:
+        log.warning("%s", problem)
+    found = [over_one(study, settings.over)] if settings.over else comparisons(study)
+    if not found:
+        remedy = offered(study)
+        raise UserError(f"runs={settings.runs}: no finished runs differ in one setting alone, depth aside; {remedy}")
+    report = write_comparisons(found, Path(settings.out))
+    print("\n".join(report.sections))
+    print(listed_files(report.files, settings.verbose))
