@@ -89,10 +89,12 @@ def generated(results: Path, margin: float) -> str:
     compared = comparisons(study)
     folded = only_compared(study, compared)
     for group in study.groups:
+        found = answers(group, study.groups, results, margin)
         if group in folded:
-            continue
-        found = answers(group, results, margin)
-        parts.append(f"\n### {setting_words(group)}\n\n{found.sentence}\n\n{claims_markdown(found.claims)}")
+            shown = f"\n{claims_markdown(found.tested)}" if found.tested else ""
+        else:
+            shown = f"\n{found.sentence}\n\n{claims_markdown(found.claims)}"
+        parts.append(f"\n### {setting_words(group)}\n{shown}")
         parts += [
             f"\n{finding.sentence}\n\n{finding.initial.caption}:\n\n{finding.initial.markdown()}"
             for finding in found.findings.values()

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from resexp.analysis.claims import Claim, claims
+from resexp.analysis.claims import NOT_TESTED, Claim, claims
 from resexp.analysis.study import Group
 from resexp.analysis.verdict import Verdict, judge
 from resexp.analysis.wording import sentence
-from resexp.report.why.findings import findings
+from resexp.report.why.findings import findings, skipping
 from resexp.report.why.profiles import Finding
 
 
@@ -25,10 +25,16 @@ class Answers:
     problems: list[str]
     """A line for all that could not be used."""
 
+    @property
+    def tested(self) -> list[Claim]:
+        """The claims that were."""
+        return [claim for claim in self.claims if claim.outcome != NOT_TESTED]
 
-def answers(group: Group, runs: Path, margin: float) -> Answers:
-    """Judge a group of the runs in a folder; `margin` is a fraction."""
+
+def answers(group: Group, groups: list[Group], runs: Path, margin: float) -> Answers:
+    """Judge one of the groups of the runs in a folder; `margin` is a fraction."""
     verdict = judge(group, margin)
     found, csv, problems = findings(group, runs)
-    judged = claims(group, verdict, [claim for finding in found.values() for claim in finding.claims])
+    of_diagnoses = [claim for finding in found.values() for claim in finding.claims]
+    judged = claims(group, verdict, of_diagnoses + skipping(group, groups, runs))
     return Answers(verdict, sentence(group, verdict), found, judged, csv, problems)

@@ -52,13 +52,16 @@ def _data_url(svg: str) -> str:
     return f"data:image/svg+xml,{quote(svg, safe=' :/;=,.-')}"
 
 
-def values(group: Group, answers: Answers, margin: float, drawn: dict[str, Drawn], runs: Path) -> dict[str, Any]:
-    """What the page shows of a group: plain values, tables and figures."""
+def values(
+    group: Group, answers: Answers, margin: float, drawn: dict[str, Drawn], runs: Path, folded: bool
+) -> dict[str, Any]:
+    """What the page shows of a group: plain values, tables and figures; less of a `folded` one, which is compared."""
     name = f"{group.data}/{group.recipe}"
     finished = [[run.seed for run in network.finished] for network in group.networks if network.finished]
-    claims = tables.claims_table(answers.claims)
+    claims = tables.claims_table(answers.tested if folded else answers.claims)
     return {
         "name": name,
+        "folded": folded,
         "anchor": re.sub(r"[^a-z0-9]+", "-", name.lower()),
         "setting": "; ".join([setting_words(group), *([seed_words(finished)] if finished else [])]),
         "answers": answers,

@@ -8,7 +8,7 @@ from resexp.analysis.compare import Comparison, comparisons, only_compared
 from resexp.analysis.study import Group, load_study
 from resexp.formatting import plural
 from resexp.report import compare, page, tables
-from resexp.report.answers import answers
+from resexp.report.answers import Answers, answers
 from resexp.report.captions import setting_words
 from resexp.report.figures import figure1, figure6
 from resexp.report.spec import Plate
@@ -44,7 +44,11 @@ def write_report(runs: Path, out: Path, margin: float = 0.005, paper_points: boo
     report = Report(problems=study.problems)
     found = comparisons(study)
     folded = only_compared(study, found)
-    groups = [_write_group(group, runs, out, margin, paper_points, report, group in folded) for group in study.groups]
+    groups: list[dict[str, Any]] = []
+    for group in study.groups:
+        answer = answers(group, study.groups, runs, margin)
+        drawn = _write_group(group, answer, out, paper_points, group in folded, report)
+        groups.append(page.values(group, answer, margin, drawn, runs, group in folded))
     compared = [_write_comparison(comparison, out, report) for comparison in found]
     index = out / "index.html"
     _write(index, page.render(groups, compared, study.problems, runs).encode())
@@ -53,12 +57,11 @@ def write_report(runs: Path, out: Path, margin: float = 0.005, paper_points: boo
 
 
 def _write_group(
-    group: Group, runs: Path, out: Path, margin: float, paper_points: bool, report: Report, folded: bool
-) -> dict[str, Any]:
-    """The files of one group; what the page shows of it. Of a folded one a comparison has all but its diagnoses."""
+    group: Group, answer: Answers, out: Path, paper_points: bool, folded: bool, report: Report
+) -> dict[str, page.Drawn]:
+    """The files of one group; its figures. Of a folded one a comparison shows all but what its diagnoses found."""
     from resexp.report.draw import draw_panels
 
-    answer = answers(group, runs, margin)
     report.problems += answer.problems
     tabled = {
         "table.md": tables.markdown(group).encode(),
@@ -77,7 +80,7 @@ def _write_group(
     report.why += [_said(finding) for finding in answer.findings.values()]
     if not folded:
         report.sections.append(f"{setting_words(group)}\n{answer.sentence}\n\n{tables.short(group)}\n")
-    return page.values(group, answer, margin, drawn, runs) | {"folded": folded}
+    return drawn
 
 
 def write_why(group: Group, runs: Path, out: Path, diagnoses: tuple[str, ...]) -> Report:

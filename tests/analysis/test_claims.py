@@ -19,6 +19,9 @@ from resexp.analysis.claims import (
 from resexp.analysis.study import load_study
 from resexp.analysis.verdict import UNDECIDED, judge
 
+WORKS = "Blocks with projections as shortcuts train, too"
+NEEDLESS = "Projections are not essential: networks with them are not better"
+SKIP = "A shortcut may skip one layer or several"
 DEGRADE, DO_NOT_DEGRADE = "Plain networks degrade with depth", "Residual networks do not degrade with depth"
 TURNS, SLOW = "From some depth on, deeper plain networks only get worse", "Deep plain networks learn slowly"
 GUARANTEE = "Added residual layers are guaranteed not to hurt"
@@ -31,6 +34,11 @@ def found(study: Synthetic) -> dict[str, Claim]:
     return {claim.text.split(" (")[0]: claim for claim in tested if claim.text not in DIAGNOSED}
 
 
+def of_depth(study: Synthetic) -> dict[str, str]:
+    """The outcomes of claims about networks of different depths."""
+    return {text: claim.outcome for text, claim in found(study).items() if text not in (WORKS, NEEDLESS, SKIP)}
+
+
 @pytest.fixture
 def study(runs: Path) -> Synthetic:
     return Synthetic(runs, changes={"recipe.row_every": 4000, "recipe.evaluate_every": 4000})
@@ -39,7 +47,7 @@ def study(runs: Path) -> Synthetic:
 def test_runs_like_the_papers_reproduce_its_claims(runs: Path) -> None:
     study = Synthetic(runs)
     study.add_all(["plain20", "plain56", "resnet20", "resnet56", "plain110", "resnet110"], seeds=3)
-    outcomes = {text: claim.outcome for text, claim in found(study).items()}
+    outcomes = of_depth(study)
     assert outcomes.pop(GUARANTEE) == UNDECIDED, "no number of seeds proves a guarantee"
     del outcomes[SLOW]  # these curves fall at the same pace
     assert outcomes == dict.fromkeys(outcomes, REPRODUCED)
@@ -58,7 +66,7 @@ def test_the_opposite_is_not_reproduced_and_better_is_not_worse(study: Synthetic
         study.add("resnet56", seed, 0.05 + seed / 1000, 0.09, noise=0)
         study.add("plain110", seed, 0.05, noise=0)
         study.add("resnet110", seed, 0.7, noise=0)
-    outcomes = {text: claim.outcome for text, claim in found(study).items()}
+    outcomes = of_depth(study)
     assert outcomes.pop(GUARANTEE) == REFUTED
     del outcomes[SLOW], outcomes[TURNS]  # of plain-110's error, which is above plain-56's: see below
     assert outcomes == dict.fromkeys(outcomes, NOT_REPRODUCED)
@@ -142,3 +150,34 @@ def test_what_was_not_run_or_not_diagnosed_is_not_tested(study: Synthetic) -> No
     assert by_text[VANISH].outcome == UNDECIDED
     assert {by_text[text].outcome for text in DIAGNOSED if text != VANISH} == {NOT_TESTED}
     assert by_text[VANISH].command.startswith("resexp diagnose gradients group=cifar10/paper")
+
+
+@pytest.mark.parametrize(
+    ("errors", "seeds", "outcomes"),
+    [
+        ((0.02, 0.05), 3, (REPRODUCED, REPRODUCED)),
+        ((0.05, 0.02), 3, (REPRODUCED, NOT_REPRODUCED)),
+        ((0.02, 0.05), 1, (UNDECIDED, UNDECIDED)),
+        ((0.02, 0.9), 3, (NOT_REPRODUCED, REPRODUCED)),
+    ],
+)
+def test_projections_train_and_are_not_essential(
+    runs: Path, errors: tuple[float, float], seeds: int, outcomes: tuple[str, str]
+) -> None:
+    for shortcut, error in zip("AB", errors, strict=True):
+        for seed in range(seeds):
+            study = Synthetic(runs, "shapes", "quick", {"model.shortcut": shortcut})
+            study.add("resnet56", seed, error + seed / 1000, noise=0)
+    tested = found(Synthetic(runs))
+    works, needless = tested[WORKS], tested[NEEDLESS]
+    assert (works.outcome, needless.outcome) == outcomes
+    assert works.ours == f"running training error: ResNet-56+shortcutB {100 * errors[1] + 0.1 * (seeds > 1):.1f}%"
+    assert needless.ours.startswith(f"ResNet-56+shortcutB minus ResNet-56: {'+' if errors[0] < errors[1] else '-'}")
+    assert needless.command.endswith("seed=0,1,2 model.shortcut=A,B,C")
+
+
+def test_what_cannot_be_trained_here_says_so(runs: Path) -> None:
+    study = Synthetic(runs)
+    study.add_all(["plain20"])
+    claim = found(study)[SKIP]
+    assert (claim.outcome, claim.ours) == (NOT_TESTED, "blocks have two layers here, as in the paper")

@@ -14,11 +14,13 @@ from resexp.analysis.claims import (
     NOT_TESTED,
     REPRODUCED,
     SHORTCUTS_HELP,
+    SKIPS,
     SMALLER,
     SMALLER_STILL,
     VANISH,
     VANISH_HE,
     VANISH_SMALL,
+    Claim,
 )
 from resexp.analysis.study import Group, load_study
 from resexp.analysis.verdict import UNDECIDED
@@ -34,6 +36,7 @@ from resexp.diagnose.table import (
     Reading,
     Subject,
 )
+from resexp.report.answers import answers
 from resexp.report.report import Report, write_report
 from resexp.report.spec import Plate
 from resexp.report.why.findings import FIND, findings
@@ -452,3 +455,61 @@ def test_a_built_network_stands_beside_the_one_that_was_trained(group: Group) ->
         ),
     ]
     assert FIND["construction"](group, {subject(group, "plain20"): errors(0.1, 0.12)}) is None
+
+
+@pytest.mark.parametrize(
+    ("ratios", "outcome"),
+    [
+        ((0.8, 0.9), UNDECIDED),
+        ((0.8, 0.81), REPRODUCED),
+        ((0.97, 0.97), NOT_REPRODUCED),
+    ],
+)
+def test_the_interval_over_seeds_decides_whether_responses_are_smaller(
+    group: Group, ratios: tuple[float, float], outcome: str
+) -> None:
+    measured = {subject(group, "plain20", seed): readings("response", [1.0]) for seed in (0, 1)}
+    measured |= {subject(group, "resnet20", seed): readings("response", [ratios[seed]]) for seed in (0, 1)}
+    smaller, _ = find("responses", group, measured).claims
+    assert smaller.outcome == outcome
+    assert "95% interval" in smaller.ours
+
+
+def decayed(runs: Path, recipe: str, near: dict[str, tuple[int, int]]) -> dict[str, Claim]:
+    """The tested claims of each group of ResNet-20, two seeds, when so many of its nine blocks add next to nothing."""
+    for decay in near:
+        Synthetic(runs, "shapes", recipe, {"recipe.weight_decay": decay}).add_all(["resnet20"], seeds=2)
+    groups = load_study(runs).groups
+    for one in groups:
+        counts = near[str(one.recipe_settings["weight_decay"])]
+        measured = {
+            subject(one, "resnet20", seed): lesion(0.1, [0.1] * 9, [0.1] * 9, [0.01] * count + [0.5] * (9 - count))
+            for seed, count in enumerate(counts)
+        }
+        table.write(table.table_file(runs, one, "lesions"), measured)
+    tested = {one.recipe: answers(one, groups, runs, 0.005).tested for one in groups}
+    return {recipe: claim for recipe, own in tested.items() for claim in own if claim.text == SKIPS}
+
+
+@pytest.mark.parametrize(
+    ("near", "outcome"),
+    [
+        ({"0.0001": (0, 0), "0.005": (5, 5)}, REPRODUCED),
+        ({"0.0001": (0, 0), "0.0005": (9, 9), "0.005": (0, 0)}, NOT_REPRODUCED),
+        ({"0.0001": (0, 0), "0.005": (0, 6)}, UNDECIDED),
+    ],
+)
+def test_the_strongest_decay_tells_whether_it_makes_blocks_idle(
+    runs: Path, near: dict[str, tuple[int, int]], outcome: str
+) -> None:
+    claims = decayed(runs, "quick10", near)
+    assert list(claims) == ["quick10"], "in the group with the least decay alone"
+    assert claims["quick10"].outcome == outcome
+    assert f"0.005: {', '.join(map(str, near['0.005']))}" in claims["quick10"].ours
+
+
+def test_a_schedule_too_short_for_decay_decides_nothing(runs: Path) -> None:
+    """Momentum 0.9 makes a rate ten times as large: 0.01 * (480 + 96 / 10 + 64 / 100) * 10 * 0.005 = 0.2451."""
+    claim = decayed(runs, "quick", {"0.0001": (0, 0), "0.005": (5, 6)})["quick"]
+    assert claim.outcome == UNDECIDED
+    assert claim.ours.endswith("too short a schedule: of what nothing holds up, 78% is left")

@@ -1,13 +1,18 @@
 """What the diagnoses of a group show, from the CSV beside its runs, without torch."""
 
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from resexp.analysis.claims import Claim
 from resexp.analysis.study import Group
 from resexp.diagnose import table
+from resexp.diagnose.table import Measured
 from resexp.errors import UserError
 from resexp.report.why import construction, gradients, lesions, responses
 from resexp.report.why.profiles import Finding
 
+DECAY = "weight_decay"
 FIND = {
     "gradients": gradients.find,
     "responses": responses.find,
@@ -33,3 +38,20 @@ def findings(group: Group, runs: Path) -> tuple[dict[str, Finding], dict[str, by
         if finding is not None:
             shown[diagnosis], files[f"{diagnosis}.csv"] = finding, table.text(measured).encode()
     return shown, files, problems
+
+
+def skipping(group: Group, groups: list[Group], runs: Path) -> list[Claim]:
+    """What becomes of the claim on weight decay, in the group with the least of it, among those otherwise alike."""
+
+    def others(one: Group) -> tuple[dict[str, Any], dict[str, Any]]:
+        return one.data_settings, one.recipe_settings | {"name": "", DECAY: 0.0}
+
+    alike = sorted((one for one in groups if others(one) == others(group)), key=lambda one: one.recipe_settings[DECAY])
+    if len(alike) < 2 or alike[0] is not group:
+        return []
+    measured: dict[float, Measured] = {}
+    for one in alike:
+        with suppress(UserError):  # `findings` tells
+            measured[one.recipe_settings[DECAY]], _ = table.current(table.gather(runs, one, "lesions"), one)
+    claim = lesions.skipped(group, {decay: found for decay, found in measured.items() if found})
+    return [claim] if claim else []

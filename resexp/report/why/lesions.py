@@ -1,9 +1,12 @@
 """What networks lose without some of their blocks, and how near blocks are to the identity."""
 
+import math
 import statistics
+from typing import Any
 
-from resexp.analysis.claims import FALL_BACK, REPRODUCED, Claim, diagnosed, outcome_of
+from resexp.analysis.claims import FALL_BACK, NOT_REPRODUCED, REPRODUCED, SKIPS, Claim, diagnosed, outcome_of
 from resexp.analysis.study import Group, title
+from resexp.analysis.verdict import BETTER, NOT_OBSERVED, OBSERVED, UNDECIDED, Contrast
 from resexp.diagnose.table import NEAR, PLAIN, RESIDUAL, Measured, Subject
 from resexp.formatting import ABSENT, plural
 from resexp.report.captions import setting_words
@@ -115,3 +118,43 @@ def claimed(group: Group, measured: Measured) -> Claim:
         ours.append(f"{title(network)}: {blocks}, least {number(min(added))} ({seeds})")
     outcome = REPRODUCED if any(near) else outcome_of(near, min(map(len, networks.values()), default=0))
     return diagnosed(group, FALL_BACK, outcome, "; ".join(ours))
+
+
+def skipped(group: Group, by_decay: dict[float, Measured]) -> Claim | None:
+    """Whether more blocks are near the identity under the strongest weight decay than under the group's own.
+
+    Undecided where the schedule is too short for decay to shrink what is not needed. None where no
+    residual network was measured under two decays.
+    """
+    blocks: dict[str, dict[float, dict[int, tuple[int, int]]]] = {}
+    for decay, measured in by_decay.items():
+        for subject in measured:
+            if subject.family == RESIDUAL:
+                ratios = profile(measured, subject, "residual_ratio")
+                count = sum(ratio < NEAR for ratio in ratios), len(ratios)
+                blocks.setdefault(subject.network, {}).setdefault(decay, {})[subject.seed] = count
+    name, counts = max(blocks.items(), key=lambda item: len(item[1]), default=("", dict[float, Any]()))
+    if len(counts) < 2:
+        return None
+    weakest, *_, strongest = sorted(counts)
+    errors = [{seed: near / of for seed, (near, of) in counts[decay].items()} for decay in (strongest, weakest)]
+    (_, of), *_ = counts[strongest].values()
+    contrast = Contrast(name, "", [(1, errors[0]), (-1, errors[1])], margin=1 / of)
+    left = math.exp(-strongest * total_rate(group.recipe_settings))
+    outcomes = {OBSERVED: REPRODUCED, NOT_OBSERVED: NOT_REPRODUCED, BETTER: NOT_REPRODUCED}
+    shown = "; ".join(
+        f"{decay:g}: {', '.join(str(near) for near, _ in seeds.values())}" for decay, seeds in sorted(counts.items())
+    )
+    ours = f"{title(name)}, of {of} blocks below {NEAR:g} by weight decay, each seed: {shown}"
+    short = f"; too short a schedule: of what nothing holds up, {left:.0%} is left" if left > math.exp(-1) else ""
+    outcome = UNDECIDED if short else outcomes.get(contrast.word, UNDECIDED)
+    return diagnosed(group, SKIPS, outcome, ours + short)
+
+
+def total_rate(recipe: dict[str, Any]) -> float:
+    """The learning rate summed over iterations, with what momentum adds; times the weight decay, it is the power of e
+    by which a weight shrinks that no gradient holds up."""
+    ends = [*(drop for drop in recipe["drops"] if drop < recipe["iterations"]), recipe["iterations"]]
+    pieces = zip([0, *ends], ends, strict=False)
+    summed = sum((end - begin) * recipe["drop_factor"] ** drops for drops, (begin, end) in enumerate(pieces))
+    return recipe["lr"] * summed / (1 - recipe["momentum"])

@@ -2,8 +2,10 @@
 
 import statistics
 
-from resexp.analysis.claims import SMALLER, SMALLER_STILL, Claim, diagnosed, outcome_of
+from resexp.analysis.claims import LEAST_SEEDS, SMALLER, SMALLER_STILL, Claim, diagnosed, outcome_of
+from resexp.analysis.intervals import geometric_interval, geometric_mean
 from resexp.analysis.study import Group, title
+from resexp.analysis.verdict import UNDECIDED
 from resexp.diagnose.table import PLAIN, RESIDUAL, Measured, Subject
 from resexp.formatting import ABSENT, plural
 from resexp.report.captions import BOLD, setting_words
@@ -110,13 +112,21 @@ def _smaller(ratios: Ratios) -> list[bool]:
 
 
 def claimed(group: Group, text: str, ratios: Ratios) -> Claim:
-    """What becomes of a claim that responses are smaller: every network and seed counts."""
-    seeds = min((len(values) for _, values in ratios.values()), default=0)
-    ours = "; ".join(
-        f"{title(name)} {statistics.fmean(values.values()):.2f} times {title(other)} ({plural(len(values), 'seed')})"
-        for name, (other, values) in ratios.items()
-    )
-    return diagnosed(group, text, outcome_of(_smaller(ratios), seeds), ours)
+    """What becomes of a claim that responses are smaller: the interval of each network's ratio over seeds decides."""
+    smaller: list[bool] = []
+    ours: list[str] = []
+    for name, (other, values) in ratios.items():
+        interval = geometric_interval(list(values.values()))
+        sure = ""
+        if interval:
+            low, high = interval
+            sure = f"95% interval {low:.2f} to {high:.2f}, "
+            smaller += [False] if low > 1 - ALIKE else [True] if high < 1 else [False, True]
+        mean = geometric_mean(values.values())
+        ours.append(f"{title(name)} {mean:.2f} times {title(other)} ({sure}{plural(len(values), 'seed')})")
+    single = any(len(values) < LEAST_SEEDS for _, values in ratios.values())
+    outcome = UNDECIDED if single else outcome_of(smaller, LEAST_SEEDS)
+    return diagnosed(group, text, outcome, "; ".join(ours))
 
 
 def sentence(same: Ratios, deeper: Ratios) -> str:
