@@ -8,14 +8,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resexp.analysis import paper
-from resexp.config.settings import recorded
+from resexp.config.settings import flatten, recorded
 from resexp.errors import UserError
 from resexp.formatting import listed
 from resexp.storage import history
 from resexp.storage.run import FINISHED, INTERRUPTED, NEW, RUNNING, Record, Run, find_runs, no_runs
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 PARTS = ("data", "recipe", "model")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,159}")
@@ -225,6 +228,27 @@ class Study:
         """Those that count."""
         return [run for run in self.runs if run.finished]
 
+    def frame(self, curves: bool = False) -> "DataFrame":
+        """A row for each finished run, or with `curves` for each row of every run, as far as it was trained.
+
+        Columns: its settings by dotted name, precision and network; errors are fractions. Raises UserError without
+        pandas.
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise UserError("pandas: not installed; in a checkout, pip install -e '.[notebook]'") from error
+        named = [(network.name, run) for group in self.groups for network in group.networks for run in network.runs]
+        about = [
+            (run, {"network": name, "precision": run.precision, **flatten(run.result | {"model": run.model})})
+            for name, run in named
+        ]
+        if curves:
+            return DataFrame([own | {"state": run.state} | vars(row) for run, own in about for row in run.rows])
+        return DataFrame(
+            [own | vars(run.final) | {"seconds": run.record.seconds} for run, own in about if run.finished]
+        )
+
     def unreadable(self) -> str:
         """What to add where there are no runs: how many could not be read, and the first of them; else empty."""
         return f" ({len(self.problems)} could not be read: {self.problems[0]})" if self.problems else ""
@@ -265,11 +289,11 @@ def load_study(folder: Path) -> Study:
     return study
 
 
-def existing_runs(folder: Path) -> Study:
+def existing_runs(folder: str | Path) -> Study:
     """As `load_study`. Raises UserError where there is no run that can be used."""
-    study = load_study(folder)
+    study = load_study(Path(folder))
     if not study.groups:
-        raise no_runs(folder, study.unreadable())
+        raise no_runs(Path(folder), study.unreadable())
     return study
 
 

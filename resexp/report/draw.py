@@ -3,7 +3,7 @@
 import io
 import math
 import textwrap
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -103,6 +103,12 @@ def draw_panels(plate: Plate) -> list[str]:
             _draw_panel(figure.add_axes(place), panel, plate)
             drawn.append(_save(figure, "svg").decode())
     return drawn
+
+
+def draw_onto(plate: Plate, axes: Sequence["Axes"]) -> None:
+    """Draw each panel onto axes of one's own, as many as there are; names of curves stand right of them."""
+    for own, panel in zip(axes, plate.panels, strict=True):
+        _draw_panel(own, panel, plate)
 
 
 def _axes_width(plate: Plate) -> float:

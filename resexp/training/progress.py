@@ -14,6 +14,8 @@ from resexp.system.logs import SECONDS_BETWEEN_LINES
 
 log = logging.getLogger("resexp")
 
+IN_NOTEBOOK = "ipykernel" in sys.modules
+"""Whose cells show a bar although they are no terminal."""
 NAME_WIDTH = 20
 """Characters of a run's name in the bar, which fits into 80 columns then."""
 
@@ -45,7 +47,7 @@ class Progress:
             initial=start,
             desc=position.label + shortened(name, NAME_WIDTH),
             unit="it",
-            disable=bool(os.environ.get("TQDM_DISABLE")) or None,  # None: only on a terminal
+            disable=bool(os.environ.get("TQDM_DISABLE")) or (False if IN_NOTEBOOK else None),  # None: on no terminal
             file=sys.stderr,
             dynamic_ncols=True,
             leave=False,

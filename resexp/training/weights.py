@@ -14,7 +14,7 @@ from resexp.data.dataset import Dataset
 from resexp.data.load import load
 from resexp.errors import UserError
 from resexp.model.cost import parameters
-from resexp.model.network import build
+from resexp.model.network import Network, build
 from resexp.storage import checkpoint
 from resexp.storage.run import CONFIG, FINISHED, Run, start_over, without_places
 from resexp.system import schema
@@ -68,6 +68,19 @@ class Trained:
             with suppress(UserError):
                 return prepare(replace(config, precision=self.precision))
         return prepare(config)
+
+    def build(self, classes: int, device: torch.device) -> Network:
+        """The network with these weights. Raises UserError where they do not fit it."""
+        model = self.config.model
+        count = sum(value.numel() for name, value in self.network.items() if name.endswith(("weight", "bias")))
+        if count != parameters(model, classes):  # before a network of whatever size is built
+            raise UserError(f"the weights do not fit {model.name} ({count:,} numbers)")
+        network = build(model, self.config.seed, classes, device)
+        try:
+            network.load_state_dict(self.network)
+        except RuntimeError as error:
+            raise UserError(f"the weights do not fit {model.name} ({str(error).splitlines()[0]})") from error
+        return network
 
     def data(self, dir: str | None) -> Dataset:
         """The images that it was trained on, from `dir` if given. Raises UserError where those found are others."""
@@ -129,20 +142,22 @@ def load_file(path: Path) -> Trained:
     )
 
 
+def load_network(place: str | Path, device: str = "cpu") -> Network:
+    """The trained network of a run's directory or of a file of `resexp export`, in evaluation mode.
+
+    It takes images (N, 3, H, W) as `images_seen` gives them. Raises UserError where there is none that can be used.
+    """
+    path = Path(place)
+    trained = of_run(Run(path)) if path.is_dir() else load_file(path)
+    return trained.build(len(trained.network.get("head.bias", ())), torch.device(device)).eval()
+
+
 def measure(trained: Trained, data: Dataset, split: str, execution: Execution) -> tuple[float, float, int]:
     """Mean loss, error (a fraction) and images of one split. Raises UserError where it held no images out."""
     images = getattr(data, split)
     if images is None:
         raise UserError("split=validation: this run held no images out; choose test or train")
-    model = trained.config.model
-    count = sum(value.numel() for name, value in trained.network.items() if name.endswith(("weight", "bias")))
-    if count != parameters(model, len(data.classes)):  # before a network of whatever size is built
-        raise UserError(f"the weights do not fit {model.name} ({count:,} numbers)")
-    network = build(model, trained.config.seed, len(data.classes), execution.device)
-    try:
-        network.load_state_dict(trained.network)
-    except RuntimeError as error:
-        raise UserError(f"the weights do not fit {model.name} ({str(error).splitlines()[0]})") from error
+    network = trained.build(len(data.classes), execution.device)
     loss, error = evaluate(network, Images.of(images, mean_image(data.train), 0, execution.device), execution)
     return loss, error, len(images)
 
