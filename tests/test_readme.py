@@ -50,9 +50,10 @@ def test_a_training_command_trains(here: Here, tmp_path: Path, command: str) -> 
 
 @pytest.fixture
 def trained(here: Here, tmp_path: Path) -> Path:
-    """A run that was trained in the folder that `here` works in."""
+    """A run that was trained in the folder that `here` works in, beside one with another rate."""
     here("train", *TINY, "model=resnet56", "checkpoint_seconds=0")
     (record,) = tmp_path.rglob("run.json")
+    here("train", *TINY, "model=resnet56", "recipe.lr=0.05")
     return record.parent
 
 
