@@ -41,11 +41,16 @@ def render(groups: list[dict[str, Any]], comparisons: list[dict[str, Any]], prob
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["svg"] = _data_url
+    environment.filters |= {"svg": _data_url, "slug": _slug, "why": "Why: {}".format}
     unusable = [tables.without_paths(problem, runs) for problem in problems]
     return environment.get_template("page.html").render(
         groups=groups, comparisons=comparisons, unusable=unusable, version=__version__, wrapped=WRAPPED
     )
+
+
+def _slug(words: str) -> str:
+    """What stands for words in an address."""
+    return re.sub(r"[^a-z0-9]+", "-", words.lower())
 
 
 def _data_url(svg: str) -> str:
@@ -62,7 +67,7 @@ def values(
     return {
         "name": name,
         "folded": folded,
-        "anchor": re.sub(r"[^a-z0-9]+", "-", name.lower()),
+        "anchor": _slug(name),
         "setting": "; ".join([setting_words(group), *([seed_words(finished)] if finished else [])]),
         "answers": answers,
         "drawn": drawn,
@@ -97,7 +102,7 @@ def compared(comparison: Comparison, drawn: list[Drawn]) -> dict[str, Any]:
     """What it shows of a comparison."""
     return {
         "name": f"Over {comparison.over}",
-        "anchor": f"over-{re.sub(r'[^a-z0-9]+', '-', comparison.over.lower())}",
+        "anchor": _slug(f"over {comparison.over}"),
         "setting": drawn[0].plate.setting,
         "table": compare.compared_table(comparison),
         "notes": compare.notes(comparison),

@@ -243,3 +243,11 @@ def test_a_wrong_setting_is_named(setting: str, value: object) -> None:
     defaults = {"runs": "runs", "out": "report", "margin": 0.5, "paper_points": False, "verbose": False}
     with pytest.raises(UserError, match=setting):
         task(OmegaConf.create(defaults | {setting: value}))
+
+
+def test_a_page_of_one_study_leads_to_its_parts(runs: Path, tmp_path: Path) -> None:
+    Synthetic(runs).add_all(["plain20", "plain56"])
+    page = Page(write_report(runs, tmp_path / "out").files[0].read_text())
+    links = [link["href"] for link in page.all("a")]
+    assert {"#cifar10-paper-numbers", "#cifar10-paper-claims", "#cifar10-paper-why-gradients"} <= set(links)
+    assert {f"#{attributes.get('id')}" for _, attributes in page.elements} >= set(links)

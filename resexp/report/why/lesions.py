@@ -8,7 +8,7 @@ from resexp.analysis.claims import FALL_BACK, NOT_REPRODUCED, REPRODUCED, SKIPS,
 from resexp.analysis.study import Group, title
 from resexp.analysis.verdict import BETTER, NOT_OBSERVED, OBSERVED, UNDECIDED, Contrast
 from resexp.diagnose.table import NEAR, PLAIN, RESIDUAL, Measured, Subject
-from resexp.formatting import ABSENT, plural
+from resexp.formatting import ABSENT, listed, plural
 from resexp.report.captions import setting_words
 from resexp.report.spec import Axis, Curve, Panel, Plate, Table
 from resexp.report.why.profiles import (
@@ -61,7 +61,9 @@ def find(group: Group, measured: Measured) -> Finding | None:
                 *near_identity(measured, subject),
             ]
         )
-    table = Table("Test error whole, its change when one block is removed, and what blocks add", HEADING, rows)
+    images = listed(sorted({subject.images for subject in measured}))
+    caption = f"Test error on {images}: whole, its change when one block is removed, and what blocks add"
+    table = Table(caption, HEADING, rows)
     costs: list[str] = []
     for family, own in medians.items():
         span = " to ".join(dict.fromkeys(f"{median:+.1f}" for median in (min(own), max(own))))
