@@ -228,27 +228,21 @@ def _slow(group: Group) -> Claim:
     """The deep plain network takes longer than the shallow one and the deep residual one to begin to learn."""
     text = f"Deep plain networks learn slowly (iterations until training error is below {LEARNED_ERROR:.0%})"
     names = (*PLAIN_PAIR, RESIDUAL_PAIR[1])
-    learned = {name: _learned(group, name) for name in names}
+    learned = {name: found.iterations_to(LEARNED_ERROR) if (found := group.network(name)) else {} for name in names}
     seeds = set[int].intersection(*(set(found) for found in learned.values()))
     command = _command(group, *names)
     if not seeds:
         return Claim(text, "rate", NOT_TESTED, ABSENT, ABSENT, ABSENT, command)
     shallow, deep, residual = (learned[name] for name in names)
     held = [deep[seed] > max(shallow[seed], residual[seed]) for seed in seeds]
-    shown = (f"{title(name)} {', '.join(_iterations(learned[name][seed]) for seed in sorted(seeds))}" for name in names)
+    shown = (
+        f"{title(name)} {', '.join(iterations_text(learned[name][seed]) for seed in sorted(seeds))}" for name in names
+    )
     return Claim(text, "rate", outcome_of(held, len(seeds)), "; ".join(shown), ABSENT, "curves.csv", command)
 
 
-def _learned(group: Group, name: str) -> dict[int, float]:
-    """By seed, the end of the first row whose running training error is below LEARNED_ERROR; infinite without one."""
-    network = group.network(name)
-    return {
-        run.seed: next((row.iteration for row in run.rows if row.train_error < LEARNED_ERROR), math.inf)
-        for run in (network.finished if network else [])
-    }
-
-
-def _iterations(iterations: float) -> str:
+def iterations_text(iterations: float) -> str:
+    """1,300, or never."""
     return "never" if math.isinf(iterations) else f"{iterations:,.0f}"
 
 

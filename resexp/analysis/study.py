@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 import statistics
 from collections import Counter
@@ -161,6 +162,13 @@ class NetworkRuns:
     def values(self, metric: str) -> list[float]:
         """The same without the seeds."""
         return list(self.by_seed(metric).values())
+
+    def iterations_to(self, error: float) -> dict[int, float]:
+        """By finished seed, the end of the first row whose running training error is below `error`; else infinite."""
+        return {
+            run.seed: next((row.iteration for row in run.rows if row.train_error < error), math.inf)
+            for run in self.finished
+        }
 
     def mean(self, metric: str) -> float | None:
         """Mean over seeds."""

@@ -2,13 +2,14 @@
 
 import csv
 import io
+import math
 import statistics
 from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
 from resexp.analysis import paper
-from resexp.analysis.claims import Claim
+from resexp.analysis.claims import LEARNED_ERROR, Claim
 from resexp.analysis.study import METRICS, Group, NetworkRuns
 from resexp.analysis.verdict import Contrast, Verdict
 from resexp.analysis.wording import interval_text, mean_and_spread, points
@@ -48,12 +49,22 @@ def minutes(network: NetworkRuns) -> str:
     return f"{mean:,.{0 if mean >= 100 else 1 if mean >= 1 else 2}f}"
 
 
+def _learned(network: NetworkRuns) -> str:
+    """The mean over seeds of the iterations until it had learned; of those that have, where others never did."""
+    found = [*network.iterations_to(LEARNED_ERROR).values()]
+    reached = [iterations for iterations in found if math.isfinite(iterations)]
+    if not reached:
+        return "never" if found else ABSENT
+    some = "" if len(reached) == len(found) else f" ({len(reached)} of {len(found)})"
+    return f"{statistics.fmean(reached):,.0f}{some}"
+
+
 def networks_table(group: Group) -> Table:
     """A row for each network, with the paper's errors only where data and recipe are the paper's."""
     papers = group.is_papers
     heading = ["network", "seeds", *["paper's test error, %"] * papers, "test error, %"]
     heading += [*["paper's training error, %"] * papers, "running training error, %", "clean training error, %"]
-    heading += ["parameters", "minutes", "device"]
+    heading += [f"iterations to {LEARNED_ERROR:.0%}", "parameters", "minutes", "device"]
     rows: list[list[str]] = []
     for network in group.networks:
         name = paper.network_name(network.model) or ""
@@ -61,15 +72,15 @@ def networks_table(group: Group) -> Table:
         test, running, clean = (mean_and_spread(network, metric) for metric in ERRORS)
         count = count_parameters(network)
         row = [network.title, str(len(network.finished)), *[tested] * papers, test, *[trained] * papers, running, clean]
-        row += [f"{count:,}" if count else ABSENT, minutes(network)]
+        row += [_learned(network), f"{count:,}" if count else ABSENT, minutes(network)]
         rows.append([*row, "; ".join(dict.fromkeys(run.device for run in network.finished)) or ABSENT])
     return Table("Each network at the end of training", heading, rows, {0, len(heading) - 1})
 
 
 def short(group: Group) -> str:
-    """The same for a terminal, which has no space for the last three columns."""
+    """The same for a terminal, which has no space for the last four columns."""
     table = networks_table(group)
-    return Table("", table.heading[:-3], [row[:-3] for row in table.rows]).terminal()
+    return Table("", table.heading[:-4], [row[:-4] for row in table.rows]).terminal()
 
 
 def notes(group: Group) -> str:
@@ -79,7 +90,9 @@ def notes(group: Group) -> str:
     return (
         "Mean ± sample standard deviation over seeds. Test error: at the last iteration. Running training error: mean "
         "over the last sixteenth of iterations, on augmented mini-batches in training mode. Clean: one pass over the "
-        f"training images without augmentation, after the last iteration.{own} {comparison_words(group)}"
+        "training images without augmentation, after the last iteration. "
+        f"Iterations to {LEARNED_ERROR:.0%}: the end of the first row with a lower running training error, mean of "
+        f"the seeds that get there.{own} {comparison_words(group)}"
     )
 
 

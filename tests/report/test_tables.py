@@ -70,10 +70,13 @@ def test_the_paper_stands_beside_its_own_recipe(runs: Path) -> None:
     assert (
         "| paper's test error, % | test error, % | paper's training error, % | running training error, % |" in lines[2]
     )
-    assert lines[4] == "| plain-110 | 1 | - | 70.00 | above 60 | 70.00 | 63.00 | 1,727,962 | 55.0 | NVIDIA H200, bf16 |"
+    assert (
+        lines[4]
+        == "| plain-110 | 1 | - | 70.00 | above 60 | 70.00 | 63.00 | never | 1,727,962 | 55.0 | NVIDIA H200, bf16 |"
+    )
     assert lines[5].startswith("| ResNet-20+shortcutB | 1 | - |")
     assert lines[6].startswith(
-        "| ResNet-56 | 2 | 6.97 | 7.10 ± 0.14 | 0.1 (digitised) | 0.15 ± 0.07 | 0.14 ± 0.06 | 853,018 | 28.0 |"
+        "| ResNet-56 | 2 | 6.97 | 7.10 ± 0.14 | 0.1 (digitised) | 0.15 ± 0.07 | 0.14 ± 0.06 | 4,000 | 853,018 | 28.0 |"
     )
 
 

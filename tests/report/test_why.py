@@ -222,15 +222,26 @@ def test_responses_are_compared_within_a_seed_at_one_depth_and_between_depths(gr
         for seed in (0, 1)
     }
     finding = find("responses", group, measured)
-    assert row(finding, "plain-20", "0") == ["1", "-", "-"]
-    assert row(finding, "plain-56", "1") == ["1.12", "-", "1.02"]
-    assert row(finding, "ResNet-56", "0") == ["0.3", "0.29", "0.60"]
+    assert row(finding, "plain-20", "0") == ["1", "-", "-", "-"]
+    assert row(finding, "plain-56", "1") == ["1.12", "-", "-", "1.02"]
+    assert row(finding, "ResNet-56", "0") == ["0.3", "0.29", "-", "0.60"]
     assert "plain networks of the same depth in 4 of 4" in finding.sentence
     assert "the next shallower residual network in 2 of 2" in finding.sentence
     in_order, by_size = plate(finding).panels
     assert [value for _, value in in_order.curves[0].mean] == pytest.approx([0.55, 1.55])
     assert [value for _, value in by_size.curves[0].mean] == pytest.approx([1.55, 0.55])
     assert "Left out: plain-110 seed 0 (did not train, running training error 89.0%)." in plate(finding).caption
+
+
+def test_responses_are_compared_stage_by_stage(group: Group) -> None:
+    def layers(scale: float) -> list[Reading]:
+        named = [Reading("response", 1, "stem", 9.0)]
+        for stage, factor in enumerate((scale, 1.0, 1.0)):
+            named += [Reading("response", 2 + stage, f"stages.{stage}.0.conv1", factor)]
+        return named
+
+    measured = {subject(group, name): layers(scale) for name, scale in (("plain56", 1.0), ("resnet56", 0.4))}
+    assert row(find("responses", group, measured), "ResNet-56", "0")[2] == "0.40, 1.00, 1.00"
 
 
 def lesion(whole: float, without: list[float], several: list[float], ratios: list[float]) -> list[Reading]:

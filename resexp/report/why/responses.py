@@ -43,12 +43,15 @@ def find(group: Group, measured: Measured) -> Finding | None:
     same = compared(strengths, {one.network: _plain(one, first) for one in first if one.family == RESIDUAL})
     shallower = compared(strengths, {one.network: _shallower(one, first) for one in first})
     deeper = {name: ratios for name, ratios in shallower.items() if networks[name][0].family == RESIDUAL}
-    rows = [
-        [title(name), str(seed), f"{value:.3g}", *(_ratio(name, seed, ratios) for ratios in (same, shallower))]
-        for name, seeds in strengths.items()
-        for seed, value in seeds.items()
-    ]
-    heading = ["network", "seed", "mean response", "times plain of its depth", "times next shallower"]
+    subjects = {(subject.network, subject.seed): subject for own in networks.values() for subject in own}
+    rows: list[list[str]] = []
+    for name, seeds in strengths.items():
+        plain, _ = same.get(name, ("", None))
+        for seed, value in seeds.items():
+            row = [title(name), str(seed), f"{value:.3g}", _ratio(name, seed, same)]
+            row.append(_in_stages(measured, subjects[name, seed], subjects.get((plain, seed))))
+            rows.append([*row, _ratio(name, seed, shallower)])
+    heading = ["network", "seed", "mean response", "times plain of its depth", "in each stage", "times next shallower"]
     table = Table("Standard deviation of responses, mean over layers", heading, rows)
     claims = [claimed(group, SMALLER, same), claimed(group, SMALLER_STILL, deeper)]
     return Finding(_plate(group, measured, networks), sentence(same, deeper), table, claims)
@@ -104,6 +107,22 @@ def compared(strengths: dict[str, dict[int, float]], references: dict[str, str |
 def _ratio(name: str, seed: int, ratios: Ratios) -> str:
     _, values = ratios.get(name, ("", dict[int, float]()))
     return f"{values[seed]:.2f}" if seed in values else ABSENT
+
+
+def _in_stages(measured: Measured, one: Subject, other: Subject | None) -> str:
+    """Its mean response in each of the three stages as a multiple of the other's: 0.40, 0.93, 0.97."""
+    if other is None:
+        return ABSENT
+    ratios: list[str] = []
+    for stage in range(3):
+        means = [
+            [reading.value for reading in measured[subject] if reading.name.startswith(f"stages.{stage}.")]
+            for subject in (one, other)
+        ]
+        if not all(means):
+            return ABSENT
+        ratios.append(f"{statistics.fmean(means[0]) / statistics.fmean(means[1]):.2f}")
+    return ", ".join(ratios)
 
 
 def _smaller(ratios: Ratios) -> list[bool]:
