@@ -25,9 +25,9 @@ def compared_table(comparison: Comparison) -> Table:
                 same = value == comparison.against(series)
                 differences = [ABSENT if same else _difference(comparison, series, value, one) for one in MEASURES]
                 rows.append([series.label, value, str(len(cell.finished)), *errors, *differences])
-    heading = ["network", comparison.over, "seeds", "test error, %", "running training error, %"]
+    heading = ["network", comparison.over.rpartition(".")[2], "seeds", "test error, %", "running training error, %"]
     heading += ["clean training error, %", "training, points more (95%)", "test, points more (95%)"]
-    return Table(f"Over {comparison.over}", heading, rows, {0, 1})
+    return Table("Each value at the end of training", heading, rows, {0, 1})
 
 
 def _difference(comparison: Comparison, series: Series, value: str, metric: str) -> str:
