@@ -3,8 +3,9 @@
 import os
 import re
 import sys
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,7 @@ def with_hydra(verb: str) -> None:
         """Errors that a user can mend become outcomes: Hydra would print more than their one line."""
         try:
             outcome = import_module(f"resexp.commands.{verb}").task(cfg) or sweeper.Outcome(verb, "done")
-        except UserError as error:
+        except (UserError, BrokenPipeError) as error:
             outcome = sweeper.Outcome(verb, "failed", error)
         alone[:] = [outcome] if HydraConfig.get().mode == RunMode.RUN else []
         return outcome
@@ -104,6 +105,13 @@ def with_hydra(verb: str) -> None:
             raise outcome.error
 
 
+def as_settings(verb: str, words: list[str]) -> list[str]:
+    """The words after a verb: of `diagnose gradients` the second is a setting."""
+    if verb == "diagnose" and words and re.fullmatch(r"\w+", words[0]):
+        return [f"what={words[0]}", *words[1:]]
+    return words
+
+
 def complete(arguments: list[str]) -> None:
     """Complete a command line: verbs here, settings by Hydra, which must not see the verb."""
     name, *typed = os.environ.get("COMP_LINE", "resexp").split(" ")
@@ -114,8 +122,17 @@ def complete(arguments: list[str]) -> None:
     elif len(typed) <= 1:
         print(" ".join(verb for verb in VERBS if verb.startswith("".join(typed))))
     elif typed[0] in VERBS and typed[0] != "models":
-        os.environ["COMP_LINE"] = " ".join([name, *typed[1:]])
-        with_hydra(typed[0])
+        os.environ["COMP_LINE"] = " ".join([name, *as_settings(typed[0], typed[1:-1]), typed[-1]])
+        with redirect_stdout(StringIO()) as offered:
+            with_hydra(typed[0])
+        words = offered.getvalue().split()
+        if typed[0] != "train":  # Hydra offers every folder of conf/ to every verb
+            groups = "|".join(import_module("resexp.config.presets").GROUPS)
+            words = [word for word in words if not re.match(rf"hydra|({groups})=", word)]
+        if typed[0] == "diagnose" and len(typed) == 2:
+            diagnoses = import_module("resexp.diagnose.table").DIAGNOSES
+            words += [word for word in diagnoses if word.startswith(typed[1])]
+        print(" ".join(words))
 
 
 def dispatch(arguments: list[str]) -> int:
@@ -123,7 +140,7 @@ def dispatch(arguments: list[str]) -> int:
     verb = arguments[0] if arguments else "--help"
     if verb in ("--help", "-h", "help"):
         print(HELP.format(verbs="\n".join(f"  {name:<10}{what}" for name, what in VERBS.items())))
-    elif verb == "--version":
+    elif "--version" in arguments:
         print(f"resexp {__version__}")
     elif verb in SHELL_COMPLETION:
         complete(arguments)
@@ -132,13 +149,11 @@ def dispatch(arguments: list[str]) -> int:
             raise UserError(f"{arguments[1]}: resexp models has no settings")
         import_module("resexp.commands.models").task()
     elif verb in VERBS and {"--help", "-h"} & {*arguments[1:]}:
-        print(import_module("resexp.config.presets").help_text(verb))
+        print(import_module("resexp.config.compose").help_for(arguments[1:], verb))
     elif verb in VERBS and {*SHELL_COMPLETION} & {*arguments[1:]}:
         raise UserError('-sc: stands alone; eval "$(resexp -sc install=bash)" completes the settings of every verb')
     elif verb in VERBS:
-        if verb == "diagnose" and arguments[1:] and re.fullmatch(r"\w+", arguments[1]):
-            arguments[1] = f"what={arguments[1]}"
-        sys.argv = [sys.argv[0], *arguments[1:]]
+        sys.argv = [sys.argv[0], *as_settings(verb, arguments[1:])]
         with_hydra(verb)
     else:
         raise UserError(f"{verb}: no such verb; choose {', '.join(VERBS)}")

@@ -103,9 +103,16 @@ REFUSED = [
     (("train", "-sc"), "-sc: stands alone"),
     (("-sc",), "-sc: eval"),
     (("-sc", "x"), "-sc: eval"),
-    (("train", "hydra.run.dir=/proc/x"), "hydra.run.dir=/proc/x: resexp sets that itself; leave it out"),
+    (("train", "hydra.run.dir=/proc/x"), "hydra.run.dir=/proc/x: runs=PATH says where runs lie"),
+    (("train", "hydra.sweep.dir=x"), "hydra.sweep.dir=x: runs=PATH says where runs lie"),
+    (("train", "hydra.searchpath=[file:///x]"), r"hydra\.searchpath=.*: --config-dir=DIR adds settings of your own"),
+    (("train", "hydra/job_logging=disabled"), r"hydra/job_logging=disabled: each run keeps its train\.log"),
+    (("train", "hydra.hydra_logging=null"), r"hydra\.hydra_logging=null: each run keeps its train\.log"),
+    (("train", "hydra.job.chdir=true"), "hydra.job.chdir=true: resexp sets that itself; leave it out"),
     (("train", "hydra=1"), "hydra=1: resexp sets that itself"),
-    (("train", "-m", "hydra/sweeper=basic"), "hydra/sweeper=basic: resexp sets that itself"),
+    (("train", "-m", "hydra/sweeper=basic"), "hydra/sweeper=basic: resexp sets that itself.*hydra/sweeper=optuna"),
+    (("train", "--config-name=report"), "--config-name: no such option"),
+    (("train", "--experimental-rerun=x"), "--experimental-rerun: no such option"),
     (("train", "+hydra/verbose=1"), "hydra/verbose: no such setting"),
     (("report", "hydra.mode=MULTIRUN"), "-m: only resexp train sweeps"),
     (
@@ -193,6 +200,7 @@ def test_messages_go_to_stderr_and_a_finished_run_is_recognised_without_importin
 def test_help_and_version_say_what_there_is(here: Here) -> None:
     assert "resexp train experiment=quick" in here("--help")
     assert here("--version").startswith("resexp ")
+    assert {here(verb, "--version") for verb in cli.VERBS} == {here("--version")}
     assert here() == here("--help")
     assert here("models", "--help") == here("models")
 
@@ -256,16 +264,20 @@ def test_the_settings_of_a_run_can_be_shown(here: Here) -> None:
     [
         ("resexp tr", {"train"}),
         ("resexp ", set(cli.VERBS)),
-        ("resexp train model=pl", {"model=plain20", "model=plain56"}),
-        ("resexp report o", {"out="}),
+        ("resexp train model=plain1", {"model=plain110"}),
+        ("resexp report ", {"runs=", "out=", "margin=", "paper_points=", "verbose="}),
+        ("resexp status ", {"runs=", "json="}),
+        ("resexp diagnose g", {"gradients", "group="}),
+        ("resexp diagnose c", {"construction"}),
+        ("resexp diagnose lesions les", {"lesion_images="}),
     ],
 )
-def test_the_shell_completes_verbs_and_settings(
+def test_the_shell_completes_verbs_and_their_own_settings(
     here: Here, monkeypatch: pytest.MonkeyPatch, line: str, expected: set[str]
 ) -> None:
     monkeypatch.setenv("COMP_LINE", line)
     monkeypatch.setenv("COMP_POINT", str(len(line)))
-    assert expected <= set(here("-sc", "query=bash").split())
+    assert set(here("-sc", "query=bash").split()) == expected
 
 
 def test_models_lists_what_the_paper_says(here: Here) -> None:

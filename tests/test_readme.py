@@ -39,6 +39,10 @@ def test_a_script_is_there_and_is_sound(command: str) -> None:
 
 @pytest.mark.parametrize("command", [one for one in commands() if one.startswith("resexp train")])
 def test_a_training_command_trains(here: Here, tmp_path: Path, command: str) -> None:
+    for block in blocks("yaml"):  # the first line names the file
+        path = tmp_path / block.partition("\n")[0].removeprefix("# ")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block)
     settings, option, value = command.replace("seed=0,1,2", "seed=0").partition(" --cfg ")
     tiny = [*(one for one in TINY if not one.startswith("recipe.drops")), "recipe.iterations=2", "recipe.drops=[]"]
     if option:

@@ -11,14 +11,16 @@ from omegaconf import DictConfig
 from resexp.config.compose import settings_of
 from resexp.config.settings import recorded
 from resexp.errors import UserError
-from resexp.formatting import ABSENT, aligned, duration, printable
+from resexp.formatting import ABSENT, aligned, duration, printable, shortened
 from resexp.storage import history, timing
 from resexp.storage.run import FINISHED, RUNNING, Run, find_runs, no_runs
 
 DIED, ELSEWHERE, DAMAGED = "died", "elsewhere", "damaged"
 """States that no run records: its process is gone; it may run on another host; its files cannot be read."""
 
-HEADING = ["run", "state", "iteration", "training error", "test error", "images/s", "time left", "last row"]
+HEADING = ["run", "state", "iteration", "training", "test", "images/s", "left", "age"]
+WIDTH = 100
+"""Columns of a terminal that the table may take."""
 
 
 @dataclass
@@ -85,6 +87,17 @@ def status(run: Run, folder: Path) -> Status:
     )
 
 
+def table(runs: list[Status]) -> str:
+    """A line a run; names are shortened where the lines would be too wide."""
+    lines = [HEADING, *(run.cells() for run in runs)]
+    text = aligned(lines, {0, 1})
+    excess = max(map(len, text.splitlines())) - WIDTH
+    if excess <= 0:
+        return text
+    room = max(len(line[0]) for line in lines) - excess
+    return aligned([[shortened(line[0], max(room, 1)), *line[1:]] for line in lines], {0, 1})
+
+
 def task(cfg: DictConfig) -> None:
     """Print the state of every run below a folder. Raises UserError where there is none."""
     settings = settings_of(cfg, StatusSettings)
@@ -96,4 +109,4 @@ def task(cfg: DictConfig) -> None:
         raise no_runs(folder)
     else:
         problems = [f"{run.run}: {run.problem}" for run in runs if run.problem]
-        print("\n".join([aligned([HEADING, *(run.cells() for run in runs)], {0, 1}), *problems]))
+        print("\n".join([table(runs), *problems]))

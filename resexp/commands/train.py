@@ -21,9 +21,10 @@ def task(cfg: DictConfig) -> Outcome:
     """Train the run of a composed configuration; its outcome. Errors are part of it, so that a sweep goes on."""
     name, hydra = "run", HydraConfig.get()
     try:
-        launcher = hydra.runtime.choices["hydra/launcher"]
-        if hydra.mode == RunMode.RUN and launcher != "basic":
-            raise UserError(f"hydra/launcher={launcher}: a launcher takes the runs of a sweep; add -m")
+        for plugin, usual in (("launcher", "basic"), ("sweeper", "study")):
+            choice = hydra.runtime.choices[f"hydra/{plugin}"]
+            if hydra.mode == RunMode.RUN and choice != usual:
+                raise UserError(f"hydra/{plugin}={choice}: a {plugin} takes the runs of a sweep; add -m")
         config = to_config(cfg)
         run = Run(config.directory)
         name = str(run)
@@ -47,4 +48,4 @@ def task(cfg: DictConfig) -> Outcome:
         kept = Run(Path(name)).log_file
         return Outcome(name, "failed", only_text(error), str(kept) if os.access(kept, os.F_OK) else "")
     errors = f"training error {final['running_error']:.1%}, test error {final['test_error']:.1%}"
-    return Outcome(name, f"finished, {errors}")
+    return Outcome(name, f"finished, {errors}", running_error=final["running_error"])

@@ -2,6 +2,7 @@
 
 import re
 import traceback
+from argparse import Namespace
 from contextlib import nullcontext
 from dataclasses import replace
 from difflib import get_close_matches
@@ -20,12 +21,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from resexp.config.naming import label, name_differences, run_name
-from resexp.config.presets import GROUPS, conf_dir, presets, settings_named
+from resexp.config.presets import GROUPS, conf_dir, help_text, own_dir, presets, settings_named
 from resexp.config.settings import DATA_CONFIGS, Config, FolderConfig, TrainSettings, one_of, start_id
 from resexp.errors import UserError
 
 SWEEPER = "hydra_plugins.resexp.StudySweeper"
 """Hydra's name for `resexp.sweep.sweeper.StudySweeper`: it takes plugins under hydra_plugins only."""
+OPTUNA = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
 LAUNCHERS = {
     "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher": "parallel",
     "hydra_plugins.resexp.SlurmLauncher": "slurm",
@@ -33,8 +35,16 @@ LAUNCHERS = {
 }
 """Hydra's name for a launcher -> its module in resexp.sweep, which is also the extra to install for it."""
 
-HYDRAS_OWN = r"hydra(\.(run|sweep|output_subdir|job|job_logging|hydra_logging)\b.*|/((job|hydra)_logging|sweeper)|)"
-"""Settings with which Hydra writes files or folders of its own, changes directory, or sweeps by itself."""
+HYDRAS_OWN = {
+    r"hydra\.(run|sweep)\b": "runs=PATH says where runs lie",
+    r"hydra\.searchpath\b": "--config-dir=DIR adds settings of your own",
+    r"hydra[./](job|hydra)_logging\b": "each run keeps its train.log, and 2>FILE keeps what a command says",
+    r"hydra/sweeper=(?!optuna$)": "resexp sets that itself; leave it out, or hydra/sweeper=optuna searches",
+    r"hydra(\.(output_subdir|job)\b|=)": "resexp sets that itself; leave it out",
+}
+"""Settings with which Hydra writes files or folders of its own, changes directory or sweeps by itself -> the remedy."""
+UNUSED = ("config_path", "config_name", "experimental_rerun", "hydra_help")
+"""Options of Hydra that have no meaning here."""
 NO_CHOICE = r"|null|true|false|~|[-+.\d][\d.e_-]*|\[.*\]"
 """Values that are no name of a file; Hydra answers them with a traceback."""
 COMPOSING = ("config_loader_impl", "defaults_list")
@@ -117,32 +127,46 @@ def compose(*overrides: str) -> Config:
         raise UserError(explain_composition(error)) from error
 
 
+def options_of(arguments: list[str]) -> tuple[Namespace, list[str]]:
+    """Hydra's options on a command line, and the words that are none. Raises UserError for one without its value."""
+    parser = get_args_parser()
+    parser.error = _refuse
+    return parser.parse_known_args(arguments)
+
+
+def help_for(arguments: list[str], verb: str) -> str:
+    """The help of a verb, with the presets that --config-dir adds. Raises UserError as `ordered` does."""
+    return help_text(verb, own_dir(options_of(arguments)[0].config_dir))
+
+
 def ordered(arguments: list[str], verb: str) -> list[str]:
     """The words of a command line, options first, as Hydra wants them.
 
     Raises UserError where Hydra would answer with a page or not at all: a word that is neither a setting nor an option,
-    a sweep of a verb that does not train, a folder of configurations that is not there.
+    a sweep of a verb that does not train, a folder of settings that cannot be used.
     """
-    parser = get_args_parser()
-    parser.error = _refuse
-    options, unknown = parser.parse_known_args(arguments)
-    settings = [*options.overrides, *unknown]
+    options, unknown = options_of(arguments)
+    settings = [
+        *options.overrides,
+        *unknown,
+        *(f"--{name.replace('_', '-')}" for name in UNUSED if vars(options)[name]),
+    ]
+    own = own_dir(options.config_dir)
     for word in settings:
         name, given, value = word.lstrip("+~").partition("=")
         if word.startswith("-") or not name or "@" in name or (not given and not word.startswith("~")):
             no_option = "no such option; " if word.startswith("-") else ""
             raise UserError(f"{word}: {no_option}settings are NAME=VALUE, and resexp {verb} --help shows them")
-        if re.fullmatch(HYDRAS_OWN, name):
-            raise UserError(f"{word}: resexp sets that itself; leave it out")
+        for setting, remedy in HYDRAS_OWN.items():
+            if re.match(setting, f"{name}={value}"):
+                raise UserError(f"{word}: {remedy}")
         if verb == "train" and name in GROUPS and given and re.fullmatch(NO_CHOICE, value):
-            choices = ", ".join(path.stem for path in presets(name))
+            choices = ", ".join(path.stem for path in presets(name, own))
             raise UserError(f"{word}: no such choice; choose {choices}, or leave it out")
     if verb != "train" and (options.multirun or any(word.startswith("hydra.mode=") for word in settings)):
         raise UserError(f"-m: only resexp train sweeps; give resexp {verb} one value for each setting")
     if options.resolve and not options.cfg:
         raise UserError("--resolve: says how settings are shown; add --cfg job")
-    if options.config_dir and not Path(options.config_dir).is_dir():
-        raise UserError(f"--config-dir={options.config_dir}: no such folder; name one with model/, data/ or recipe/")
     return [*(word for word in arguments if word not in settings), *settings]
 
 
@@ -169,9 +193,9 @@ def no_such_setting(key: str, verb: str) -> str:
     return f"{key}: no such setting; {remedy}"
 
 
-def not_installed(launcher: str, extra: str) -> str:
-    """The line for a launcher whose extra is missing."""
-    return f"hydra/launcher={launcher}: not installed; in a checkout, pip install -e '.[{extra}]'"
+def not_installed(choice: str, extra: str) -> str:
+    """The line for a launcher or sweeper whose extra is missing."""
+    return f"hydra/{choice}: not installed; in a checkout, pip install -e '.[{extra}]'"
 
 
 def explain(error: OmegaConfBaseException) -> str:
@@ -194,8 +218,9 @@ def explain_composition(error: Exception, verb: str = "train") -> str:
         return f"{error.override}: cannot be read as NAME=VALUE; put it in quotes if it has brackets, commas or spaces"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
-        if (group, choice) == ("hydra/launcher", "joblib"):
-            return not_installed(choice, "parallel")
+        for extra, plugin in (("parallel", "launcher=joblib"), ("optuna", "sweeper=optuna")):
+            if f"{group}={choice}" == f"hydra/{plugin}":
+                return not_installed(plugin, extra)
         deeper = "; model.depth=N gives any other depth" if group == "model" else ""
         return f"{group}={choice}: no such choice; choose {', '.join(error.options)}{deeper}"
     first = str(error).strip().splitlines()[0]

@@ -1,12 +1,14 @@
 """The YAML files of conf/: where they lie, which settings they know, and the help they give. No Hydra here."""
 
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from resexp.config.settings import flatten
+from resexp.errors import UserError
 from resexp.formatting import natural
 
 GROUPS = ("model", "data", "recipe", "experiment")
@@ -20,9 +22,26 @@ def conf_dir() -> Path:
     return packaged if packaged.is_dir() else here.parent / "conf"
 
 
-def presets(group: str) -> list[Path]:
-    """The files of one group, plain20 before plain110."""
-    return sorted((conf_dir() / group).glob("*.yaml"), key=lambda path: natural(path.stem))
+def own_dir(folder: str | None) -> Path | None:
+    """The folder that --config-dir names, if any.
+
+    Raises UserError where it is not there, or has a file that one of ours would hide.
+    """
+    if not folder:
+        return None
+    own = Path(folder)
+    if not own.is_dir():
+        raise UserError(f"--config-dir={own}: no such folder; name one with model/, recipe/ or experiment/")
+    for path in sorted(one.relative_to(own) for one in own.rglob("*.yaml")):
+        if (conf_dir() / path).exists():
+            raise UserError(f"--config-dir={own}: resexp has a {path} itself; rename yours")
+    return own
+
+
+def presets(group: str, own: Path | None = None) -> list[Path]:
+    """The files of one group, plain20 before plain110; those in a folder of one's own as well."""
+    folders = [conf_dir(), own] if own else [conf_dir()]
+    return sorted(chain(*((one / group).glob("*.yaml") for one in folders)), key=lambda path: natural(path.stem))
 
 
 def content_of(path: Path) -> dict[str, Any]:
@@ -42,8 +61,11 @@ def settings_named(verb: str) -> set[str]:
     return known
 
 
-def help_text(verb: str) -> str:
-    """The file of a command, read as help: its heading, and its settings with their comments; so for its presets."""
+def help_text(verb: str, own: Path | None = None) -> str:
+    """The file of a command, read as help: its heading, and its settings with their comments; so for its presets.
+
+    A folder of one's own is named beside ours.
+    """
     path = conf_dir() / f"{verb}.yaml"
     head, _, body = path.read_text(encoding="utf-8").partition("defaults:\n")
     about = "\n".join(line.removeprefix("# ").rstrip() for line in head.splitlines()).replace("\n ", "\n\n ", 1)
@@ -54,7 +76,7 @@ def help_text(verb: str) -> str:
         defaults = [one for one in content_of(path)["defaults"] if isinstance(one, dict)]
         chosen = dict(pair for one in defaults for pair in one.items())
         for group in GROUPS:
-            parts.append(f"{group}=NAME: {', '.join(preset.stem for preset in presets(group))}")
+            parts.append(f"{group}=NAME: {', '.join(preset.stem for preset in presets(group, own))}")
             if chosen[group]:
                 text = (conf_dir() / group / f"{chosen[group]}.yaml").read_text(encoding="utf-8").strip()
                 parts[-1] += f"\nThe settings of {chosen[group]}:\n\n" + re.sub("^(?!#)", f"{group}.", text, flags=re.M)

@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from resexp.config.compose import LAUNCHERS, SWEEPER, not_installed, to_config
+from resexp.config.compose import LAUNCHERS, OPTUNA, SWEEPER, not_installed, to_config
 from resexp.config.settings import Config
 from resexp.errors import Busy, Interrupted, UserError, only_text
 from resexp.storage.run import Run
@@ -52,13 +52,20 @@ AHEAD: ContextVar[Ahead | None] = ContextVar("ahead", default=None)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one run or task: a few words, and the error if it was not done."""
+    """What became of one run or task: a few words, and the error if it was not done. As a number it is its error."""
 
     run: str
     words: str
-    error: UserError | Interrupted | None = None
+    error: UserError | BrokenPipeError | Interrupted | None = None
     log: str = ""
     """File that tells more of a failure."""
+    running_error: float | None = None
+    """The final running training error of a run that was trained."""
+
+    def __float__(self) -> float:
+        if self.running_error is None:
+            raise ValueError(f"{self.run} has no error")
+        return self.running_error
 
     def __str__(self) -> str:
         more = f"; see {self.log}" if self.log else ""
@@ -75,7 +82,8 @@ class StudySweeper(BasicSweeper):
             try:
                 module = import_module(f"resexp.sweep.{module_name}")
             except ImportError as error:
-                raise UserError(not_installed(config.hydra.runtime.choices["hydra/launcher"], module_name)) from error
+                choice = config.hydra.runtime.choices["hydra/launcher"]
+                raise UserError(not_installed(f"launcher={choice}", module_name)) from error
             Plugins.instance().class_name_to_class[launcher] = getattr(module, launcher.rpartition(".")[2])
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
@@ -184,5 +192,9 @@ def table(outcomes: list[Outcome]) -> str:
 
 
 def register() -> None:
-    """Let Hydra find the sweeper that conf/train.yaml names."""
+    """Let Hydra find the sweeper that conf/train.yaml names, and ours in place of Optuna's if that is installed."""
     Plugins.instance().class_name_to_class[SWEEPER] = StudySweeper
+    if OPTUNA in Plugins.instance().class_name_to_class:
+        from resexp.sweep.optuna import OptunaSweeper
+
+        Plugins.instance().class_name_to_class[OPTUNA] = OptunaSweeper

@@ -32,7 +32,7 @@ class Recorder:
         recipe = config.recipe
         run.write_history(record, trainer.rows)
         self.timing = Timing(run, trainer.iteration, recipe.batch_size, began)
-        self.mirror = Mirror(run.directory, trainer.rows, self.timing.speeds)
+        self.mirror = Mirror(config, trainer.rows, self.timing.speeds)
         name = f"{run.directory.parent.name} {run.directory.name}"
         self.progress = Progress(name, trainer.iteration, recipe.iterations, position or Position())
         self.saved = time.monotonic()
@@ -134,7 +134,7 @@ class Recorder:
             "clean_train_loss": last.clean_train_loss,
         }
         self.record.final = {name: value for name, value in measured.items() if value is not None}
-        self.mirror.finish(self.config.result())
+        self.mirror.finish()
         self.save(FINISHED)
         seconds, startup = duration(self.record.seconds), duration(self.timing.seconds_startup)
         log.info(

@@ -2,15 +2,20 @@
 
 import os
 import time
-from pathlib import Path
+from textwrap import indent
 from typing import Any
 
+import yaml
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.compat.proto.summary_pb2 import (
+    DATA_CLASS_SCALAR,  # pyright: ignore[reportAttributeAccessIssue]
+    Summary,  # pyright: ignore[reportAttributeAccessIssue]
+)
+from tensorboard.plugins.scalar.metadata import create_summary_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
-from torch.utils.tensorboard.summary import hparams
+from torch.utils.tensorboard.summary import custom_scalars, hparams, text
 
-from resexp.config.settings import flatten
+from resexp.config.settings import Config
 from resexp.storage.history import Row
 from resexp.system.files import naming
 
@@ -25,6 +30,15 @@ TAGS = {
     "error/clean_train": "clean_train_error",
 }
 """TensorBoard's tag -> column of history.csv; `images_per_second` comes from timing.csv."""
+SPEED = "images_per_second"
+MEANINGS = {
+    "learning_rate": "The rate of the last iteration of a row.",
+    "train": "Running: of mini-batches as they are trained on, cropped and flipped, before their step.",
+    "test": "On the test images, with the weights after this iteration.",
+    "clean_train": "On all training images, without crops and flips, with the weights after this iteration.",
+    SPEED: "Of training alone, without start-up, evaluations and checkpoints.",
+}
+"""The last part of a tag -> what is measured. Errors are fractions."""
 
 
 class Mirror:
@@ -33,7 +47,8 @@ class Mirror:
     Raises OSError naming the file.
     """
 
-    def __init__(self, directory: Path, rows: list[Row], speeds: dict[int, float]) -> None:
+    def __init__(self, config: Config, rows: list[Row], speeds: dict[int, float]) -> None:
+        self.config, directory = config, config.directory
         # A reader that is watching stands in the last file, and is stuck if that goes away: it is emptied, and deleted
         # the next time. The points that the reader has in memory are dropped by the session's start.
         stamps = [int(time.time())]
@@ -48,22 +63,42 @@ class Mirror:
         self.path = directory / f"{NAME}{max(stamps)}"
         self._write(Event(file_version="brain.Event:2"))
         self._write(Event(step=0, session_log=SessionLog(status=SessionLog.START)))
+        both = {"training and test error": ["Multiline", ["error/train", "error/test"]]}
+        settings = indent(
+            yaml.safe_dump(config.content(), sort_keys=False), "    "
+        )  # Markdown's way to leave a text alone
+        for summary in (custom_scalars({"error": both}), text("settings", settings)):
+            self._write(Event(step=0, summary=summary))
+        self.explained: set[str] = set()
         for row in rows:
             self.add(row, speeds.get(row.iteration))
 
     def add(self, row: Row, images_per_second: float | None) -> None:
         """Add one row's points."""
         points = {tag: getattr(row, column) for tag, column in TAGS.items()}
-        points["images_per_second"] = images_per_second
+        points[SPEED] = images_per_second
         values = [Summary.Value(tag=tag, simple_value=point) for tag, point in points.items() if point is not None]
+        for value in values:
+            if value.tag not in self.explained:  # readers keep what comes with the first point
+                self.explained.add(value.tag)
+                value.metadata.CopyFrom(create_summary_metadata("", MEANINGS[value.tag.rpartition("/")[2]]))
+                value.metadata.data_class = DATA_CLASS_SCALAR  # else TensorBoard's fast loader drops the rest
         self._write(Event(step=row.iteration, summary=Summary(value=values)))
 
-    def finish(self, result: dict[str, Any]) -> None:
+    def finish(self) -> None:
         """Enter the run into the HParams tab, its figures being the last points of its curves."""
-        flat = flatten(result)
-        settings = {key: value if isinstance(value, int | float) else str(value) for key, value in flat.items()}
+        config = self.config
+        settings = {
+            "network": config.model.name,
+            "family": "residual" if config.model.residual else "plain",
+            "depth": config.model.depth,
+            "seed": config.seed,
+            "data": config.data.name,
+            "recipe": config.recipe.name,
+            "overrides": config.directory.parent.name.removeprefix(config.model.name).removeprefix("+"),
+        }
         figures = dict.fromkeys(("error/train", "error/test", "error/clean_train"), 0.0)
-        for summary in hparams(settings, figures):
+        for summary in hparams(settings, figures)[1:]:  # without the first, TensorBoard finds by itself what differs
             self._write(Event(summary=summary))
 
     def _write(self, event: Any) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,17 @@ def test_each_run_is_a_line_with_progress_errors_and_times(here: Here, study: Sy
     assert "53m20s" in cells["cifar10/paper/plain56/seed0"]
     assert "2,560" in cells["cifar10/paper/plain56/seed0"]
     assert printed[-1] == "cifar10/paper/resnet20/seed0: out of memory; use a smaller recipe.batch_size"
+
+
+def test_the_table_fits_100_columns_whatever_the_names(here: Here, tmp_path: Path) -> None:
+    Synthetic(tmp_path / "runs" / (200 * "x"), recipe="short8").add("plain56")
+    run = Synthetic(tmp_path / "runs").add("plain20", state=INTERRUPTED)
+    run.timing_file.write_text(HEADING + "31900,5000.0,2500.0\n32000,905010.0,1234567.0\n")
+    os.utime(run.timing_file, (0, 0))
+    lines = here("status").splitlines()
+    assert max(map(len, lines)) == 100
+    assert re.match(r"cifar10/.*seed0 +interrupted +32,000 of 64,000 ", lines[1])
+    assert re.match(r"xx+….*seed0 +finished ", lines[2])
 
 
 def test_a_run_whose_process_has_died_is_found(here: Here, study: Synthetic) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import Here
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -188,16 +189,22 @@ def test_a_recorded_configuration_of_another_version_is_refused() -> None:
         recorded(result, config.execution())
 
 
-def test_a_person_s_own_presets_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from resexp import cli
-
-    (tmp_path / "conf" / "model").mkdir(parents=True)
-    (tmp_path / "conf" / "model" / "mine.yaml").write_text("name: mine\ndepth: 8\nresidual: true\n")
-    monkeypatch.chdir(tmp_path)
+def test_a_person_s_own_presets_are_found_and_named(here: Here, tmp_path: Path) -> None:
+    mine = tmp_path / "conf" / "model" / "mine.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("name: mine\ndepth: 8\nresidual: true\n")
+    assert "model=NAME: mine, plain20, plain32" in here("train", "--help", "--config-dir", "conf")
+    for nothing in ("null", "yours"):
+        with pytest.raises(UserError, match=rf"^model={nothing}: no such choice; choose mine, plain"):
+            here("train", "--config-dir=conf", f"model={nothing}")
     small = ("data=shapes", "data.train_images=20", "data.test_images=10", "recipe.iterations=1", "recipe.batch_size=4")
-    arguments = ["train", "--config-dir", "conf", "model=mine", "model.width=2", *small, "device=cpu"]
-    monkeypatch.setattr("sys.argv", ["resexp", *arguments])
-    cli.dispatch(arguments)
+    here("train", "--config-dir", "conf", "model=mine", "model.width=2", *small, "device=cpu")
     (found,) = tmp_path.rglob("run.json")
     assert found.parents[1].name.startswith("mine+")
     assert "depth" not in found.parents[1].name
+    for hidden in ("model/plain20.yaml", "train.yaml"):
+        one_of_ours = mine.rename(tmp_path / "conf" / hidden)
+        for words in (("--help",), ("model=plain20",)):
+            with pytest.raises(UserError, match=rf"^--config-dir=conf: resexp has a {hidden} itself; rename yours$"):
+                here("train", "--config-dir=conf", *words)
+        one_of_ours.rename(mine)

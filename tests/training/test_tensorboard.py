@@ -1,14 +1,18 @@
 """What TensorBoard shows of a run: every measured value once, and its settings."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from textwrap import dedent
 
 import pytest
+import yaml
 from conftest import TINY
 from faulty import points
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
-from tensorboard.plugins.hparams import metadata
+from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_SCALAR  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.plugins.hparams import metadata as hparams
 
 from resexp.config.compose import compose
 from resexp.storage import history
@@ -50,28 +54,58 @@ def test_a_view_made_anew_replaces_the_old_points_for_a_reader_that_has_seen_the
     def row(iteration: int, error: float) -> history.Row:
         return history.Row(iteration, 0.1, 0.1, 1.0, error)
 
-    first = Mirror(tmp_path, [], {})
+    config = replace(compose(*TINY), directory=tmp_path)
+    first = Mirror(config, [], {})
     for iteration in (10, 20, 30):
         first.add(row(iteration, 0.9), 5.0)
     reader = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0})
     reader.Reload()
     assert len(reader.Scalars("error/train")) == 3
-    second = Mirror(tmp_path, [row(10, 0.9)], {10: 5.0})
+    second = Mirror(config, [row(10, 0.9)], {10: 5.0})
     second.add(row(20, 0.8), 5.0)
     reader.Reload()
     shown = [(event.step, event.value) for event in reader.Scalars("error/train")]
     assert shown == points(tmp_path, "error/train") == [(10, pytest.approx(0.9)), (20, pytest.approx(0.8))]
 
 
-def test_settings_are_in_the_hparams_tab_without_a_run_or_point_of_their_own(run: Run, runs: Path) -> None:
+def content(directory: Path, plugin: str) -> dict[str, bytes]:
+    """What a plugin of TensorBoard finds in a run, by tag."""
+    events = EventAccumulator(str(directory))
+    events.Reload()
+    return events.PluginTagToContent(plugin)
+
+
+def test_hparams_are_what_names_a_run_and_tensorboard_finds_what_differs(run: Run, runs: Path) -> None:
+    found = content(run.directory, hparams.PLUGIN_NAME)
+    start = hparams.parse_session_start_info_plugin_data(found.pop(hparams.SESSION_START_INFO_TAG))
+    assert {name: value.string_value or value.number_value for name, value in start.hparams.items()} == {
+        "network": "plain20",
+        "family": "plain",
+        "depth": 8,
+        "seed": 0,
+        "data": "shapes",
+        "recipe": "quick",
+        "overrides": run.directory.parent.name.removeprefix("plain20+"),
+    }
+    # A list of columns, which each run would write for itself, would keep TensorBoard from comparing the runs.
+    assert found.keys() == {hparams.SESSION_END_INFO_TAG}
+    assert len([path for path in runs.rglob("*") if "tfevents" in path.name]) == 1
+
+
+def test_every_curve_is_explained_and_both_errors_share_a_chart(run: Run) -> None:
     events = EventAccumulator(str(run.directory))
     events.Reload()
-    content = events.PluginTagToContent(metadata.PLUGIN_NAME)
-    start = metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG])
-    assert start.hparams["model.name"].string_value == "plain20"
-    assert start.hparams["recipe.batch_size"].number_value == 20
-    experiment = metadata.parse_experiment_plugin_data(content[metadata.EXPERIMENT_TAG])
-    named = {info.name.tag for info in experiment.metric_infos}
-    assert named == {"error/train", "error/test", "error/clean_train"}
-    assert named <= set(cast("list[str]", events.Tags()["scalars"]))
-    assert len([path for path in runs.rglob("*") if "tfevents" in path.name]) == 1
+    for tag in (*TAGS, "images_per_second"):
+        metadata = events.SummaryMetadata(tag)
+        assert len(metadata.summary_description) > 20
+        assert metadata.data_class == DATA_CLASS_SCALAR, "else the loader that TensorBoard prefers drops it"
+    (layout,) = events.Tensors("custom_scalars__config__")
+    ((chart,),) = [category.chart for category in Layout.FromString(layout.tensor_proto.string_val[0]).category]
+    assert list(chart.multiline.tag) == ["error/train", "error/test"]
+
+
+def test_the_text_tab_has_all_settings(run: Run) -> None:
+    events = EventAccumulator(str(run.directory))
+    events.Reload()
+    (text,) = events.Tensors("settings/text_summary")
+    assert yaml.safe_load(dedent(text.tensor_proto.string_val[0].decode())) == run.config()
