@@ -27,18 +27,21 @@ neighbour uses one of two cores, and two runs of two threads each 1.5 times. Alo
 it, and a seventh where a hypervisor takes cores away at times; without any spinning it would lose two thirds.
 """
 
-VERBS = {
+LOOK = {
     "train": "train a network, or with -m a sweep of them:  resexp train model=resnet56",
+    "status": "how far each run is, and how long it will take:  resexp status",
     "report": "figures, tables and a page from finished runs:  resexp report runs=runs out=report",
     "compare": "what one setting changes:  resexp compare over=recipe.lr",
-    "status": "how far each run is, and how long it will take:  resexp status",
     "diagnose": "gradients, responses, lesions, construction:  resexp diagnose gradients",
-    "check": "is a run normal? beside the committed runs or the paper:  resexp check runs=runs",
     "evaluate": "error of a trained run:  resexp evaluate run=runs/cifar10/paper/resnet56/seed0",
-    "collect": "the small files of finished runs, to be committed:  resexp collect name=figure6",
-    "export": "trained weights as small files:  resexp export runs=runs out=results/weights",
+    "check": "is a run normal? beside the committed runs or the paper:  resexp check runs=runs",
     "models": "the networks: layers, parameters, multiply-adds, published error",
 }
+PUBLISH = {
+    "collect": "the small files of finished runs, to be committed:  resexp collect name=figure6",
+    "export": "trained weights as small files:  resexp export runs=runs out=results/weights",
+}
+VERBS = LOOK | PUBLISH
 """Each verb is a module of `resexp.commands` and, except `models`, a root configuration in conf/."""
 
 SHELL_COMPLETION = ("-sc", "--shell-completion")
@@ -48,7 +51,11 @@ HELP = """resexp: train plain and residual networks on CIFAR-10 and see whether 
 
 Usage: resexp VERB [setting=value ...]
 
-{verbs}
+Train and look:
+{look}
+
+Publish:
+{publish}
 
   resexp VERB --help      the settings of a verb and their values
   resexp train --cfg job  show the settings of a run, train nothing
@@ -139,7 +146,8 @@ def dispatch(arguments: list[str]) -> int:
     """Run one command line; its exit status."""
     verb = arguments[0] if arguments else "--help"
     if verb in ("--help", "-h", "help"):
-        print(HELP.format(verbs="\n".join(f"  {name:<10}{what}" for name, what in VERBS.items())))
+        lists = ("\n".join(f"  {name:<10}{what}" for name, what in verbs.items()) for verbs in (LOOK, PUBLISH))
+        print(HELP.format(**dict(zip(("look", "publish"), lists, strict=True))))
     elif "--version" in arguments:
         print(f"resexp {__version__}")
     elif verb in SHELL_COMPLETION:

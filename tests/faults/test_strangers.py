@@ -66,7 +66,7 @@ def read_everywhere(runs: Path) -> str:
         commands(group)
         experiment(runs, group)
         tables.final_csv(group)
-        values(group, answers(group, runs, 0.005), 0.005, {}, runs)
+        values(group, answers(group, [group], runs, 0.005), 0.005, {}, runs, folded=False)
         for one in group.networks[0].runs:
             text = json.dumps([tables.markdown(group), one.device, one.progress, one.labels], ensure_ascii=False)
             assert "\x1b" not in text
