@@ -79,7 +79,7 @@ def test_a_wrong_setting_is_named_in_one_line(here: Here, tmp_path: Path, settin
 
 
 REFUSED = [
-    (("trian",), "trian: no such verb; choose train, report"),
+    (("trian",), "trian: no such verb; choose train, status"),
     (("models", "json=true"), "json=true: resexp models has no settings"),
     (("train", "-m", *TINY, "model.depth=8,9"), r"model\.depth=9"),
     (("train", "-m", "model=glob(nothing*)"), "holds no run"),
@@ -293,7 +293,7 @@ def test_models_lists_what_the_paper_says(here: Here) -> None:
 @pytest.mark.parametrize(
     ("experiment", "count", "run"),
     [
-        ("regularisation", 12, "shapes/quick/resnet56+weight_decay0.005/seed2"),
+        ("regularisation", 12, "shapes/quick10/resnet56+data_image_size8+weight_decay0.005/seed2"),
         ("shortcuts", 18, "shapes/quick/resnet20+shortcutC/seed2"),
     ],
 )
