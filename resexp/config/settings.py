@@ -95,8 +95,8 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class Cifar10Config(DataConfig):
-    """The official CIFAR-10 files."""
+class CifarConfig(DataConfig):
+    """The official files of CIFAR-10 or CIFAR-100."""
 
     dir: str | None
     download: bool
@@ -106,8 +106,10 @@ class Cifar10Config(DataConfig):
     places = ("dir", "download", "url")
 
     def __post_init__(self) -> None:
-        whole = self.validation % 10 == 0 and 0 <= self.validation < 50_000
-        require(whole, "data.validation", self.validation, "a multiple of 10 from 0 to 49990, as many of each class")
+        classes = 100 if self.name == "cifar100" else 10
+        whole = self.validation % classes == 0 and 0 <= self.validation < 50_000
+        rule = f"a multiple of {classes} from 0 to {50_000 - classes}, as many of each class"
+        require(whole, "data.validation", self.validation, rule)
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,12 @@ class ShapesConfig(DataConfig):
         require(0 <= self.hint <= 1, "data.hint", self.hint, "from 0 to 1")
 
 
-DATA_CONFIGS: dict[str, type[DataConfig]] = {"cifar10": Cifar10Config, "folder": FolderConfig, "shapes": ShapesConfig}
+DATA_CONFIGS: dict[str, type[DataConfig]] = {
+    "cifar10": CifarConfig,
+    "cifar100": CifarConfig,
+    "folder": FolderConfig,
+    "shapes": ShapesConfig,
+}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,12 @@ from resexp.analysis import paper
 from resexp.analysis.study import Group
 from resexp.formatting import listed, plural
 
-DATA_NAMES: dict[str, str] = {"cifar10": "CIFAR-10", "shapes": "embedded shapes", "folder": "own images"}
+DATA_NAMES: dict[str, str] = {
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "shapes": "embedded shapes",
+    "folder": "own images",
+}
 
 BOLD = "Bold: mean over seeds; thin: each seed."
 

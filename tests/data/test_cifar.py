@@ -1,4 +1,4 @@
-"""CIFAR-10: what is read, where it is looked for, how it is fetched, and what the user reads when that fails."""
+"""CIFAR-10 and CIFAR-100: what is read, where it is looked for and fetched from, and what is said when that fails."""
 
 import errno
 import hashlib
@@ -21,14 +21,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from torchvision.datasets import CIFAR10
+from torchvision.datasets import CIFAR10, CIFAR100
 
-from resexp.config.settings import Cifar10Config
-from resexp.data import cifar10, download
+from resexp.config.settings import CifarConfig
+from resexp.data import cifar, download
 from resexp.data.load import load
 from resexp.errors import UserError
 
-OFFICIAL = cifar10.data_folder(None)
+OFFICIAL = cifar.data_folder(None)
 FILES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch", "batches.meta"]
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 NOWHERE = "http://127.0.0.1:1/cifar.tar.gz"
@@ -39,10 +39,14 @@ def md5(content: bytes) -> str:
 
 
 def settings(
-    folder: Path | str | None = None, url: str | Path | None = None, download: bool = True, validation: int = 0
-) -> Cifar10Config:
+    folder: Path | str | None = None,
+    url: str | Path | None = None,
+    download: bool = True,
+    validation: int = 0,
+    name: str = "cifar10",
+) -> CifarConfig:
     place = None if folder is None else str(folder)
-    return Cifar10Config("cifar10", place, download, None if url is None else str(url), validation, seed=0)
+    return CifarConfig(name, place, download, None if url is None else str(url), validation, seed=0)
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +89,32 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     monkeypatch.setattr(CIFAR10, "test_list", md5s[5:6])
     monkeypatch.setattr(CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": md5s[6][1]})
     monkeypatch.setattr(CIFAR10, "tgz_md5", md5(archive.read_bytes()))
+    return Fake(batches.parent, archive, images.reshape(-1, 3, 32, 32), labels)
+
+
+@pytest.fixture
+def hundred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    """One image of each class for training and one for the test, in the official layout of CIFAR-100."""
+    random = np.random.default_rng(1)
+    images = random.integers(0, 256, (200, 3072), dtype=np.uint8)
+    labels = [int(label) for _ in range(2) for label in random.permutation(100)]
+    batches = tmp_path / "official" / "cifar-100-python"
+    batches.mkdir(parents=True)
+    contents: dict[str, dict[str, object]] = {
+        "train": {"data": images[:100], "fine_labels": labels[:100], "coarse_labels": [0] * 100},
+        "test": {"data": images[100:], "fine_labels": labels[100:], "coarse_labels": [0] * 100},
+        "meta": {"fine_label_names": [f"class{i}" for i in range(100)], "coarse_label_names": ["all"]},
+    }
+    for name, content in contents.items():
+        (batches / name).write_bytes(pickle.dumps(content, protocol=2))
+    md5s = {name: md5((batches / name).read_bytes()) for name in contents}
+    archive = tmp_path / "cifar100.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(batches, batches.name)
+    monkeypatch.setattr(CIFAR100, "train_list", [["train", md5s["train"]]])
+    monkeypatch.setattr(CIFAR100, "test_list", [["test", md5s["test"]]])
+    monkeypatch.setattr(CIFAR100, "meta", {**CIFAR100.meta, "md5": md5s["meta"]})
+    monkeypatch.setattr(CIFAR100, "tgz_md5", md5(archive.read_bytes()))
     return Fake(batches.parent, archive, images.reshape(-1, 3, 32, 32), labels)
 
 
@@ -140,10 +170,10 @@ def server(fake: Fake) -> Iterator[Server]:
         http.shutdown()
 
 
-def refused(config: Cifar10Config, *parts: object) -> None:
+def refused(config: CifarConfig, *parts: object) -> None:
     """Loading fails, and all these parts stand in the one line that the user reads."""
     with pytest.raises(UserError) as error:
-        cifar10.load(config)
+        cifar.load(config)
     assert "\n" not in str(error.value)
     for part in parts:
         assert str(part) in str(error.value)
@@ -154,7 +184,7 @@ def left_in(folder: Path) -> set[str]:
 
 
 def test_pixels_and_labels_are_those_of_the_official_files_in_their_order(fake: Fake) -> None:
-    data = cifar10.load(settings(fake.folder, NOWHERE))
+    data = cifar.load(settings(fake.folder, NOWHERE))
     assert (data.name, data.classes, data.validation) == ("cifar10", CLASSES, None)
     for split, part in ((data.train, slice(0, 50)), (data.test, slice(50, 60))):
         assert (split.images.dtype, split.labels.dtype) == (torch.uint8, torch.int64)
@@ -163,33 +193,54 @@ def test_pixels_and_labels_are_those_of_the_official_files_in_their_order(fake: 
     assert left_in(fake.folder) == {"cifar-10-batches-py"}, "files that are there need no write access"
 
 
+def test_cifar100_lies_beside_cifar10_and_has_a_hundred_classes(tmp_path: Path, fake: Fake, hundred: Fake) -> None:
+    sets = tmp_path / "sets"
+    cifar.load(settings(sets, fake.archive))
+    data = load(settings(sets, hundred.archive, name="cifar100"))
+    assert left_in(sets) == {"cifar-10-batches-py", ".cifar10.lock", "cifar-100-python", ".cifar100.lock"}
+    assert (data.name, len(data.classes), data.classes[99]) == ("cifar100", 100, "class99")
+    for split, part in ((data.train, slice(0, 100)), (data.test, slice(100, 200))):
+        assert np.array_equal(split.images.numpy(), hundred.images[part])
+        assert split.labels.tolist() == hundred.labels[part]
+    with pytest.raises(UserError, match=r"^data\.validation=50: a multiple of 100 from 0 to 49900, "):
+        settings(validation=50, name="cifar100")
+
+
+def test_files_of_the_other_data_set_are_named_as_such(tmp_path: Path, hundred: Fake) -> None:
+    refused(settings(tmp_path / "sets", hundred.archive), "CIFAR-10 is not in", hundred.archive, ", that of CIFAR-100,")
+    (hundred.folder / "cifar-100-python").rename(tmp_path / "cifar-10-batches-py")
+    remedy = "data=cifar100 reads them from cifar-100-python"
+    refused(settings(tmp_path), tmp_path / "cifar-10-batches-py", "holds the files of CIFAR-100", remedy)
+    refused(settings(tmp_path, download=False, name="cifar100"), "CIFAR-100 is not in", "put cifar-100-python there")
+
+
 def test_the_folder_is_the_setting_then_the_variable_then_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert cifar10.data_folder(None) == tmp_path / "cache" / "resexp"
+    assert cifar.data_folder(None) == tmp_path / "cache" / "resexp"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cifar10.data_folder(None) == tmp_path / ".cache" / "resexp"
+    assert cifar.data_folder(None) == tmp_path / ".cache" / "resexp"
     monkeypatch.setenv("RESEXP_DATA", "~/sets")
-    assert cifar10.data_folder(None) == tmp_path / "sets"
-    assert cifar10.data_folder("~/mine") == tmp_path / "mine"
+    assert cifar.data_folder(None) == tmp_path / "sets"
+    assert cifar.data_folder("~/mine") == tmp_path / "mine"
 
 
 @given(st.integers(1, 19).map(lambda tens: 10 * tens), st.integers(0, 2**31 - 1))
 def test_held_out_images_are_as_many_of_each_class_and_depend_on_the_seed_alone(count: int, seed: int) -> None:
     labels = torch.arange(200) * 7 % 10
-    kept, held_out = (indices.tolist() for indices in cifar10.hold_out(labels, count, seed))
+    kept, held_out = (indices.tolist() for indices in cifar.hold_out(labels, count, seed))
     assert labels[held_out].bincount(minlength=10).tolist() == [count // 10] * 10
     assert sorted(kept + held_out) == list(range(200))
     assert (kept, held_out) == (sorted(kept), sorted(held_out))
     torch.rand(1)
-    assert cifar10.hold_out(labels, count, seed)[1].tolist() == held_out
-    assert any(cifar10.hold_out(labels, count, seed + more)[1].tolist() != held_out for more in (1, 2, 3))
+    assert cifar.hold_out(labels, count, seed)[1].tolist() == held_out
+    assert any(cifar.hold_out(labels, count, seed + more)[1].tolist() != held_out for more in (1, 2, 3))
 
 
 def test_validation_images_leave_the_training_set(fake: Fake) -> None:
-    data = cifar10.load(settings(fake.folder, validation=20))
+    data = cifar.load(settings(fake.folder, validation=20))
     assert data.validation is not None
-    kept, held_out = cifar10.hold_out(torch.tensor(fake.labels[:50]), 20, seed=0)
+    kept, held_out = cifar.hold_out(torch.tensor(fake.labels[:50]), 20, seed=0)
     for split, indices in ((data.train, kept), (data.validation, held_out)):
         assert np.array_equal(split.images.numpy(), fake.images[indices.numpy()])
         assert split.labels.tolist() == [fake.labels[i] for i in indices.tolist()]
@@ -236,7 +287,7 @@ def test_the_official_archive_is_fetched_once(tmp_path: Path, server: Server, mo
     monkeypatch.setattr(CIFAR10, "url", server.url)
     monkeypatch.setenv("RESEXP_DATA", str(tmp_path / "sets"))
     for _ in range(2):
-        assert len(cifar10.load(settings()).train) == 50
+        assert len(cifar.load(settings()).train) == 50
     assert server.ranges == [None]
     assert left_in(tmp_path / "sets") == {"cifar-10-batches-py", ".cifar10.lock"}
 
@@ -244,7 +295,7 @@ def test_the_official_archive_is_fetched_once(tmp_path: Path, server: Server, mo
 @pytest.mark.parametrize("source", ["{archive}", "~/cifar.tar.gz", "file://{archive}"])
 def test_a_local_archive_completes_a_folder_that_lacks_a_file(fake: Fake, source: str) -> None:
     (fake.folder / "cifar-10-batches-py" / "test_batch").unlink()
-    assert len(cifar10.load(settings(fake.folder, source.format(archive=fake.archive))).test) == 10
+    assert len(cifar.load(settings(fake.folder, source.format(archive=fake.archive))).test) == 10
     assert fake.archive.exists()
 
 
@@ -258,7 +309,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path, fake: Fake) -> No
     orphan = tmp_path / "sets" / ".tmp-cifar10-orphan"
     orphan.mkdir(parents=True)
     (orphan / "archive.tar.gz").touch()
-    cifar10.load(settings(orphan.parent, fake.archive))
+    cifar.load(settings(orphan.parent, fake.archive))
     assert not orphan.exists()
 
 
@@ -268,9 +319,9 @@ def test_an_interrupted_download_leaves_nothing(tmp_path: Path, monkeypatch: pyt
         file.write(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cifar10, "download", interrupted)
+    monkeypatch.setattr(cifar, "download", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        cifar10.load(settings(tmp_path / "sets"))
+        cifar.load(settings(tmp_path / "sets"))
     assert left_in(tmp_path / "sets") == {".cifar10.lock"}
 
 
@@ -289,7 +340,7 @@ def test_a_failure_is_tried_again_where_it_broke_and_tries_are_counted_afresh_af
     tmp_path: Path, server: Server, answers: list[int | str], ranges: list[str | None]
 ) -> None:
     server.answers = answers
-    assert len(cifar10.load(settings(tmp_path / "sets", server.url)).train) == 50
+    assert len(cifar.load(settings(tmp_path / "sets", server.url)).train) == 50
     assert server.ranges == ranges
 
 
@@ -329,7 +380,7 @@ def test_a_slow_server_is_not_taken_for_a_stalled_one(
     monkeypatch.setattr(download, "SECONDS_BETWEEN_LINES", 0.0)
     caplog.set_level(logging.INFO, "resexp")
     server.answers = ["slow"]
-    assert len(cifar10.load(settings(tmp_path / "sets", server.url)).train) == 50
+    assert len(cifar.load(settings(tmp_path / "sets", server.url)).train) == 50
     assert len(server.ranges) == 1
     assert f" of {len(server.content) / 1e6:.1f} MB" in caplog.text
 
@@ -341,7 +392,7 @@ def test_of_two_that_need_the_files_at_once_one_fetches_them(
     caplog.set_level(logging.INFO, "resexp")
     server.answers = ["waits"]
     with ThreadPoolExecutor(2) as threads:
-        both = [threads.submit(cifar10.load, settings(tmp_path / "sets", server.url)) for _ in range(2)]
+        both = [threads.submit(cifar.load, settings(tmp_path / "sets", server.url)) for _ in range(2)]
         until(lambda: len(server.ranges) == 1 and "waiting for another process" in caplog.text)
         server.released.set()
     assert [len(loaded.result().train) for loaded in both] == [50, 50]
@@ -360,7 +411,7 @@ def until(holds: Callable[[], bool]) -> None:
     reason=f"the official files are not in {OFFICIAL}; say where they are with RESEXP_DATA",
 )
 def test_the_official_files_hold_what_the_data_set_is_known_for() -> None:
-    data = cifar10.load(settings(OFFICIAL, download=False, validation=5000))
+    data = cifar.load(settings(OFFICIAL, download=False, validation=5000))
     assert data.validation is not None
     assert data.classes == CLASSES
     for split, each in ((data.train, 4500), (data.validation, 500), (data.test, 1000)):
@@ -373,8 +424,8 @@ def test_the_official_files_hold_what_the_data_set_is_known_for() -> None:
 
 
 def test_a_torchvision_that_does_not_fit_torch_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr("resexp.data.cifar10")
-    monkeypatch.setitem(sys.modules, "resexp.data.cifar10", None)
+    monkeypatch.delattr("resexp.data.cifar")
+    monkeypatch.setitem(sys.modules, "resexp.data.cifar", None)
     with pytest.raises(UserError, match=r"data=cifar10: torchvision does not fit torch .*; install both again"):
         load(settings())
 
@@ -386,5 +437,5 @@ def test_what_is_too_large_to_be_the_archive_is_not_fetched_to_its_end(
     source = tmp_path / "large"
     source.write_bytes(bytes(1_000_000))
     with pytest.raises(UserError, match="more than 0 MB, which is not the archive"):
-        cifar10.load(settings(tmp_path / "sets", url=str(source)))
+        cifar.load(settings(tmp_path / "sets", url=str(source)))
     assert not list((tmp_path / "sets").glob(".tmp*"))
