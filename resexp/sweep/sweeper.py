@@ -137,10 +137,13 @@ class StudySweeper(BasicSweeper):
         assert self.launcher is not None
         if not jobs:
             return []
-        AHEAD.set(Ahead([plan.cost(config) * config.recipe.iterations for config in configs], runs))
-        with tempfile.TemporaryDirectory(prefix="resexp-") as scratch:
-            OmegaConf.update(self.config, "hydra.sweep.dir", scratch)
-            return self.launcher.launch([[*job, f"hydra.sweep.dir='{scratch}'"] for job in jobs], initial_job_idx=0)
+        before = AHEAD.set(Ahead([plan.cost(config) * config.recipe.iterations for config in configs], runs))
+        try:
+            with tempfile.TemporaryDirectory(prefix="resexp-") as scratch:
+                OmegaConf.update(self.config, "hydra.sweep.dir", scratch)
+                return self.launcher.launch([[*job, f"hydra.sweep.dir='{scratch}'"] for job in jobs], initial_job_idx=0)
+        finally:
+            AHEAD.reset(before)
 
 
 def composed(context: HydraContext, config: DictConfig, overrides: Sequence[str]) -> Config:
