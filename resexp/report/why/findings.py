@@ -21,10 +21,11 @@ def findings(group: Group, runs: Path) -> tuple[dict[str, Finding], dict[str, by
     shown: dict[str, Finding] = {}
     files: dict[str, bytes] = {}
     problems: list[str] = []
+    tables = table.files(runs)
     for diagnosis, find in FIND.items():
         path = table.table_file(runs, group, diagnosis)
         try:
-            measured, outdated = table.current(table.gather(runs, group, diagnosis), group)
+            measured, outdated = table.current(table.gather(tables, group, diagnosis), group)
         except UserError as error:
             problems.append(str(error))
             continue
