@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from resexp.config.compose import settings_of
 from resexp.config.settings import recorded
 from resexp.errors import UserError
-from resexp.formatting import ABSENT, aligned, duration, printable
+from resexp.formatting import ABSENT, aligned, duration, plural, printable
 from resexp.storage import history, timing
 from resexp.storage.run import FINISHED, RUNNING, Run, find_runs, no_runs
 
@@ -86,7 +86,7 @@ def status(run: Run, folder: Path) -> Status:
 
 
 def task(cfg: DictConfig) -> None:
-    """Print the state of every run below a folder. Raises UserError where there is none."""
+    """Print the state of every run below a folder. Raises UserError where there is none, or one is damaged."""
     settings = settings_of(cfg, StatusSettings)
     folder = Path(settings.runs)
     runs = [status(run, folder) for run in find_runs(folder)]
@@ -97,3 +97,6 @@ def task(cfg: DictConfig) -> None:
     else:
         problems = [f"{run.run}: {run.problem}" for run in runs if run.problem]
         print("\n".join([aligned([HEADING, *(run.cells() for run in runs)], {0, 1}), *problems]))
+    damaged = sum(run.state == DAMAGED for run in runs)
+    if damaged:
+        raise UserError(f"{damaged} of {plural(len(runs), 'run')} damaged")
