@@ -8,6 +8,9 @@ CONTROL = {"Cc", "Cs", "Zl", "Zp"}
 """Unicode's categories of control characters, halves of characters, and ends of lines and paragraphs."""
 TURNING = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
+MANY = 10
+"""Numbers that are listed one by one; of more, those that follow each other are drawn together."""
+
 ABSENT = "-"
 """In a table, where nothing was measured."""
 
@@ -44,6 +47,17 @@ def plural(n: int, what: str) -> str:
 def listed(names: Sequence[str], word: str = "and") -> str:
     """a, b and c."""
     return f" {word} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def spans(numbers: Sequence[int]) -> list[str]:
+    """Rising numbers as texts: 0, 1, 2; of many those that follow each other together: 0 to 41, 43."""
+    ends: list[list[int]] = []
+    for number in numbers:
+        if ends and len(numbers) > MANY and number == ends[-1][1] + 1:
+            ends[-1][1] = number
+        else:
+            ends.append([number, number])
+    return [str(low) if low == high else f"{low} to {high}" for low, high in ends]
 
 
 def natural(text: str) -> list[tuple[int, str]]:

@@ -12,6 +12,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from resexp import cli
+from resexp.errors import UserError
 from resexp.storage.run import INTERRUPTED, Run
 
 TINY = (
@@ -107,5 +108,17 @@ def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
         cli.dispatch(list(arguments))
         out, err = capfd.readouterr()
         return out + err
+
+    return call
+
+
+@pytest.fixture
+def status_of_damage(here: Here, capfd: pytest.CaptureFixture[str]) -> Here:
+    """What `resexp status` prints of a folder where runs are damaged, which it ends with an error for."""
+
+    def call(*arguments: str) -> str:
+        with pytest.raises(UserError, match=r"^\d+ of \d+ runs? damaged$") as error:
+            here("status", *arguments)
+        return f"{capfd.readouterr().out}{error.value}"
 
     return call

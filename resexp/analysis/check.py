@@ -6,6 +6,7 @@ compared with the paper.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from resexp.analysis import paper
 from resexp.analysis.intervals import Interval, level_of_each, prediction_interval
 from resexp.analysis.study import NetworkRuns, Study, StudyRun
 from resexp.config.settings import differing, flatten
-from resexp.formatting import listed, plural
+from resexp.formatting import listed, plural, spans
 from resexp.storage import history
 
 FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
@@ -60,16 +61,23 @@ class Judgement:
         return [one for one in self.comparisons if not one.inside]
 
 
-def check(run: StudyRun, references: Study, itself: str | None = None) -> Judgement:
-    """Judge one run. `itself` is its path within the references, where it is one of them: it is left out then."""
-    network = _closest(run, references)
-    seeds = [one for one in network.finished if one.path != itself] if network else []
+def check(
+    runs: list[StudyRun], references: Study, itself: Callable[[StudyRun], str | None] = lambda _: None
+) -> list[Judgement]:
+    """Judge runs of one network. `itself` is a run's path within the references if it is one: it is left out then."""
+    network = _closest(runs[0], references)
+    known = {one.path: values(one, one.iterations) for one in network.finished} if network else {}
+    return [_judge(run, network.finished if network else [], known, itself(run)) for run in runs]
+
+
+def _judge(run: StudyRun, seeds: list[StudyRun], known: dict[str, dict[Value, float]], itself: str | None) -> Judgement:
+    seeds = [one for one in seeds if one.path != itself]
     same = next((one for one in seeds if run.rows and run.rows == one.rows[: len(run.rows)]), None)
     if same:
         basis = f"bit for bit the curve of the reference {same.path}, up to iteration {run.reached:,}"
         return Judgement(run, basis, differences=_differences(run, same), copy=True)
     if len(seeds) >= ENOUGH:
-        return _against_seeds(run, seeds)
+        return _against_seeds(run, seeds, [known[one.path] for one in seeds])
     count = plural(len(seeds), f"{'other ' if itself else ''}finished reference seed")
     return _against_paper(run, f"{count} of {' '.join(_names(run))}; {ENOUGH} are needed", seeds)
 
@@ -115,11 +123,11 @@ def values(run: StudyRun, iterations: int) -> dict[Value, float]:
     return {value: error for value, error in errors.items() if not math.isnan(error)}
 
 
-def _against_seeds(run: StudyRun, seeds: list[StudyRun]) -> Judgement:
+def _against_seeds(run: StudyRun, seeds: list[StudyRun], each: list[dict[Value, float]]) -> Judgement:
     """Compare with prediction intervals. Their level is that of a whole run, however far this one has come."""
     iterations = seeds[0].iterations
-    each = [values(one, iterations) for one in seeds]
-    errors = {value: [one[value] for one in each if value in one] for one in each for value in one}
+    measured = {value for one in each for value in one}
+    errors = {value: [one[value] for one in each if value in one] for value in measured}
     errors = {value: known for value, known in errors.items() if len(known) >= ENOUGH}
     level = level_of_each(len(errors))
     recipe, data = seeds[0].result["recipe"], seeds[0].record.data
@@ -130,7 +138,7 @@ def _against_seeds(run: StudyRun, seeds: list[StudyRun]) -> Judgement:
         if value in errors
     ]
     basis = (
-        f"{len(seeds)} reference seeds ({listed([str(one.seed) for one in seeds])}), intervals of {100 * level:.1f}% "
+        f"{len(seeds)} reference seeds ({listed(spans([one.seed for one in seeds]))}), intervals of {100 * level:.1f}% "
         f"for each of {len(errors)} values: a normal run lies inside all of them in 95% of cases"
     )
     return _judgement(run, basis, comparisons, _differences(run, seeds[0]))

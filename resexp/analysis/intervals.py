@@ -12,6 +12,7 @@ Term = tuple[int, dict[int, float]]
 """+1 or -1, and a network's errors by seed."""
 
 
+@cache
 def t_quantile(level: float, freedom: float) -> float:
     """The t that a Student variable of `freedom` >= 1 degrees stays within, on both sides, with probability `level`."""
     whole = math.sqrt(math.pi) / 2 * math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom + 1) / 2))
@@ -70,12 +71,10 @@ def prediction_interval(errors: list[float], level: float, images: float) -> Int
     """
     mean, n = statistics.fmean(errors), len(errors)
     rate = min(max(mean, 1 / images), 1 - 1 / images)
-    spread = max(statistics.stdev(errors), math.sqrt(rate * (1 - rate) / images))
-    half = _quantile(level, n - 1) * spread * math.sqrt(1 + 1 / n)
+    variance = math.fsum((error - mean) ** 2 for error in errors) / (n - 1)
+    spread = max(math.sqrt(variance), math.sqrt(rate * (1 - rate) / images))
+    half = t_quantile(level, n - 1) * spread * math.sqrt(1 + 1 / n)
     return max(0.0, mean - half), min(1.0, mean + half)
-
-
-_quantile = cache(t_quantile)
 
 
 def level_of_each(count: int) -> float:

@@ -34,7 +34,12 @@ def task(cfg: DictConfig) -> None:
     references = load_references(folder, settings.reference is not None)
     for problem in dict.fromkeys(study.problems + references.problems):
         log.warning("%s", problem)
-    judgements = [check(run, references, own_path(run, runs, folder)) for run in study.runs]
+    judgements = [
+        judgement
+        for group in study.groups
+        for network in group.networks
+        for judgement in check(network.runs, references, lambda run: own_path(run, runs, folder))
+    ]
     print("\n".join(line for judgement in judgements for line in lines(judgement, runs)))
     if any(judgement.comparisons for judgement in judgements):
         print(NOTE)

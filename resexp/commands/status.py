@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from resexp.config.compose import settings_of
 from resexp.config.settings import recorded
 from resexp.errors import UserError
-from resexp.formatting import ABSENT, aligned, duration, printable, shortened
+from resexp.formatting import ABSENT, aligned, duration, plural, printable, shortened
 from resexp.storage import history, timing
 from resexp.storage.run import FINISHED, RUNNING, Run, find_runs, no_runs
 
@@ -99,7 +99,7 @@ def table(runs: list[Status]) -> str:
 
 
 def task(cfg: DictConfig) -> None:
-    """Print the state of every run below a folder. Raises UserError where there is none."""
+    """Print the state of every run below a folder. Raises UserError where there is none, or one is damaged."""
     settings = settings_of(cfg, StatusSettings)
     folder = Path(settings.runs)
     runs = [status(run, folder) for run in find_runs(folder)]
@@ -110,3 +110,6 @@ def task(cfg: DictConfig) -> None:
     else:
         problems = [f"{run.run}: {run.problem}" for run in runs if run.problem]
         print("\n".join([table(runs), *problems]))
+    damaged = sum(run.state == DAMAGED for run in runs)
+    if damaged:
+        raise UserError(f"{damaged} of {plural(len(runs), 'run')} damaged")

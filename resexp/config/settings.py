@@ -5,6 +5,7 @@ A rule that is broken raises `UserError` with the setting, its value and what ma
 
 import re
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
@@ -302,6 +303,10 @@ class Config(TrainSettings):
     """Short names of model, data and recipe: a preset and what differs from it, "paper+lr0.05"."""
     directory: Path
 
+    def with_seed(self, seed: int) -> "Config":
+        """The same run of another seed. Raises UserError for a number that is none."""
+        return replace(self, seed=seed, directory=self.directory.with_name(f"seed{seed}"))
+
     def content(self) -> dict[str, Any]:
         """What config.yaml holds."""
         return {"labels": self.labels, "result": self.result(), "execution": self.execution()}
@@ -328,9 +333,12 @@ def with_data_dir(settings: TrainSettings, folder: str | None) -> TrainSettings:
     return replace(settings, data=replace(settings.data, dir=folder))
 
 
+_types = cache(get_type_hints)
+
+
 def typed(kind: type[Settings], values: dict[str, Any]) -> Settings:
     """Settings from a file, which may hold anything. Raises TypeError for a value of the wrong type."""
-    for name, wanted in get_type_hints(kind).items():
+    for name, wanted in _types(kind).items():
         value = values.get(name)
         if get_origin(wanted) is list:
             right = isinstance(value, list) and all(type(one) in get_args(wanted) for one in value)

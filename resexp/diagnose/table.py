@@ -116,11 +116,11 @@ def table_file(runs: Path, group: Group, diagnosis: str) -> Path:
     return runs / "diagnoses" / group.data / group.recipe / f"{diagnosis}.csv"
 
 
-def gather(runs: Path, group: Group, diagnosis: str) -> Measured:
-    """All numbers of a diagnosis below a folder of runs, which may hold several folders. Raises UserError as `read`."""
+def gather(tables: list[Path], group: Group, diagnosis: str) -> Measured:
+    """All numbers of a diagnosis of a group in some tables; folders may hold several. Raises UserError as `read`."""
     measured: Measured = {}
     wanted = table_file(Path(), group, diagnosis).parts
-    for path in files(runs):
+    for path in tables:
         if path.parts[-len(wanted) :] == wanted:
             measured = merge(measured, read(path))
     return measured

@@ -10,17 +10,18 @@ WEIGHT_COPIES = 3
 """Weights, gradients, momentum."""
 
 
-def layers(model: ModelConfig) -> list[tuple[int, int, int, int]]:
-    """Every convolution: kernel size, input maps, output maps, height of the output at 32x32 pixels."""
-    inputs = 16 * model.width
-    layers = [(3, 3, inputs, IMAGE_SIZE)]
+def layers(model: ModelConfig) -> list[tuple[int, int, int, int, int]]:
+    """All convolutions by kind: how many, kernel size, input maps, output maps, height of output at 32x32 pixels."""
+    inputs, blocks = 16 * model.width, (model.depth - 2) // 6
+    layers = [(1, 3, 3, inputs, IMAGE_SIZE)]
     for stage in range(3):
         outputs, size = (16 << stage) * model.width, IMAGE_SIZE >> stage
-        for _ in range((model.depth - 2) // 6):
-            layers += [(3, inputs, outputs, size), (3, outputs, outputs, size)]
-            if model.residual and (model.shortcut == "C" or (model.shortcut == "B" and inputs != outputs)):
-                layers.append((1, inputs, outputs, size))
-            inputs = outputs
+        layers += [(1, 3, inputs, outputs, size), (2 * blocks - 1, 3, outputs, outputs, size)]
+        if model.residual and (model.shortcut == "C" or (model.shortcut == "B" and inputs != outputs)):
+            layers.append((1, 1, inputs, outputs, size))
+        if model.residual and model.shortcut == "C":
+            layers.append((blocks - 1, 1, outputs, outputs, size))
+        inputs = outputs
     return layers
 
 
@@ -28,13 +29,17 @@ def parameters(model: ModelConfig, classes: int = CLASSES) -> int:
     """Trainable parameters: weights, and of each convolution a scale and shift (or, without norm, a bias)."""
     per_map = 2 if model.norm == "batch" else 1
     head = (64 * model.width + 1) * classes
-    return head + sum(kernel**2 * inputs * outputs + per_map * outputs for kernel, inputs, outputs, _ in layers(model))
+    return head + sum(
+        count * (kernel**2 * inputs + per_map) * outputs for count, kernel, inputs, outputs, _ in layers(model)
+    )
 
 
 def multiply_adds(model: ModelConfig) -> int:
     """Multiply-adds of the forward pass of one 32x32 image, convolutions and head."""
-    convolutions = sum(kernel**2 * inputs * outputs * size**2 for kernel, inputs, outputs, size in layers(model))
-    return convolutions + 64 * model.width * CLASSES
+    convolutions = (
+        count * (kernel * size) ** 2 * inputs * outputs for count, kernel, inputs, outputs, size in layers(model)
+    )
+    return sum(convolutions) + 64 * model.width * CLASSES
 
 
 def memory(settings: TrainSettings, on_cpu: bool) -> dict[str, int]:
@@ -51,7 +56,7 @@ def memory(settings: TrainSettings, on_cpu: bool) -> dict[str, int]:
         parts["data.image_size, data.train_images, data.test_images or recipe.pad"] = drawn + kept
     if on_cpu:
         half = 4 if settings.precision == "fp32" else 2
-        outputs = sum(maps * size**2 for _, _, maps, size in layers(model)) * side**2 // IMAGE_SIZE**2
+        outputs = sum(count * maps * size**2 for count, _, _, maps, size in layers(model)) * side**2 // IMAGE_SIZE**2
         parts["recipe.batch_size, model.depth, model.width or data.image_size"] = recipe.batch_size * outputs * half
         parts["model.depth or model.width"] = parameters(model) * 4 * WEIGHT_COPIES
     return parts

@@ -5,7 +5,8 @@ from typing import Any
 
 from resexp.analysis import paper
 from resexp.analysis.study import Group
-from resexp.formatting import listed, plural
+from resexp.formatting import listed, plural, spans
+from resexp.report.spec import MOST_THIN, Curve
 
 DATA_NAMES: dict[str, str] = {
     "cifar10": "CIFAR-10",
@@ -13,8 +14,6 @@ DATA_NAMES: dict[str, str] = {
     "shapes": "embedded shapes",
     "folder": "own images",
 }
-
-BOLD = "Bold: mean over seeds; thin: each seed."
 
 
 def data_name(group: Group) -> str:
@@ -61,13 +60,20 @@ def device_words(session: dict[str, Any]) -> str:
 
 
 def seed_words(networks: Iterable[Iterable[int]]) -> str:
-    """The seeds of some networks: 3 seeds (0, 1, 2), or how many networks have how many."""
+    """The seeds of some networks: 3 seeds (0, 1, 2), 100 seeds (0 to 99), or the fewest and the most that one has."""
     sets = [set(seeds) for seeds in networks]
     seeds, counts = sorted(set[int]().union(*sets)), {len(own) for own in sets}
     if len(seeds) == 1:
         return f"single seed ({seeds[0]})"
     n = plural(max(counts), "seed") if len(counts) == 1 else f"{min(counts)} to {max(counts)} seeds"
-    return f"{n} ({', '.join(map(str, seeds))})"
+    return f"{n} ({', '.join(spans(seeds))})"
+
+
+def line_words(curves: Iterable[Curve]) -> str:
+    """What bold and thin lines are; nothing where no network has several seeds."""
+    most = max((len(curve.seeds) for curve in curves), default=0)
+    thin = "each seed" if most <= MOST_THIN else f"the first {MOST_THIN} of them"
+    return f"Bold: mean over seeds; thin: {thin}." if most else ""
 
 
 def comparison_words(group: Group) -> str:

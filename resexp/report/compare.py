@@ -5,7 +5,7 @@ from resexp.analysis.study import METRICS, NetworkRuns, StudyRun
 from resexp.analysis.wording import interval_text, mean_and_spread, points
 from resexp.config.naming import value_text
 from resexp.formatting import ABSENT, shortened
-from resexp.report.captions import BOLD, seed_words
+from resexp.report.captions import line_words, seed_words
 from resexp.report.figures import axis_top, drops, error_axis, iteration_axis, mean_points, row_step, run_points
 from resexp.report.spec import Axis, Curve, Panel, Plate, Points, Table
 from resexp.report.tables import ERRORS, csv_text
@@ -120,8 +120,9 @@ def _errors(comparison: Comparison) -> Plate:
         shown = "; ".join(f"{one.label} {', '.join(f'{100 * error:.1f}%' for _, error in one.mean)}" for one in curves)
         limit = axis_top([error / 1.4 for one in curves for line in (one.mean, *one.seeds) for _, error in line])
         panels.append(Panel(heading, curves, x, error_axis(limit), f"By value: {shown}." if shown else "Nothing."))
+    lines = line_words(curve for panel in panels for curve in panel.curves)
     caption = (
-        f"At the end of training, for each value of {comparison.over}, in order and evenly spaced. {BOLD} "
+        f"At the end of training, for each value of {comparison.over}, in order and evenly spaced. {lines} "
         "A line joins the values of one seed; what lies between them was not trained."
     )
     return Plate("errors", f"Errors over {comparison.over}", panels, _setting(comparison), caption)
@@ -154,9 +155,10 @@ def _curves(comparison: Comparison) -> Plate:
         y = error_axis(axis_top([one.end for one in drawn]))
         alt = f"Running training error against iteration; the curves end at {shown}."
         panels.append(Panel(series.label, drawn, iteration_axis(longest), y, alt, drops(longest) if same else []))
+    lines = line_words(curve for panel in panels for curve in panel.curves)
     caption = (
         f"Running training error in percent for each value of {comparison.over}, on augmented mini-batches, each point "
-        f"the mean over {' or '.join(f'{step:,}' for step in sorted(steps))} iterations. {BOLD} "
+        f"the mean over {' or '.join(f'{step:,}' for step in sorted(steps))} iterations. {lines} "
         "Vertical lines: drops of the learning rate, where all have the same."
     )
     heading = f"Training error over {comparison.over}"

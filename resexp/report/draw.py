@@ -156,13 +156,13 @@ def _draw_panel(axes: "Axes", panel: Panel, plate: Plate) -> None:
 
 def _draw_curve(axes: "Axes", curve: Curve, style: Style, top: float) -> None:
     """Its mean, bold, over thin lines for the seeds; without a mean each seed is drawn to be read by itself."""
+    from matplotlib.collections import LineCollection
+
     dashes: Any = (3.2, 1.4) if curve.dashed else (1, 0)
-    for points in curve.seeds:
-        x, y = zip(*points, strict=True)
-        if curve.mean:
-            axes.plot(x, y, color=style.color, linewidth=0.7, alpha=0.5, zorder=2)
-        else:
-            axes.plot(x, y, color=style.color, linewidth=0.9, alpha=0.8, dashes=dashes, zorder=3)
+    look: dict[str, Any] = {"linewidths": 0.7, "alpha": 0.5, "zorder": 2}
+    if not curve.mean:
+        look = {"linewidths": 0.9, "alpha": 0.8, "zorder": 3, "linestyles": (0, dashes) if curve.dashed else "solid"}
+    axes.add_collection(LineCollection(curve.thin, colors=style.color, **look), autolim=False)
     if curve.mean:
         x, y = zip(*curve.mean, strict=True)
         axes.plot(x, y, color=style.color, linewidth=style.width, dashes=dashes, dash_capstyle="butt", zorder=3)

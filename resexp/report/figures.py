@@ -8,7 +8,7 @@ from resexp.analysis import paper
 from resexp.analysis.study import Group, NetworkRuns, StudyRun, title
 from resexp.analysis.verdict import PLAIN_PAIR, RESIDUAL_PAIR
 from resexp.formatting import listed
-from resexp.report.captions import BOLD, data_name, seed_words, setting_words
+from resexp.report.captions import data_name, line_words, seed_words, setting_words
 from resexp.report.spec import Axis, Curve, Panel, Plate, Points
 
 POINTS = 64
@@ -135,7 +135,7 @@ def _plate(group: Group, name: str, heading: str, lines: dict[str, list[Line]], 
     caption = [
         "Dashed: training error; solid: test error." if both else "",
         f"Training error: running, on augmented mini-batches, each point the mean over {step:,} iterations.",
-        BOLD if any(curve.seeds for panel in panels for curve in panel.curves) else "",
+        line_words(curve for panel in panels for curve in panel.curves),
         "Vertical lines: drops of the learning rate." if drops(recipe) else "",
         "The panels have different scales." if len({panel.y.high for panel in panels}) > 1 else "",
         f"Off the scale: {listed(high)}." if high else "",

@@ -7,6 +7,9 @@ from resexp.formatting import aligned
 
 Points = list[tuple[float, float]]
 
+MOST_THIN = 20
+"""Seeds whose thin lines are drawn under their mean: of more nobody could see each."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -28,6 +31,11 @@ class Curve:
     dashed: bool
     seeds: list[Points]
     mean: Points
+
+    @property
+    def thin(self) -> list[Points]:
+        """The lines of seeds that are drawn: all of them, unless there are many under a mean."""
+        return self.seeds[:MOST_THIN] if self.mean else self.seeds
 
     @property
     def end(self) -> float:

@@ -15,7 +15,7 @@ from resexp.analysis.verdict import Contrast, Verdict
 from resexp.analysis.wording import interval_text, mean_and_spread, points
 from resexp.config.settings import ModelConfig
 from resexp.errors import UserError
-from resexp.formatting import ABSENT
+from resexp.formatting import ABSENT, spans
 from resexp.model.cost import CLASSES, parameters
 from resexp.report.captions import comparison_words, setting_words
 from resexp.report.spec import Table
@@ -123,7 +123,7 @@ def contrasts_table(caption: str, contrasts: Iterable[Contrast]) -> Table:
             points(one) if one.compared else ABSENT,
             interval_text(one.interval) or ABSENT,
             interval_text(one.welch) or ABSENT,
-            "; ".join(", ".join(map(str, seeds)) for seeds in one.used) or ABSENT,
+            "; ".join(", ".join(spans(seeds)) for seeds in one.used) or ABSENT,
         ]
         for one in contrasts
     ]

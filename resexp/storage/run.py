@@ -283,8 +283,10 @@ class Run:
 
     def precision_told(self, config: Config) -> str:
         """What to add to "finished" where the run was trained in another precision than `config` wants; else empty."""
+        if config.precision == "auto":
+            return ""
         trained = list(dict.fromkeys(str(session.get("precision")) for session in self.record().sessions))
-        if config.precision == "auto" or trained in ([], [config.precision]):
+        if trained in ([], [config.precision]):
             return ""
         return f", in {' and '.join(trained)} instead of {config.precision}; fresh=true or runs=PATH trains it again"
 
@@ -362,7 +364,7 @@ def result_digest(result: dict[str, Any]) -> str:
 
 def plain_yaml(text: str) -> Any:
     """A text of YAML without aliases, which could make a short text mean one without end. Raises ValueError."""
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=Loader)):
+    if "&" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=Loader)):
         raise ValueError("it has aliases")
     return yaml.load(text, Loader=Loader)
 

@@ -79,7 +79,7 @@ class StreamsLauncher(BasicLauncher):
         """Raise UserError where two runs want different things of the process."""
         assert self.config is not None
         assert self.hydra_context is not None
-        configs = [composed(self.hydra_context, self.config, overrides) for overrides in job_overrides]
+        configs = composed(self.hydra_context, self.config, job_overrides)
         for name in SHARED:
             wanted = {str(getattr(config, name)) for config in configs}
             if len(wanted) > 1:

@@ -1,5 +1,7 @@
 """Hydra's sweeper, with what a study needs of it: all settings checked first, and one table at the end."""
 
+import json
+import pickle
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -10,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
@@ -93,7 +96,9 @@ class StudySweeper(BasicSweeper):
         Raises UserError if one failed, and Interrupted if a signal stopped one.
         """
         jobs = self.jobs(arguments)
-        configs = [self.composed(job) for job in jobs]
+        assert self.config is not None
+        assert self.hydra_context is not None
+        configs = composed(self.hydra_context, self.config, jobs)
         refuse_duplicates(configs, jobs)
         if configs[0].plan:
             print(plan.table(configs))
@@ -125,12 +130,6 @@ class StudySweeper(BasicSweeper):
             raise UserError("the sweep holds no run; does a glob match nothing?")
         return jobs
 
-    def composed(self, overrides: list[str]) -> Config:
-        """The settings of one run. Raises UserError for a broken rule."""
-        assert self.config is not None
-        assert self.hydra_context is not None
-        return composed(self.hydra_context, self.config, overrides)
-
     def launch(self, jobs: list[list[str]], configs: list[Config], runs: int) -> Sequence[JobReturn]:
         """Give the runs that are due, of `runs` in all, to Hydra's launcher, with a scratch folder for its files."""
         assert self.config is not None
@@ -146,12 +145,37 @@ class StudySweeper(BasicSweeper):
             AHEAD.reset(before)
 
 
-def composed(context: HydraContext, config: DictConfig, overrides: Sequence[str]) -> Config:
-    """The settings of one run of a sweep. Raises UserError for a broken rule."""
-    cfg = context.config_loader.load_sweep_config(config, list(overrides))
-    with open_dict(cfg):
-        del cfg["hydra"]
-    return to_config(cfg)
+def composed(context: HydraContext, config: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Config]:
+    """The settings of each run of a sweep. Raises UserError for a broken rule.
+
+    Hydra takes a tenth of a second to put files together, and to check settings takes a tenth of that: the first is
+    done once for all runs that choose the same files, the second once for all that differ in nothing but their seed.
+    """
+    loader, parser = context.config_loader, OverridesParser.create()
+    words = list({word for job in jobs for word in job})
+    parsed = dict(zip(words, parser.parse_overrides(words), strict=True))
+    keys = {one.key_or_group for one in parsed.values()}
+    groups = {key for key in keys if key.startswith("hydra") or loader.get_group_options(key)}
+    chosen: dict[tuple[str, ...], bytes] = {}  # pickled: deepcopy takes six times as long
+    checked: dict[str, Config] = {}
+    configs: list[Config] = []
+    for job in jobs:
+        files = tuple(word for word in job if parsed[word].key_or_group in groups)
+        if files not in chosen:
+            cfg = loader.load_sweep_config(config, list(files))
+            with open_dict(cfg):
+                del cfg["hydra"]
+            chosen[files] = pickle.dumps(cfg)
+        cfg = pickle.loads(chosen[files])
+        ConfigLoaderImpl._apply_overrides_to_config([parsed[word] for word in job if word not in files], cfg)
+        content: Any = OmegaConf.to_container(cfg, resolve=True)
+        seed, key = content.pop("seed", None), json.dumps(content, default=repr)
+        if type(seed) is not int or key not in checked:
+            checked[key] = to_config(cfg)
+            configs.append(checked[key])
+        else:
+            configs.append(checked[key].with_seed(seed))
+    return configs
 
 
 def refuse_duplicates(configs: list[Config], jobs: list[list[str]]) -> None:

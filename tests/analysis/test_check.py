@@ -72,7 +72,7 @@ def simulated(trials: int, seeds: int, state: str) -> list[Judgement]:
     for trial in range(trials):
         runs = [in_memory(trial * (seeds + 1) + k, 1 + draw.gauss(0, 0.05)) for k in range(seeds)]
         run = in_memory(trial * (seeds + 1) + seeds, 1 + draw.gauss(0, 0.05), state)
-        judgements.append(check.check(run, study(runs)))
+        judgements += check.check([run], study(runs))
     return judgements
 
 

@@ -89,14 +89,22 @@ def test_programs_get_fractions_and_seconds(here: Here, study: Synthetic) -> Non
     assert statuses(here)["cifar10/paper/plain56/seed0"]["seconds_since_row"] == 0
 
 
-def test_a_damaged_run_is_named_and_the_others_are_shown(here: Here, study: Synthetic) -> None:
+def test_a_damaged_run_is_named_and_the_others_are_shown(status_of_damage: Here, study: Synthetic) -> None:
     study.add("plain20")
     run = study.add("plain56")
     run.record_file.write_text("{")
-    printed = here("status")
-    assert "damaged" in printed
+    printed = status_of_damage()
+    assert printed.splitlines()[-1] == "1 of 2 runs damaged"
     assert "cifar10/paper/plain56/seed0: runs/cifar10/paper/plain56/seed0/run.json is damaged" in printed
     assert "cifar10/paper/plain20/seed0" in printed
+
+
+def test_programs_get_all_of_a_folder_with_a_damaged_run_and_a_status(resexp: Command, study: Synthetic) -> None:
+    study.add("plain20")
+    study.add("plain56").record_file.write_text("{")
+    done = resexp("status", "json=true")
+    assert {one["state"] for one in json.loads(done.stdout)} == {"finished", "damaged"}
+    assert (done.returncode, done.stderr) == (1, "resexp: 1 of 2 runs damaged\n")
 
 
 def test_seeds_stand_in_the_order_of_their_numbers(here: Here, study: Synthetic) -> None:

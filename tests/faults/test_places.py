@@ -62,10 +62,11 @@ def lost(runs: Path) -> Path:
 
 
 def test_a_folder_that_cannot_be_looked_into_is_named_by_every_verb(
-    here: Here, lost: Path, caplog: pytest.LogCaptureFixture
+    here: Here, status_of_damage: Here, lost: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lines = [line for line in here("status").splitlines() if "damaged" in line]
+    *lines, last = [line for line in status_of_damage().splitlines() if "damaged" in line]
     assert [line.split()[0] for line in lines] == ["cifar10/paper/plain20/seed1", "cifar10/paper/plain56"]
+    assert last == "2 of 3 runs damaged"
     for arguments in (("report",), ("check",), ("collect", "name=paper"), ("diagnose", "networks=[plain32]")):
         caplog.clear()
         try:
@@ -79,15 +80,15 @@ def test_a_folder_that_cannot_be_looked_into_is_named_by_every_verb(
 
 
 @pytest.mark.skipif(not os.geteuid(), reason="root may look everywhere")
-def test_a_folder_without_permission_is_named(here: Here, lost: Path) -> None:
+def test_a_folder_without_permission_is_named(status_of_damage: Here, lost: Path) -> None:
     lost.unlink()
     shutil.copytree(lost.with_name("seed0"), lost)
     lost.chmod(0)
-    assert "seed1/config.yaml: Permission denied" in here("status")
+    assert "seed1/config.yaml: Permission denied" in status_of_damage()
     lost.chmod(0o700)
 
 
-def test_a_place_that_cannot_be_is_one_failure_of_a_sweep(here: Here, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_is_one_failure_of_a_sweep(here: Here, status_of_damage: Here, tmp_path: Path) -> None:
     long = "x" * 256
     for verb in (("train", *TINY), ("train", *TINY, "plan=true"), ("train", *TINY, "fresh=true")):
         if "plan=true" in verb:
@@ -98,19 +99,21 @@ def test_a_place_that_cannot_be_is_one_failure_of_a_sweep(here: Here, tmp_path: 
     with pytest.raises(UserError, match="1 of 2 runs failed"):
         here("train", "-m", *TINY, f"runs={long},ok")
     assert len(find_runs(tmp_path / "ok")) == 1
-    assert "File name too long" in here("status", f"runs={long}")
+    assert "File name too long" in status_of_damage(f"runs={long}")
     with pytest.raises(UserError, match="File name too long"):
         here("report", f"runs={long}")
 
 
-def test_the_files_of_another_seed_are_refused_by_every_verb(calm: Calm, here: Here, runs: Path) -> None:
+def test_the_files_of_another_seed_are_refused_by_every_verb(
+    calm: Calm, here: Here, status_of_damage: Here, runs: Path
+) -> None:
     run = Run(copied(calm.config, runs).directory)
     other = compose(*SHORT, "seed=1", f"runs={runs}")
     finishes_first = Run(other.directory)
     here("train", *SHORT, "seed=1", f"runs={runs}")
     for name in ("run.json", "history.csv"):
         shutil.copy(finishes_first.directory / name, run.directory / name)
-    assert "damaged" in here("status", f"runs={runs}")
+    assert "1 of 2 runs damaged" in status_of_damage(f"runs={runs}")
     assert [one.seed for one in load_study(runs).finished] == [1]
     for arguments in (("train", *SHORT, f"runs={runs}"), ("evaluate", f"run={run}", "device=cpu")):
         with pytest.raises(UserError, match=OTHER_SETTINGS + ".*delete it to resume from the checkpoint"):

@@ -69,7 +69,7 @@ def test_what_diagnoses_measured_comes_along(here: Here, tmp_path: Path, runs: P
         measured = {replace(subject, images=images): [diagnoses.Reading("response", 1, "stem", value)]}
         diagnoses.write(file, measured, [{"started": f"2026-01-0{int(10 * value)}", "networks": 1, "seconds": 2.0}])
         here("collect", "name=figure1")
-        assert diagnoses.gather(tmp_path / "results", group, "responses") == measured
+        assert diagnoses.gather(diagnoses.files(tmp_path / "results"), group, "responses") == measured
         shown = here("report", "runs=results", "verbose=true")
         assert "mean response" in shown
         assert f"{value}" in shown

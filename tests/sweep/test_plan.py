@@ -1,12 +1,17 @@
 """`plan=true`: what a sweep would do, without doing it."""
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
 from conftest import TINY, Here
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from omegaconf import DictConfig
 from synthetic import Synthetic
 
+from resexp.config.compose import compose
+from resexp.errors import UserError
 from resexp.storage.run import FAILED, INTERRUPTED
 from resexp.sweep import plan
 
@@ -75,3 +80,33 @@ def test_the_disk_that_is_announced_is_what_a_run_takes(here: Here, tmp_path: Pa
     taken = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
     output = here("train", *TINY, "seed=1", "plan=true", keep)
     assert float(output.split(" MB")[0].rpartition(" ")[2]) * 1e6 == pytest.approx(taken, rel=0.2)
+
+
+def test_a_sweep_names_each_run_as_it_would_alone_and_reads_each_choice_of_files_once(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[list[str]] = []
+    load = ConfigLoaderImpl.load_sweep_config
+
+    def counted(self: ConfigLoaderImpl, master: DictConfig, words: list[str]) -> DictConfig:
+        read.append(words)
+        return load(self, master, words)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", counted)
+    sweep = {
+        "model": ("plain20", "resnet20"),
+        "recipe.pad": ("20", "${seed}"),
+        "recipe.lr": ("0.1", "1e-2", "1"),
+        "++recipe.momentum": ("0.5",),
+        "seed": tuple(map(str, range(12))),
+    }
+    listed = lines(here("train", "-m", "plan=true", *(f"{key}={','.join(values)}" for key, values in sweep.items())))
+    alone = [
+        [f"{key}={value}" for key, value in zip(sweep, values, strict=True)] for values in product(*sweep.values())
+    ]
+    assert len(alone) == 144
+    assert {str(compose(*words).directory) for words in alone[::13]} <= listed.keys()
+    assert sum(name.startswith("runs/") for name in listed) == 144
+    assert sorted(map(tuple, read)) == [("model=plain20",), ("model=resnet20",)]
+    with pytest.raises(UserError, match="seed=-1: from 0 to"):
+        here("train", "-m", "plan=true", "seed=0,1,-1")

@@ -26,10 +26,11 @@ def findings(group: Group, runs: Path) -> tuple[dict[str, Finding], dict[str, by
     shown: dict[str, Finding] = {}
     files: dict[str, bytes] = {}
     problems: list[str] = []
+    tables = table.files(runs)
     for diagnosis, find in FIND.items():
         path = table.table_file(runs, group, diagnosis)
         try:
-            measured, outdated = table.current(table.gather(runs, group, diagnosis), group)
+            measured, outdated = table.current(table.gather(tables, group, diagnosis), group)
         except UserError as error:
             problems.append(str(error))
             continue
@@ -50,8 +51,9 @@ def skipping(group: Group, groups: list[Group], runs: Path) -> list[Claim]:
     if len(alike) < 2 or alike[0] is not group:
         return []
     measured: dict[float, Measured] = {}
+    tables = table.files(runs)
     for one in alike:
         with suppress(UserError):  # `findings` tells
-            measured[one.recipe_settings[DECAY]], _ = table.current(table.gather(runs, one, "lesions"), one)
+            measured[one.recipe_settings[DECAY]], _ = table.current(table.gather(tables, one, "lesions"), one)
     claim = lesions.skipped(group, {decay: found for decay, found in measured.items() if found})
     return [claim] if claim else []

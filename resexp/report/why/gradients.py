@@ -20,7 +20,7 @@ from resexp.analysis.intervals import geometric_interval, geometric_mean
 from resexp.analysis.study import Group, title
 from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, SNAPSHOT, Measured, Subject
 from resexp.formatting import listed, plural
-from resexp.report.captions import BOLD, setting_words
+from resexp.report.captions import line_words, setting_words
 from resexp.report.figures import drops, iteration_axis, short
 from resexp.report.spec import Axis, Curve, Panel, Plate, Table
 from resexp.report.why.profiles import (
@@ -215,7 +215,7 @@ def _plate(group: Group, measured: Measured, rows: list[Way]) -> Plate:
         measured_words(measured, arithmetic).strip(),
         "Norm of the loss's gradient at each block's output, as a multiple of that at the last block's; with batch "
         "norm unless a title says otherwise.",
-        BOLD,
+        line_words(curve for panel in panels for curve in panel.curves),
         f"Vertical lines: borders of stages{', drops of the learning rate' if training else ''}.",
         "A mean has a gap where not every seed was measured." if gaps else "",
     ]

@@ -8,7 +8,7 @@ from resexp.analysis.study import Group, title
 from resexp.analysis.verdict import UNDECIDED
 from resexp.diagnose.table import PLAIN, RESIDUAL, Measured, Subject
 from resexp.formatting import ABSENT, plural
-from resexp.report.captions import BOLD, setting_words
+from resexp.report.captions import line_words, setting_words
 from resexp.report.spec import Axis, Curve, Panel, Plate, Table
 from resexp.report.why.profiles import (
     STAGES,
@@ -75,10 +75,11 @@ def _plate(group: Group, measured: Measured, networks: dict[str, list[Subject]])
         panel("Responses in the order of layers", place_axis("3x3 layer"), False),
         panel("Responses sorted by size", place_axis("3x3 layer", "largest", "smallest"), True),
     ]
+    lines = line_words(curve for panel in panels for curve in panel.curves)
     caption = (
         f"{measured_words(measured)}Standard deviation of each 3x3 layer's response after batch norm, before the ReLU "
-        "or the addition, over images, channels and places, in evaluation mode. Dashed: plain; solid: residual. "
-        f"{BOLD}{absent(group, measured)}"
+        "or the addition, over images, channels and places, in evaluation mode. Dashed: plain; solid: residual."
+        f"{f' {lines}' if lines else ''}{absent(group, measured)}"
     )
     return Plate("responses", "How strongly layers respond", panels, setting_words(group), caption)
 
