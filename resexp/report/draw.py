@@ -1,4 +1,4 @@
-"""Plates -> PNG and SVG, the same bytes for the same study. matplotlib is imported here and nowhere else."""
+"""Plates -> PNG, SVG and PDF, the same bytes for the same study. matplotlib is imported here and nowhere else."""
 
 import io
 import math
@@ -30,6 +30,13 @@ LABEL_START = 1.07
 """Where labels begin, in widths of the axes."""
 LONGEST_LABEL = 24
 
+METADATA: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+}
+"""Kinds of files, and what would differ between two of the same figure or names the program."""
+
 RC: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -53,6 +60,7 @@ RC: dict[str, Any] = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "svg.fonttype": "path",
+    "pdf.fonttype": 42,
     "svg.hashsalt": "resexp",
 }
 
@@ -68,8 +76,8 @@ def _settings() -> Generator[None, None, None]:
         yield
 
 
-def draw(plate: Plate) -> tuple[bytes, bytes]:
-    """A whole figure with title and caption, as PNG and SVG."""
+def draw(plate: Plate) -> dict[str, bytes]:
+    """A whole figure with title and caption, by file name: as PNG, SVG and PDF."""
     from matplotlib.figure import Figure
 
     columns = min(COLUMNS, len(plate.panels))
@@ -88,7 +96,7 @@ def draw(plate: Plate) -> tuple[bytes, bytes]:
             bottom = 1.175 + more + ROW * (rows - 1 - row)
             place = (left + column / columns, bottom / height, _axes_width(plate) / width, 3.175 / height)
             _draw_panel(figure.add_axes(place), panel, plate)
-        return _save(figure, "png"), _save(figure, "svg")
+        return {f"{plate.name}.{kind}": _save(figure, kind) for kind in METADATA}
 
 
 def draw_panels(plate: Plate) -> list[str]:
@@ -125,8 +133,7 @@ def _label(curve: Curve, panel: Panel) -> str:
 
 def _save(figure: "Figure", kind: str) -> bytes:
     file = io.BytesIO()
-    metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}[kind]
-    figure.savefig(file, format=kind, dpi=DPI, metadata=metadata)  # pyright: ignore[reportArgumentType]
+    figure.savefig(file, format=kind, dpi=DPI, metadata=METADATA[kind])  # pyright: ignore[reportArgumentType]
     return file.getvalue()
 
 

@@ -11,7 +11,6 @@ from resexp.report import compare, page, tables
 from resexp.report.answers import Answers, answers
 from resexp.report.captions import setting_words
 from resexp.report.figures import figure1, figure6
-from resexp.report.spec import Plate
 from resexp.report.why.findings import findings
 from resexp.report.why.profiles import Finding
 from resexp.storage.run import no_runs
@@ -60,7 +59,7 @@ def _write_group(
     group: Group, answer: Answers, out: Path, paper_points: bool, folded: bool, report: Report
 ) -> dict[str, page.Drawn]:
     """The files of one group; its figures. Of a folded one a comparison shows all but what its diagnoses found."""
-    from resexp.report.draw import draw_panels
+    from resexp.report.draw import draw, draw_panels
 
     report.problems += answer.problems
     tabled = {
@@ -75,7 +74,7 @@ def _write_group(
     figures += [one.plate for one in answer.findings.values()]
     drawn = {plate.name: page.Drawn(plate, draw_panels(plate)) for plate in figures if plate}
     for figure in drawn.values():
-        files |= _drawn(figure.plate)
+        files |= draw(figure.plate)
     _write_all(files | answer.csv, out / group.data / group.recipe, report)
     report.why += [_said(finding) for finding in answer.findings.values()]
     if not folded:
@@ -85,12 +84,14 @@ def _write_group(
 
 def write_why(group: Group, runs: Path, out: Path, diagnoses: tuple[str, ...]) -> Report:
     """Write figures and CSV of some diagnoses of one group to `out`. Raises UserError where that cannot be."""
+    from resexp.report.draw import draw
+
     found, csv, problems = findings(group, runs)
     report = Report(problems=problems)
     for diagnosis in diagnoses:
         if diagnosis in found:
             plate = found[diagnosis].plate
-            files = {f"{diagnosis}.csv": csv[f"{diagnosis}.csv"]} | (_drawn(plate) if plate else {})
+            files = {f"{diagnosis}.csv": csv[f"{diagnosis}.csv"]} | (draw(plate) if plate else {})
             _write_all(files, out / group.data / group.recipe, report)
             report.why.append(_said(found[diagnosis]))
     return report
@@ -106,12 +107,12 @@ def write_comparisons(found: list[Comparison], out: Path) -> Report:
 
 def _write_comparison(comparison: Comparison, out: Path, report: Report) -> dict[str, Any]:
     """The files of one comparison; what the page shows of it."""
-    from resexp.report.draw import draw_panels
+    from resexp.report.draw import draw, draw_panels
 
     files = {"table.md": compare.markdown(comparison).encode(), "runs.csv": compare.runs_csv(comparison).encode()}
     plates = compare.plates(comparison)
     for plate in plates:
-        files |= _drawn(plate)
+        files |= draw(plate)
     _write_all(files, out / COMPARED / comparison.over, report)
     report.sections.append(f"Over {comparison.over}\n\n{compare.terminal(comparison)}\n")
     drawn = [page.Drawn(plate, draw_panels(plate)) for plate in plates]
@@ -129,13 +130,6 @@ def _said(finding: Finding) -> str:
     """A finding for a terminal."""
     tables = "".join(f"\n{table.caption}\n{table.terminal()}\n" for table in finding.tables)
     return f"{finding.sentence}\n{tables}"
-
-
-def _drawn(plate: Plate) -> dict[str, bytes]:
-    from resexp.report.draw import draw
-
-    png, svg = draw(plate)
-    return {f"{plate.name}.png": png, f"{plate.name}.svg": svg}
 
 
 def _write_all(files: dict[str, bytes], folder: Path, report: Report) -> None:

@@ -66,7 +66,8 @@ def test_compare_writes_its_files_and_prints_the_table(
     task(OmegaConf.create({"runs": str(runs), "over": "recipe.lr", "out": str(tmp_path), "verbose": True}))
     printed = capsys.readouterr().out
     assert "plain-20   0.2" in printed
-    names = ["curves.png", "curves.svg", "errors.png", "errors.svg", "runs.csv", "table.md"]
+    names = sorted(f"{figure}.{kind}" for figure in ("curves", "errors") for kind in ("pdf", "png", "svg"))
+    names += ["runs.csv", "table.md"]
     assert sorted(path.name for path in (tmp_path / "compare" / "recipe.lr").iterdir()) == names
     assert all(name in printed for name in names)
 

@@ -19,12 +19,15 @@ def test_drawing_twice_gives_the_same_bytes_without_a_date(runs: Path) -> None:
     (group,) = load_study(runs).groups
     plate = figure6(group)
     assert plate is not None
-    png, svg = draw(plate)
-    assert (png, svg) == draw(plate)
+    drawn = draw(plate)
+    assert drawn == draw(plate)
+    png, svg, pdf = drawn.values()
     assert png.startswith(b"\x89PNG")
     assert b"<svg" in svg
     assert b"Software" not in png
     assert b"dc:date" not in svg
+    assert pdf.startswith(b"%PDF")
+    assert b"CreationDate" not in pdf
     panels = draw_panels(plate)
     assert panels == draw_panels(plate)
     assert len(panels) == 2

@@ -17,7 +17,7 @@ from resexp.errors import UserError
 from resexp.report.report import Report, listed_files, write_report
 from resexp.storage.run import FAILED, Run
 
-DRAWN = ["figure1.png", "figure1.svg", "figure6.png", "figure6.svg"]
+DRAWN = [f"{figure}.{kind}" for figure in ("figure1", "figure6") for kind in ("pdf", "png", "svg")]
 FILES = ["claims.md", "contrasts.csv", "curves.csv", *DRAWN, "final.csv", "table.md"]
 VOID = {"meta", "br", "link", "img", "hr"}
 EVIL = "<script>alert(1)</script> & 'quotes' in /home/me/private/x.py"
