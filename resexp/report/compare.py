@@ -39,10 +39,10 @@ def _difference(comparison: Comparison, series: Series, value: str, metric: str)
 
 
 def terminal(comparison: Comparison) -> str:
-    """The same for a terminal, which has no space for the clean error."""
+    """The same for a terminal, which has no space for the clean error and long headings."""
     table = compared_table(comparison)
-    rows = [[cell for number, cell in enumerate(row) if number != 5] for row in [table.heading, *table.rows]]
-    return Table("", rows[0], rows[1:], table.text).terminal()
+    heading = [*table.heading[:3], "test, %", "training, %", "training, more (95%)", "test, more (95%)"]
+    return Table("", heading, [row[:5] + row[6:] for row in table.rows], table.text).terminal()
 
 
 def notes(comparison: Comparison) -> str:
