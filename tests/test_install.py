@@ -1,5 +1,6 @@
 """What a user gets who installs a wheel: code and conf/, working from any folder."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -9,6 +10,8 @@ import pytest
 from conftest import Command
 from synthetic import Synthetic
 
+from resexp import __version__
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -16,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like site-packages, in which only the wheel's content lies."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    command = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -46,4 +49,19 @@ def test_a_wheel_holds_the_package_and_nothing_else(site: Path) -> None:
     assert top == {"resexp"}
     presets = {path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml")}
     assert presets == {path.relative_to(site / "resexp/conf") for path in (site / "resexp/conf").rglob("*.yaml")}
-    assert all((site / "resexp/report" / name).exists() for name in ("page.css", "page.html"))
+    assert all((site / "resexp" / name).exists() for name in ("report/page.css", "report/page.html", "py.typed"))
+
+
+def test_a_source_archive_builds_the_same_package(site: Path, tmp_path: Path) -> None:
+    (archive,) = site.parent.glob("*.tar.gz")
+    shutil.unpack_archive(archive, tmp_path, filter="data")
+    (source,) = tmp_path.iterdir()
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(command, check=True, cwd=source, capture_output=True)
+    (again,), (wheel,) = tmp_path.glob("*.whl"), site.parent.glob("*.whl")
+    assert again.read_bytes() == wheel.read_bytes()
+
+
+def test_the_version_is_the_same_wherever_it_stands() -> None:
+    assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"## {__version__} " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
