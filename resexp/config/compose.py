@@ -141,9 +141,15 @@ def ordered(arguments: list[str], verb: str) -> list[str]:
         raise UserError(f"-m: only resexp train sweeps; give resexp {verb} one value for each setting")
     if options.resolve and not options.cfg:
         raise UserError("--resolve: says how settings are shown; add --cfg job")
+    tasks = [f"--{task}" for task in ("run", "multirun", "cfg", "info") if getattr(options, task)]
+    if len(tasks) > 1:
+        raise UserError(f"{' '.join(tasks)}: ask for one of these at a time")
+    if options.experimental_rerun:
+        raise UserError("--experimental-rerun: no such option; the command that began a run resumes it")
     if options.config_dir and not Path(options.config_dir).is_dir():
         raise UserError(f"--config-dir={options.config_dir}: no such folder; name one with model/, data/ or recipe/")
-    return [*(word for word in arguments if word not in settings), *settings]
+    given = [word for word in arguments if word not in settings and word != "--"]
+    return [*given, *(["--"] if given else []), *settings]  # else an option takes the first setting for its value
 
 
 def _refuse(message: str) -> NoReturn:

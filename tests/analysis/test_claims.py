@@ -142,3 +142,12 @@ def test_what_was_not_run_or_not_diagnosed_is_not_tested(study: Synthetic) -> No
     assert by_text[VANISH].outcome == UNDECIDED
     assert {by_text[text].outcome for text in DIAGNOSED if text != VANISH} == {NOT_TESTED}
     assert by_text[VANISH].command.startswith("resexp diagnose gradients group=cifar10/paper")
+
+
+def test_what_many_seeds_show_is_summarised(study: Synthetic) -> None:
+    for network, train in (("plain20", 0.02), ("plain56", 0.06), ("resnet20", 0.005), ("resnet56", 0.05)):
+        for seed in range(12):
+            study.add(network, seed, train)
+    claims = found(study)
+    assert claims[SLOW].ours.startswith("plain-20 4,000 to 4,000; plain-56 ")
+    assert claims[GUARANTEE].ours.endswith("seed 9: +4.5 points, 2 more)")
