@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -46,6 +47,22 @@ CHANGES = ("os.rename", "os.remove", "os.truncate", "os.mkdir", "os.rmdir")
 """Audited events that change files, beside opening one to write."""
 
 Outcome = tuple[bytes, str]
+
+CASES: Counter[str] = Counter()
+"""What was tried so far, by kind."""
+
+
+def tried(kind: str, cases: int, line: str) -> None:
+    """Count cases of a kind that all ended as they should, and print a line about them."""
+    CASES[kind] += cases
+    print(line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """At full length, the counts at the end."""
+    if config.getoption("--thorough"):
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in CASES.items())
+        terminalreporter.write_line(f"tried: {counts}; {CASES.total():,} cases in all")
 
 
 @dataclass

@@ -9,6 +9,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+from faulty import tried
 from hydra.core.global_hydra import GlobalHydra
 from synthetic import Synthetic
 
@@ -24,7 +25,7 @@ VALUES = [
     *("${eval:1}", "$(ls)", "`ls`", "range(3)", "range(", "range(0)", "choice(1,2)", "choice()", "glob(*)"),
     *("glob(x*)", "interval(0,1)", "int(3)", "int(a)", "str([1,2])", "sort(2,1)", "shuffle(1,2)", "tag(a,1)"),
     *("extend_list(1)", "float(nan)", "bool(7)", "f()", "!!python/object:os.system", "&a", "*a", "|", "#", "%s"),
-    *("{0}", "~", "~nobody/x", "/", "..", "../../x", "x" * 5000, "ä", "日本", "\u202e", "\u200b", "😀", "e\u0301"),
+    *("{0}", "~", "~nobody/x", "/x/", "..", "../../x", "x" * 5000, "ä", "日本", "\u202e", "\u200b", "😀", "e\u0301"),
     *("\udcff", "a\nb", "\t", "\x1b[2J", "\x07", "\uff11", "٣", "\u22121", "½"),
 ]
 OPTIONS = [
@@ -114,6 +115,7 @@ def test_each_ends_well_or_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path
             wrong.append(f"{number}: {words!r} has left files")
             there = sorted(tmp_path.rglob("*"))
     assert not wrong, "\n".join(wrong)
-    print(
-        f"command lines as nobody should type them: {sum(statuses.values())}, {statuses[0]} done, the others one line"
+    count = statuses.total()
+    tried(
+        "command lines", count, f"odd command lines: {count}, {statuses[0]} of them done, the others ended in one line"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TINY, Here
-from faulty import Calm, command
+from faulty import Calm, command, tried
 from hydra.core.global_hydra import GlobalHydra
 
 from resexp.config.compose import compose
@@ -73,5 +73,6 @@ def test_killed_before_any_change_of_a_file(study: Path, verb: str, here: Here, 
         assert tree(folder) == expected
         assert len(list(folder.rglob(TIMED))) == (verb == "diagnose")
         shutil.rmtree(folder)
-    killed = f"{len(numbers)} of the {changes} places before it changes a file"
-    print(f"{verb} killed at {killed}: {halves} with a temporary file, all ended with the same bytes")
+    places = f"{len(numbers)} of the {changes} places before it changes a file"
+    line = f"{verb} killed at {places}: {halves} with a temporary file, all ended with the same bytes"
+    tried("killed commands", len(numbers), line)
