@@ -9,7 +9,7 @@ CONTROL = {"Cc", "Cs", "Zl", "Zp"}
 TURNING = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 MANY = 10
-"""Numbers that are listed one by one; of more, those that follow each other are drawn together."""
+"""Seeds or runs that are listed one by one; of more there is a summary."""
 
 ABSENT = "-"
 """In a table, where nothing was measured."""
@@ -47,6 +47,11 @@ def plural(n: int, what: str) -> str:
 def listed(names: Sequence[str], word: str = "and") -> str:
     """a, b and c."""
     return f" {word} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def few(names: Sequence[str], most: int = MANY) -> list[str]:
+    """The first names, and how many more there are: seed 0, seed 1, 3 more."""
+    return [*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])]
 
 
 def spans(numbers: Sequence[int]) -> list[str]:

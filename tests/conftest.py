@@ -89,7 +89,11 @@ def resexp(tmp_path: Path) -> Command:
 @pytest.fixture(autouse=True)
 def _fresh_process() -> Iterator[None]:
     """Undo what a command leaves in a process that it takes for its own."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
     GlobalHydra.instance().clear()
     log = logging.getLogger("resexp")
     log.handlers.clear()

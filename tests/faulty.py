@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
@@ -34,9 +35,34 @@ SHORT = (*TINY, "checkpoint_seconds=0", "recipe.evaluate_every=2")
 """Checkpoints after every iteration, evaluations after every second: most of the time something is being written."""
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["__main__", "resexp.training.train", "resexp.sweep.sweeper", "resexp.commands.train"])
+FORKS.set_forkserver_preload(
+    [
+        *("__main__", "resexp.training.train", "resexp.sweep.sweeper", "resexp.commands.train"),
+        *("resexp.commands.report", "resexp.report.draw", "matplotlib.figure"),
+        *("resexp.commands.collect", "resexp.commands.export", "resexp.commands.diagnose", "resexp.diagnose.setup"),
+    ]
+)
+
+CHANGES = ("os.rename", "os.remove", "os.truncate", "os.mkdir", "os.rmdir")
+"""Audited events that change files, beside opening one to write."""
 
 Outcome = tuple[bytes, str]
+
+CASES: Counter[str] = Counter()
+"""What was tried so far, by kind."""
+
+
+def tried(kind: str, cases: int, line: str) -> None:
+    """Count cases of a kind that all ended as they should, and print a line about them."""
+    CASES[kind] += cases
+    print(line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """At full length, the counts at the end."""
+    if config.getoption("--thorough"):
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in CASES.items())
+        terminalreporter.write_line(f"tried: {counts}; {CASES.total():,} cases in all")
 
 
 @dataclass
@@ -46,7 +72,7 @@ class Calm:
     config: Config
     outcome: Outcome
     operations: int
-    """On files."""
+    """That changed its files."""
     seconds: float
 
 
@@ -147,13 +173,16 @@ def mounted(place: Path, *mounts: str) -> Generator[None, None, None]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-def command(*arguments: str, output: Path) -> BaseProcess:
-    """Start `resexp ARGUMENTS` in a process of its own, whose imports are done already; it writes to `output`."""
-    return _start(_command, arguments, output)
+def command(*arguments: str, output: Path, folder: Path | None = None, die_before: int = 0) -> BaseProcess:
+    """Start `resexp ARGUMENTS` in a process of its own, whose imports are done already; it writes to `output`.
+
+    It kills itself before the n-th operation that changes a file in a folder, and counts them all if there is one.
+    """
+    return _start(_command, arguments, output, folder, die_before)
 
 
 def training(config: Config, output: Path, die_before: int = 0, hang: bool = False) -> BaseProcess:
-    """Start training in a process of its own. It kills itself before its n-th file operation, and counts them all.
+    """Start training in a process of its own. It kills itself before its n-th change of a file, and counts them all.
 
     One that is to hang does so in its first iteration, and prints that.
     """
@@ -173,25 +202,36 @@ def _write_to(output: Path) -> None:
     tqdm.set_lock(threading.RLock())  # its own is shared between processes, and outlives one that is killed
 
 
-def _command(arguments: tuple[str, ...], output: Path) -> None:
+def _dying(folder: Path, before: int) -> Callable[[], int]:
+    """Kill this process before its n-th change of a file below a folder; how many there have been so far."""
+    changes = 0
+
+    def count(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal changes
+        written = event == "open" and arguments[2] & (os.O_ACCMODE | os.O_CREAT)
+        if (written or event in CHANGES) and str(arguments[0]).startswith(str(folder)):
+            changes += 1
+            if changes == before:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
+    return lambda: changes
+
+
+def _command(arguments: tuple[str, ...], output: Path, folder: Path | None, die_before: int) -> None:
     _write_to(output)
     sys.argv = ["resexp", *arguments]
+    changes = _dying(folder, die_before) if folder else None
     try:
         cli.main()
     finally:
+        if changes:
+            print(changes())
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # else multiprocessing, tidying up, makes it a status of 1
 
 
 def _train(config: Config, output: Path, die_before: int, hang: bool) -> None:
     _write_to(output)
-    folder, operations = str(config.directory), 0
-
-    def count(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal operations
-        if event in ("open", "os.rename", "os.remove", "os.truncate") and str(arguments[0]).startswith(folder):
-            operations += 1
-            if operations == die_before:
-                os.kill(os.getpid(), signal.SIGKILL)
 
     def sleep(self: Trainer) -> None:
         print("hangs", flush=True)
@@ -199,9 +239,9 @@ def _train(config: Config, output: Path, die_before: int, hang: bool) -> None:
 
     if hang:
         Trainer.advance = sleep
-    sys.addaudithook(count)
+    changes = _dying(config.directory, die_before)
     train(config)
-    print(operations)
+    print(changes())
 
 
 def wait_for(path: Path, process: BaseProcess) -> float:

@@ -99,6 +99,8 @@ REFUSED = [
     (("train", "=1"), "=1: settings are NAME=VALUE"),
     (("train", "seed@x=1"), "seed@x=1: settings are NAME=VALUE"),
     (("train", "--resolve"), "--resolve: says how settings are shown; add --cfg job"),
+    (("train", "-m", "--cfg", "job"), "--multirun --cfg: ask for one of these at a time"),
+    (("train", "--experimental-rerun=x"), "--experimental-rerun: no such option"),
     (("train", "--cfg"), "argument --cfg/-c: expected one argument"),
     (("train", "-sc"), "-sc: stands alone"),
     (("-sc",), "-sc: eval"),
@@ -171,6 +173,8 @@ def test_a_failing_run_does_not_stop_the_others(here: Here, tmp_path: Path, capf
 
 
 def test_options_may_stand_anywhere(here: Here, tmp_path: Path) -> None:
+    assert "margin: 1" in here("report", "margin=1", "--info")
+    assert "margin: 1" in here("report", "--cfg", "job", "--", "margin=1")
     here("train", *TINY, "-m", "seed=0,1")
     assert len(list(tmp_path.rglob("run.json"))) == 2
 

@@ -18,7 +18,7 @@ from resexp.analysis.verdict import (
     Verdict,
 )
 from resexp.analysis.wording import interval_text, points
-from resexp.formatting import ABSENT, plural
+from resexp.formatting import ABSENT, MANY, few, plural
 
 REPRODUCED, NOT_REPRODUCED, NOT_TESTED = "reproduced", "not reproduced", "not tested"
 REFUTED = "refuted by an example"
@@ -235,15 +235,14 @@ def _slow(group: Group) -> Claim:
         return Claim(text, "rate", NOT_TESTED, ABSENT, ABSENT, ABSENT, command)
     shallow, deep, residual = (learned[name] for name in names)
     held = [deep[seed] > max(shallow[seed], residual[seed]) for seed in seeds]
-    shown = (
-        f"{title(name)} {', '.join(iterations_text(learned[name][seed]) for seed in sorted(seeds))}" for name in names
-    )
+    shown = (f"{title(name)} {_iterations([learned[name][seed] for seed in sorted(seeds)])}" for name in names)
     return Claim(text, "rate", outcome_of(held, len(seeds)), "; ".join(shown), ABSENT, "curves.csv", command)
 
 
-def iterations_text(iterations: float) -> str:
-    """1,300, or never."""
-    return "never" if math.isinf(iterations) else f"{iterations:,.0f}"
+def _iterations(seeds: list[float]) -> str:
+    """40, 80, never; of many seeds 40 to never."""
+    ends = [min(seeds), max(seeds)] if len(seeds) > MANY else seeds
+    return (" to " if len(seeds) > MANY else ", ").join("never" if math.isinf(at) else f"{at:,.0f}" for at in ends)
 
 
 def _guarantee(group: Group, contrast: Contrast) -> Claim:
@@ -255,7 +254,7 @@ def _guarantee(group: Group, contrast: Contrast) -> Claim:
     found = (
         f"worse by more than {100 * contrast.margin:g} points in {len(worse)} of {plural(len(contrast.seeds), 'seed')}"
     )
-    examples = ", ".join(f"seed {seed}: {100 * more:+.1f} points" for seed, more in worse.items())
+    examples = ", ".join(few([f"seed {seed}: {100 * more:+.1f} points" for seed, more in worse.items()]))
     ours = f"{found} ({examples})" if worse else found
     outcome = REFUTED if worse else UNDECIDED
     return Claim(text, "guarantee", outcome, ours, ABSENT, "final.csv", _command(group, *RESIDUAL_PAIR))

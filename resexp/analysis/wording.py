@@ -16,7 +16,7 @@ from resexp.analysis.verdict import (
     Interval,
     Verdict,
 )
-from resexp.formatting import ABSENT, listed, plural
+from resexp.formatting import ABSENT, few, listed, plural
 
 NAMES = (*PLAIN_PAIR, *RESIDUAL_PAIR)
 NAMED = 4
@@ -135,12 +135,7 @@ def _absent(group: Group) -> list[str]:
             f"{network.title} seed {run.seed} ({run.progress})" for network, run in group.not_counted
         ],
     }
-    return [f"{what}: {_some(names)}." for what, names in lists.items() if names]
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - NAMED
-    return listed([*names[:NAMED], *([f"{more} more"] if more > 0 else [])])
+    return [f"{what}: {listed(few(names, NAMED))}." for what, names in lists.items() if names]
 
 
 def mean_and_spread(network: NetworkRuns, metric: str) -> str:

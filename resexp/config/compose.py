@@ -167,7 +167,11 @@ def ordered(arguments: list[str], verb: str) -> list[str]:
         raise UserError(f"-m: only resexp train sweeps; give resexp {verb} one value for each setting")
     if options.resolve and not options.cfg:
         raise UserError("--resolve: says how settings are shown; add --cfg job")
-    return [*(word for word in arguments if word not in settings), *settings]
+    tasks = [f"--{task}" for task in ("run", "multirun", "cfg", "info") if getattr(options, task)]
+    if len(tasks) > 1:
+        raise UserError(f"{' '.join(tasks)}: ask for one of these at a time")
+    given = [word for word in arguments if word not in settings and word != "--"]
+    return [*given, *(["--"] if given else []), *settings]  # else an option takes the first setting for its value
 
 
 def _refuse(message: str) -> NoReturn:

@@ -163,9 +163,9 @@ def write(path: Path, measured: Measured, sessions: Sequence[Session] = ()) -> N
     """
     with writing_to("runs"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, sealed(text(measured)))
-        if sessions:
+        if sessions:  # first: a process that is killed between the two leaves no numbers without their session
             write_text(path.with_suffix(".json"), json.dumps(sessions, indent=1) + "\n")
+        write_text(path, sealed(text(measured)))
 
 
 def read(path: Path) -> Measured:

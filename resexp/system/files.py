@@ -1,10 +1,11 @@
 """Writing files so that a reader finds the old content or the new, never half of it."""
 
+import fcntl
 import hashlib
 import os
 import time
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from secrets import token_hex
@@ -17,7 +18,7 @@ SEAL = "# sha256: "
 
 TEMPORARY = ".tmp-"
 SECONDS_ABANDONED = 3600
-"""Since the last change of an unfinished file that nobody writes to any more."""
+"""Since the last change of an unfinished file, after which nobody writes to it, where no lock can tell."""
 
 
 def user_cache() -> Path:
@@ -112,6 +113,22 @@ def folders(top: Path) -> list[tuple[Path, set[str] | None]]:
     return found
 
 
+def _open_temporary(path: Path) -> tuple[Path, BinaryIO]:
+    """A file beside `path`, locked as long as it is open, by which others see that it is written to. Raises OSError.
+
+    Of a name that nobody else writes to, and where no link can lie that leads to another file.
+    """
+    while True:
+        temporary = path.with_name(f"{TEMPORARY}{path.name[:200]}-{token_hex(8)}")
+        with naming(path), ExitStack() as opened:
+            file = opened.enter_context(temporary.open("wb"))
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file.fileno()).st_nlink:  # not removed before it was locked
+                opened.pop_all()
+                return temporary, file
+
+
 @contextmanager
 def replacing(path: Path, previous: Path | None = None) -> Generator[BinaryIO, None, None]:
     """Open a temporary file that takes the place of `path` at the end; the old content moves to `previous`.
@@ -119,16 +136,15 @@ def replacing(path: Path, previous: Path | None = None) -> Generator[BinaryIO, N
     Raises OSError (disk full, not writable); the old content is then still at `path`, or already at `previous`.
     """
     remove_abandoned(path)
-    # Of a name that nobody else writes to, and where no link can lie that leads to another file.
-    temporary = path.with_name(f"{TEMPORARY}{path.name[:200]}-{token_hex(8)}")
+    temporary, opened = _open_temporary(path)
     try:
-        with naming(path), temporary.open("wb") as file:
+        with naming(path), opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if previous is not None and path.exists():
-            path.replace(previous)
-        temporary.replace(path)
+            if previous is not None and path.exists():
+                path.replace(previous)
+            temporary.replace(path)  # while it is locked: else another writer could take it for abandoned
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -169,7 +185,7 @@ def remove_temporaries(folder: Path) -> None:
 
 
 def remove_abandoned(path: Path) -> None:
-    """Delete what processes that were killed have left of this file; what is younger may still be written."""
+    """Delete what processes that were killed have left of this file; the kernel has freed their locks."""
     own = f"{TEMPORARY}{path.name[:200]}"
     with suppress(OSError):
         path.with_name(own).unlink(missing_ok=True)  # of versions that wrote to one name
@@ -177,3 +193,6 @@ def remove_abandoned(path: Path) -> None:
         with suppress(OSError):
             if time.time() - old.lstat().st_mtime > SECONDS_ABANDONED:
                 old.unlink()
+        with suppress(OSError), old.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            old.unlink()

@@ -181,3 +181,12 @@ def test_what_cannot_be_trained_here_says_so(runs: Path) -> None:
     study.add_all(["plain20"])
     claim = found(study)[SKIP]
     assert (claim.outcome, claim.ours) == (NOT_TESTED, "blocks have two layers here, as in the paper")
+
+
+def test_what_many_seeds_show_is_summarised(study: Synthetic) -> None:
+    for network, train in (("plain20", 0.02), ("plain56", 0.06), ("resnet20", 0.005), ("resnet56", 0.05)):
+        for seed in range(12):
+            study.add(network, seed, train)
+    claims = found(study)
+    assert claims[SLOW].ours.startswith("plain-20 4,000 to 4,000; plain-56 ")
+    assert claims[GUARANTEE].ours.endswith("seed 9: +4.5 points, 2 more)")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Here
-from faulty import SHORT, Calm, copied, finishes_as, interrupt, refusal
+from faulty import SHORT, Calm, copied, finishes_as, interrupt, refusal, tried
 
 from resexp.analysis.study import load_study
 from resexp.config.settings import Config
@@ -96,7 +96,11 @@ def test_each_file_damaged_in_each_way(
                 content = damaged(path.read_bytes(), how, chance)
                 path.unlink() if content is None else path.write_bytes(content)
                 became[check(calm, known, config, path, here)] += 1
-    print(f"a file of the {state} run damaged in {sum(became.values())} ways: {dict(became)}")
+    tried(
+        "damaged files",
+        became.total(),
+        f"a file of the {state} run damaged in {sum(became.values())} ways: {dict(became)}",
+    )
 
 
 def check(calm: Calm, known: Known, config: Config, path: Path, here: Here) -> str:

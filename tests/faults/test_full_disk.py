@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty import Calm, at_runs, finishes_as, mounted, refusal
+from faulty import Calm, at_runs, finishes_as, mounted, refusal, tried
 
 from resexp.config.settings import Config
 from resexp.storage import checkpoint
@@ -69,6 +69,7 @@ def test_each_kind_of_file_that_cannot_be_written_is_named(
                 assert checkpoint.load(run.checkpoint_file)["iteration"] in (6, 7)
     assert "Traceback" not in capfd.readouterr().err
     finishes_as(disturbed, calm.outcome)
+    tried("full disks", 1, f"full disk for {kind} from iteration {iteration} on: ended bit-identical")
 
 
 @pytest.fixture
@@ -98,4 +99,5 @@ def test_a_disk_with_little_space(
         filler.unlink()
         finishes_as(config, calm.outcome)
         shutil.rmtree(small_disk / str(free))
-    print(f"full disk: {len(amounts)} amounts of free space, all ended bit-identical; not written: {dict(failed)}")
+    line = f"full disk: {len(amounts)} amounts of free space, all ended bit-identical; not written: {dict(failed)}"
+    tried("full disks", len(amounts), line)

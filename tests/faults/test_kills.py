@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from faulty import SHORT, Calm, at_runs, command, finishes_as, training, wait_for
+from faulty import SHORT, Calm, at_runs, command, finishes_as, training, tried, wait_for
 
 from resexp.config.settings import Config
 from resexp.storage.run import FINISHED, INTERRUPTED, Run
@@ -38,7 +38,8 @@ def test_killed_at_random_moments(calm: Calm, tmp_path: Path, thorough: bool) ->
         kills += 1
         writing += half_written(config)
         finishes_as(config, calm.outcome)
-    print(f"SIGKILL at random moments: {kills} kills, {writing} with a file half written, all ended bit-identical")
+    line = f"SIGKILL at random moments: {kills} kills, {writing} with a file half written, all ended bit-identical"
+    tried("killed trainings", kills, line)
 
 
 def test_killed_before_any_file_operation(calm: Calm, tmp_path: Path, thorough: bool) -> None:
@@ -51,8 +52,9 @@ def test_killed_before_any_file_operation(calm: Calm, tmp_path: Path, thorough: 
         assert process.exitcode == -signal.SIGKILL
         writing += half_written(config)
         finishes_as(config, calm.outcome)
-    places = f"{len(numbers)} of the {calm.operations} places between file operations"
-    print(f"SIGKILL at {places}: {writing} with a temporary file, all ended bit-identical")
+    places = f"{len(numbers)} of the {calm.operations} places before it changes a file"
+    line = f"training killed at {places}: {writing} with a temporary file, all ended bit-identical"
+    tried("killed trainings", len(numbers), line)
 
 
 @SIGNALS
@@ -75,7 +77,8 @@ def test_signals_at_random_moments(calm: Calm, tmp_path: Path, thorough: bool, n
         else:  # before the loop, or after its end
             assert process.exitcode in (0, -number)
         finishes_as(config, calm.outcome)
-    print(f"{number.name}: {wanted} sent, {saved} times the run was saved and left, all ended bit-identical")
+    line = f"{number.name}: {wanted} sent, {saved} times the run was saved and left, all ended bit-identical"
+    tried("signals", wanted, line)
 
 
 @SIGNALS
@@ -91,4 +94,4 @@ def test_a_second_signal_ends_the_process_at_once(disturbed: Config, tmp_path: P
     os.kill(process.pid, number)
     process.join(10)
     assert process.exitcode == 128 + number
-    print(f"{number.name} twice: left at once with status {128 + number}")
+    tried("signals", 2, f"{number.name} twice: left at once with status {128 + number}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import TINY, Here
-from faulty import SHORT, Calm, at_runs, command, finishes_as, interrupt, mounted, points, refusal
+from faulty import SHORT, Calm, at_runs, command, finishes_as, interrupt, mounted, points, refusal, tried
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from resexp.config.compose import compose
@@ -42,7 +42,7 @@ def test_a_clock_that_is_set_back_again_and_again(
     seen = [(event.step, event.value) for event in watching.Scalars("error/train")]
     assert seen == points(disturbed.directory, "error/train"), "who has watched from the start sees the same points"
     assert all(session["seconds"] >= 0 for session in Run(disturbed.directory).record().sessions)
-    print(f"a clock set back {next(ticks)} times by an hour: ended bit-identical")
+    tried("clocks", 1, f"a clock set back {next(ticks)} times by an hour: ended bit-identical")
 
 
 def test_a_renamed_and_a_copied_folder_of_runs(calm: Calm, tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_renamed_and_a_copied_folder_of_runs(calm: Calm, tmp_path: Path) -> No
     for runs in (renamed, copy):
         finishes_as(at_runs(calm.config, runs), calm.outcome)
     assert not first.exists()
-    print("a renamed and a copied folder of runs: both ended bit-identical")
+    tried("moved folders", 2, "a renamed and a copied folder of runs: both ended bit-identical")
 
 
 @pytest.fixture
@@ -86,7 +86,8 @@ def test_a_folder_that_cannot_be_written_is_read_and_refused_for_training(
     assert line.startswith("runs: cannot write")
     assert line.endswith("choose a folder with runs=PATH")
     assert {path: path.stat().st_mtime_ns for path in read_only.rglob("*")} == before
-    print("a read-only folder of runs: report, evaluate and a finished run work, training refuses in one line")
+    line = "a read-only folder of runs: report, evaluate and a finished run work, training refuses in one line"
+    tried("read-only folders", 1, line)
 
 
 def test_two_sweeps_over_the_same_runs_at_once_train_each_run_once(tmp_path: Path, thorough: bool) -> None:
@@ -103,4 +104,5 @@ def test_two_sweeps_over_the_same_runs_at_once_train_each_run_once(tmp_path: Pat
         assert len(table) == 8
         assert [len(run.record().sessions) for run in find_runs(runs)] == [1] * 4
         busy += sum("  busy" in line for line in table)
-    print(f"two sweeps at once, {rounds} times: {4 * rounds} runs, each trained once, {busy} times found busy")
+    line = f"two sweeps at once, {rounds} times: {4 * rounds} runs, each trained once, {busy} times found busy"
+    tried("sweeps that meet", rounds, line)

@@ -163,3 +163,14 @@ def test_figure6_leaves_variants_to_the_table_where_the_papers_networks_are(runs
     assert shown == {"plain20", "resnet20"}
     assert "Not drawn, but in the table: ResNet-20+shortcutB and ResNet-56+shortcutB." in caption
     assert "no finished run" not in caption
+
+
+def test_of_many_seeds_some_are_drawn_and_all_are_named_together(short: Synthetic) -> None:
+    for seed in (*range(24), 30):
+        short.add("plain20", seed)
+    plate = figure6(only_group(short.runs))
+    assert plate is not None
+    curve = plate.panels[0].curves[0]
+    assert (len(curve.seeds), len(curve.thin)) == (25, 20)
+    assert plate.setting.endswith("25 seeds (0 to 23, 30)")
+    assert "Bold: mean over seeds; thin: the first 20 of them." in plate.caption

@@ -1,7 +1,10 @@
 """A reader finds the old content or the new, never half of it."""
 
+import errno
+import fcntl
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -78,7 +81,20 @@ def test_writers_of_one_file_do_not_share_a_temporary_and_no_link_catches_one(pa
     assert contents(tmp_path) == {"file": "first, whole", "victim": "precious"}
 
 
-def test_what_killed_writers_left_goes_after_a_while(path: Path) -> None:
+def test_what_killed_writers_left_goes_and_what_others_write_stays(path: Path) -> None:
+    path.with_name(f"{TEMPORARY}{path.name}-0123456789abcdef").write_text("half")
+    with replacing(path) as file:
+        file.write(b"late")
+        write_text(path, "early")
+        assert len(contents(path.parent)) == 2, "its writer lives"
+    assert contents(path.parent) == {"file": "late"}
+
+
+def test_without_locks_what_killed_writers_left_goes_after_a_while(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(file: object, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
     left = path.with_name(f"{TEMPORARY}{path.name}-0123456789abcdef")
     left.write_text("half")
     write_text(path, "new")
@@ -86,6 +102,21 @@ def test_what_killed_writers_left_goes_after_a_while(path: Path) -> None:
     os.utime(left, (0, 0))
     write_text(path, "newer")
     assert contents(path.parent) == {"file": "newer"}
+
+
+def test_a_temporary_that_goes_before_it_is_locked_is_made_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, taken = fcntl.flock, list[Path]()
+
+    def late(file: BinaryIO, how: int) -> None:
+        if not taken:
+            taken.append(Path(file.name))
+            taken[0].unlink()
+        lock(file, how)
+
+    monkeypatch.setattr("fcntl.flock", late)
+    write_text(path, "new")
+    assert contents(path.parent) == {"file": "new"}
+    assert taken
 
 
 def test_a_folder_is_entered_once_and_what_cannot_be_entered_is_listed(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from resexp.analysis.claims import Claim
 from resexp.analysis.study import Group, title
 from resexp.diagnose.table import CHECKPOINT, INITIALISATION, SNAPSHOT, Measured, Subject, why_not
-from resexp.formatting import listed
+from resexp.formatting import few, listed
 from resexp.report.captions import seed_words
 from resexp.report.spec import Axis, Curve, Plate, Points, Table
 
@@ -147,4 +147,4 @@ def absent(group: Group, measured: Measured) -> str:
         for run in network.runs
         if (network.name, run.seed) not in drawn
     ]
-    return f" Left out: {'; '.join(missing)}." if missing else ""
+    return f" Left out: {'; '.join(few(missing))}." if missing else ""
