@@ -1,11 +1,13 @@
 """What the paper and its retellings claim, and what became of each claim in one group of runs."""
 
 import math
+import re
 import statistics
 from dataclasses import dataclass
 from functools import partial
 
 from resexp.analysis import paper
+from resexp.analysis.intervals import Term
 from resexp.analysis.study import Group, content_key, title
 from resexp.analysis.verdict import (
     BETTER,
@@ -126,6 +128,7 @@ def claims(group: Group, verdict: Verdict, of_diagnoses: list[Claim]) -> list[Cl
         *_projections(group, verdict.residual.margin),
         Claim(SKIP, "existence", NOT_TESTED, "blocks have two layers here, as in the paper", ABSENT, ABSENT, ABSENT),
         *(tested.get(text, diagnosed(group, text, NOT_TESTED, "")) for text in DIAGNOSED),
+        _kept(group, verdict.plain.margin),
     ]
 
 
@@ -195,6 +198,25 @@ def _projections(group: Group, margin: float) -> list[Claim]:
         Claim(works, "existence", outcome, shown, ABSENT, "final.csv", command),
         Claim(needless, "contrast", judged, differences, ABSENT, "final.csv", command),
     ]
+
+
+def _kept(group: Group, margin: float) -> Claim:
+    """That SGD, given a built plain network, ends no worse than the shallower one that it was built from."""
+    text = "And SGD keeps such a network when it starts from one, at this recipe's rate (construction)"
+    command = "resexp train experiment=construction"
+    for deep in reversed(group.networks):
+        built = re.fullmatch(r"from-(\d+)", deep.model.get("start") or "")
+        shallow = group.network(f"plain{built[1]}") if built and not deep.model["residual"] else None
+        if shallow and deep.finished:
+            terms: list[Term] = [(1, deep.by_seed("running_error")), (-1, shallow.by_seed("running_error"))]
+            contrast = Contrast(f"{deep.title} minus {shallow.title}", "running_error", terms, margin)
+            if contrast.compared and contrast.trained:
+                outcomes = {OBSERVED: NOT_REPRODUCED, NOT_OBSERVED: REPRODUCED, BETTER: REPRODUCED}
+                ours = f"{contrast.name}: {_found(contrast)}"
+                return Claim(
+                    text, "contrast", outcomes.get(contrast.word, UNDECIDED), ours, ABSENT, "final.csv", command
+                )
+    return Claim(text, "contrast", NOT_TESTED, ABSENT, ABSENT, ABSENT, command)
 
 
 def _found(contrast: Contrast) -> str:

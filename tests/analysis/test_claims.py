@@ -21,6 +21,7 @@ from resexp.analysis.verdict import UNDECIDED, judge
 
 WORKS = "Blocks with projections as shortcuts train, too"
 NEEDLESS = "Projections are not essential: networks with them are not better"
+KEEPS = "And SGD keeps such a network when it starts from one, at this recipe's rate"
 SKIP = "A shortcut may skip one layer or several"
 DEGRADE, DO_NOT_DEGRADE = "Plain networks degrade with depth", "Residual networks do not degrade with depth"
 TURNS, SLOW = "From some depth on, deeper plain networks only get worse", "Deep plain networks learn slowly"
@@ -36,7 +37,7 @@ def found(study: Synthetic) -> dict[str, Claim]:
 
 def of_depth(study: Synthetic) -> dict[str, str]:
     """The outcomes of claims about networks of different depths."""
-    return {text: claim.outcome for text, claim in found(study).items() if text not in (WORKS, NEEDLESS, SKIP)}
+    return {text: claim.outcome for text, claim in found(study).items() if text not in (WORKS, NEEDLESS, SKIP, KEEPS)}
 
 
 @pytest.fixture
@@ -190,3 +191,16 @@ def test_what_many_seeds_show_is_summarised(study: Synthetic) -> None:
     claims = found(study)
     assert claims[SLOW].ours.startswith("plain-20 4,000 to 4,000; plain-56 ")
     assert claims[GUARANTEE].ours.endswith("seed 9: +4.5 points, 2 more)")
+
+
+@pytest.mark.parametrize(("end", "outcome"), [(0.03, REPRODUCED), (0.3, NOT_REPRODUCED)])
+def test_a_built_network_that_ends_no_worse_was_kept(runs: Path, tmp_path: Path, end: float, outcome: str) -> None:
+    for seed in range(3):
+        Synthetic(runs, "shapes", "quick").add("plain20", seed, 0.05 + seed / 1000, noise=0)
+        weights = tmp_path / f"plain56-from-20-seed{seed}.pt"
+        weights.write_bytes(bytes([seed]))
+        started = Synthetic(runs, "shapes", "quick", {"start": weights})
+        started.add("plain56", seed, end, noise=0, start={"file": str(weights), "sha256": "0" * 64})
+    claim = found(Synthetic(runs))[KEEPS]
+    assert claim.outcome == outcome
+    assert claim.ours.startswith("plain-56+startfrom-20 minus plain-20: ")
