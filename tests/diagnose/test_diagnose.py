@@ -67,7 +67,7 @@ def test_all_are_measured_once_and_runs_are_left_as_they_are(
     assert "residual responses are smaller" in printed
     assert "When one block is removed, the test error changes" in printed
     assert "plain-20+depth14 built from plain-20+depth8: " in printed
-    for line in printed.splitlines()[-10:]:
+    for line in printed.splitlines()[-13:]:
         assert (tmp_path / line).stat().st_size > 0
     tables = {path: path.read_bytes() for path in folder.rglob("diagnoses/**/*.csv")}
     assert {path.name for path in tables} == {"gradients.csv", "lesions.csv", "responses.csv", "construction.csv"}
@@ -83,7 +83,7 @@ def test_all_are_measured_once_and_runs_are_left_as_they_are(
     assert all(heading in page for heading in ("Why: gradients", "Why: responses", "Why: lesions", "Why: construction"))
     assert "Not measured yet" not in page
     drawn = [path for path in (tmp_path / "report").rglob("*") if path.is_file()]
-    assert len(drawn) == 10
+    assert len(drawn) == 13
     for path in drawn:
         assert (tmp_path / "page" / path.relative_to(tmp_path / "report")).read_bytes() == path.read_bytes()
 
@@ -231,10 +231,10 @@ def test_a_group_whose_images_are_gone_does_not_keep_the_others_from_being_measu
     images.rename(tmp_path / "gone")
     groups = here("diagnose", "responses").split("shapes", 1)
     assert "nothing could be measured" in groups[0]
-    assert "responses.csv and 2 more files" in groups[1]
+    assert "responses.csv and 3 more files" in groups[1]
     assert f"responses: data.dir: {images}/train: No such file" in caplog.text
     assert (
-        "responses.csv and 2 more files"
+        "responses.csv and 3 more files"
         in here("diagnose", "responses", f"data.dir={tmp_path}/gone").split("shapes", 1)[0]
     )
 
