@@ -51,17 +51,20 @@ def cost(settings: TrainSettings) -> float:
 def speeds(runs: Path, device: str) -> list[Speed]:
     """The speeds on the device last used below a folder, or last used of the kind that is asked for."""
     seen: list[tuple[str, tuple[Any, ...], Speed]] = []
+    costs: dict[Path, float] = {}  # the seeds of a network, which lie in one folder, cost the same
     for run in find_runs(runs):
         try:
-            found, record = run.read()
-            config = recorded(found["result"], found["execution"])
+            record, network = run.record(), run.directory.parent
+            if network not in costs:
+                found = run.config()
+                costs[network] = cost(recorded(found["result"], found["execution"]))
         except (UserError, OSError, KeyError):
             continue
         for session in record.sessions:
             iterations, seconds = session.get("to", 0) - session.get("from", 0), session.get("seconds", 0)
             kind, name, started = (str(session.get(key)) for key in ("device", "device_name", "started"))
             if iterations > 0 and 0 < seconds < math.inf and (device == "auto" or kind.startswith(device)):
-                speed = Speed(cost(config), seconds / iterations, name)
+                speed = Speed(costs[network], seconds / iterations, name)
                 seen.append((started, (kind, name, session.get("precision")), speed))
     if not seen:
         return []

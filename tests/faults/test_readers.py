@@ -18,9 +18,9 @@ COMMANDS = {
     "report": (),
     "collect": ("name=tiny",),
     "export": ("networks=[plain20,resnet20]", *COMPUTING),
-    "diagnose": ("gradients", "initial_seeds=[0]", "batch_size=8", "images_without_norm=4", *COMPUTING),
+    "diagnose": ("responses", *COMPUTING),
 }
-TIMED = "gradients.json"
+TIMED = "responses.json"
 """Holds the seconds that measuring took: one of a repeated command is another."""
 
 
@@ -33,7 +33,7 @@ def study(calm: Calm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("plain20", "resnet20"):
         train(compose(*TINY, *longer, f"model={name}", f"runs={folder}/runs"))
     GlobalHydra.instance().clear()
-    words = ("diagnose", "responses", f"runs={folder}/runs", f"out={folder}/out", *COMPUTING)
+    words = ("diagnose", "lesions", "lesion_images=16", f"runs={folder}/runs", f"out={folder}/out", *COMPUTING)
     process = command(*words, output=folder / "output")
     process.join()
     assert process.exitcode == 0, (folder / "output").read_text()
