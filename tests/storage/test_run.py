@@ -105,7 +105,7 @@ def test_every_flipped_bit_of_a_record_or_a_configuration_is_noticed(run: Run) -
     "committed", find_runs(Path(__file__).parents[2] / "results"), ids=lambda run: "-".join(run.directory.parts[-4:])
 )
 def test_the_settings_of_committed_runs_are_those_of_today(committed: Run) -> None:
-    """Or none of their checkpoints could be resumed, wherever they lie; weights that a run started from need not be here."""
+    """Or none of their checkpoints could be resumed, wherever they lie; weights that one started from may be gone."""
     result = committed.config()["result"]
     result["model"].pop("start", None)
     presets = [f"{group}={result[group]['name']}" for group in ("model", "data", "recipe")]
