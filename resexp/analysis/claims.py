@@ -62,6 +62,9 @@ HEALTHY_TRAINED = "Gradients of plain networks with batch norm have healthy norm
 VANISH_HE = "Gradients of plain networks without norm vanish at initialisation, with He weights (retellings)"
 VANISH_SMALL = "Gradients of plain networks without norm vanish at initialisation, with smaller weights (retellings)"
 SHORTCUTS_HELP = "Where those gradients vanish, those of residual networks of the same depth do not (retellings)"
+PRODUCT = "They do because each step back multiplies them by the weights: a block by their scale squared (retellings)"
+EXPLODE = "Gradients explode in some networks at initialisation (retellings: in rare cases)"
+CAUSE = "Plain networks degrade because their gradients vanish (retellings; unlikely by section 4.1)"
 SMALLER = "Residual responses are smaller than plain ones (figure 7)"
 SMALLER_STILL = "Responses of deeper residual networks are smaller still (figure 7)"
 FALL_BACK = "Trained residual blocks fall back to the identity (branch below 0.1 of the shortcut)"
@@ -72,7 +75,8 @@ NO_WORSE = "A deeper plain network need not be worse: one as good as a shallower
 MISSED = "And SGD does not find a plain network as good as the one that can be built"
 DIAGNOSED = {
     VANISH: "gradients",
-    **dict.fromkeys((HEALTHY_INITIAL, HEALTHY_TRAINED, VANISH_HE, VANISH_SMALL, SHORTCUTS_HELP), "gradients"),
+    **dict.fromkeys((HEALTHY_INITIAL, HEALTHY_TRAINED, EXPLODE, CAUSE), "gradients"),
+    **dict.fromkeys((VANISH_HE, VANISH_SMALL, PRODUCT, SHORTCUTS_HELP), "gradients"),
     SMALLER: "responses",
     SMALLER_STILL: "responses",
     **dict.fromkeys((FALL_BACK, SKIPS), "lesions"),
@@ -83,6 +87,9 @@ DIAGNOSED = {
 
 KINDS = {"gradients": "rate", "responses": "contrast", "lesions": "existence", "construction": "existence"}
 """Of the claims that a diagnosis tests."""
+
+_KINDS = {MISSED: "contrast", SKIPS: "rate", EXPLODE: "existence", CAUSE: "contrast"}
+"""Of those that are of another kind than their diagnosis's."""
 
 
 def outcome_of(held: list[bool], seeds: int) -> str:
@@ -101,13 +108,14 @@ def diagnosed(group: Group, text: str, outcome: str, ours: str) -> Claim:
     command = f"resexp diagnose {diagnosis} group={group.data}/{group.recipe}"
     if text == SKIPS:
         command = "resexp train experiment=regularisation, then resexp diagnose lesions"
-    kind = "contrast" if text == MISSED else "rate" if text == SKIPS else KINDS[diagnosis]
+    kind = _KINDS.get(text, KINDS[diagnosis])
     return Claim(text, kind, outcome, ours or ABSENT, ABSENT, evidence, command)
 
 
 def claims(group: Group, verdict: Verdict, of_diagnoses: list[Claim]) -> list[Claim]:
     """Every claim, those that were not tested included; those that diagnoses tested are given."""
     tested = {claim.text: claim for claim in of_diagnoses}
+    tested[CAUSE] = _cause(group, verdict.plain, tested.get(VANISH))
     of_tests = {one.name: one for one in verdict.secondary if one.metric == "test_error"}
     plain_test, residual_test = (of_tests.get(one.name) for one in (verdict.plain, verdict.residual))
     degrades = {OBSERVED: REPRODUCED, NOT_OBSERVED: NOT_REPRODUCED, BETTER: NOT_REPRODUCED}
@@ -198,6 +206,14 @@ def _projections(group: Group, margin: float) -> list[Claim]:
         Claim(works, "existence", outcome, shown, ABSENT, "final.csv", command),
         Claim(needless, "contrast", judged, differences, ABSENT, "final.csv", command),
     ]
+
+
+def _cause(group: Group, contrast: Contrast, vanish: Claim | None) -> Claim:
+    """That plain networks degrade because gradients vanish: not so where they degrade and gradients do not vanish."""
+    if vanish is None or contrast.word != OBSERVED:
+        return diagnosed(group, CAUSE, NOT_TESTED, "")
+    outcome = NOT_REPRODUCED if vanish.outcome == NOT_REPRODUCED else UNDECIDED
+    return diagnosed(group, CAUSE, outcome, f"{contrast.name}: {_found(contrast)}; {vanish.ours}")
 
 
 def _kept(group: Group, margin: float) -> Claim:

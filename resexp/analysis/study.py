@@ -285,8 +285,9 @@ def load_study(folder: Path) -> Study:
             study.problems.append(
                 f"{directory}: the same settings and seed as {folder / first.path}; the run is left out"
             )
-    for same in runs.values():
-        first, *others = sorted(same.values(), key=lambda run: not run.finished)
+    usual = Counter((*key[:2], run.precision) for key, same in runs.items() for run in same.values() if run.finished)
+    for key, same in runs.items():  # of several precisions that count in which most of the group's runs are finished
+        first, *others = sorted(same.values(), key=lambda run: (not run.finished, -usual[(*key[:2], run.precision)]))
         counted.append(first)
         study.repeats += others
     study.groups = _group(counted)

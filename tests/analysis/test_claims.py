@@ -6,6 +6,7 @@ import pytest
 from synthetic import Synthetic
 
 from resexp.analysis.claims import (
+    CAUSE,
     DIAGNOSED,
     NOT_REPRODUCED,
     NOT_TESTED,
@@ -151,6 +152,27 @@ def test_what_was_not_run_or_not_diagnosed_is_not_tested(study: Synthetic) -> No
     assert by_text[VANISH].outcome == UNDECIDED
     assert {by_text[text].outcome for text in DIAGNOSED if text != VANISH} == {NOT_TESTED}
     assert by_text[VANISH].command.startswith("resexp diagnose gradients group=cifar10/paper")
+
+
+@pytest.mark.parametrize(
+    ("vanish", "deep", "outcome"),
+    [
+        (NOT_REPRODUCED, "plain56", NOT_REPRODUCED),
+        (REPRODUCED, "plain56", UNDECIDED),
+        (UNDECIDED, "plain56", UNDECIDED),
+        (NOT_REPRODUCED, "plain32", NOT_TESTED),
+    ],
+)
+def test_networks_that_degrade_with_healthy_gradients_do_not_degrade_because_they_vanish(
+    study: Synthetic, vanish: str, deep: str, outcome: str
+) -> None:
+    """That both happen at once would not show which causes which."""
+    study.add_all(["plain20", deep], seeds=3)
+    (group,) = load_study(study.runs).groups
+    tested = claims(group, judge(group, 0.005), [diagnosed(group, VANISH, vanish, "plain-56: times 3, exploding")])
+    (cause,) = [claim for claim in tested if claim.text == CAUSE]
+    assert cause.outcome == outcome
+    assert cause.ours == "-" if outcome == NOT_TESTED else cause.ours.endswith("plain-56: times 3, exploding")
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,17 @@ def test_precision_is_compared_and_counted_once(runs: Path, tmp_path: Path) -> N
     assert found.contrast(found.series[0], "bf16", "running_error").difference == pytest.approx(0.1, abs=1e-6)
 
 
+def test_of_two_precisions_that_counts_in_which_most_of_the_group_was_trained(runs: Path, tmp_path: Path) -> None:
+    """Wherever its folder stands, or one run in bf16 would change the verdict of a study in fp32."""
+    for folder, precision, seeds in (("a", "bf16", [0]), ("b", "fp32", [0, 1])):
+        study = Synthetic(tmp_path / "runs" / folder, "cifar10", "short8")
+        for seed in seeds:
+            in_precision(study.add("plain56", seed), precision)
+    study = load_study(runs)
+    assert {run.precision for run in study.finished} == {"fp32"}
+    assert [run.precision for run in study.repeats] == ["bf16"]
+
+
 def test_the_same_run_twice_in_one_precision_is_a_problem(runs: Path) -> None:
     for folder in ("a", "b"):
         Synthetic(runs / folder).add("plain20")

@@ -7,11 +7,13 @@ import pytest
 from synthetic import Synthetic
 
 from resexp.analysis.claims import (
+    EXPLODE,
     FALL_BACK,
     HEALTHY_INITIAL,
     HEALTHY_TRAINED,
     NOT_REPRODUCED,
     NOT_TESTED,
+    PRODUCT,
     REPRODUCED,
     SHORTCUTS_HELP,
     SKIPS,
@@ -367,6 +369,21 @@ def test_without_norm_the_scale_tells_whether_gradients_vanish_and_shortcuts_are
     measured = bare(group, "plain110", he) | bare(group, "plain110", small, 0.5) | bare(group, "plain20", 0.25)
     finding = find("gradients", group, measured | bare(group, "resnet110", residual, 0.5))
     assert of(finding, VANISH_HE, VANISH_SMALL, SHORTCUTS_HELP) == expected
+
+
+@pytest.mark.parametrize(("factor", "outcome"), [(0.25 * 0.95, REPRODUCED), (0.3 * 0.95, NOT_REPRODUCED)])
+def test_gradients_without_norm_follow_the_square_of_the_scale_of_weights(
+    group: Group, factor: float, outcome: str
+) -> None:
+    finding = find("gradients", group, bare(group, "plain110", 0.95) | bare(group, "plain110", factor, 0.5))
+    assert of(finding, PRODUCT) == [outcome]
+    assert of(find("gradients", group, bare(group, "plain110", 0.95)), PRODUCT) == [NOT_TESTED]
+
+
+@pytest.mark.parametrize(("factor", "outcome"), [(1.5, REPRODUCED), (1.0, NOT_REPRODUCED)])
+def test_one_network_tells_that_gradients_can_explode(group: Group, factor: float, outcome: str) -> None:
+    finding = find("gradients", group, bare(group, "plain56", 0.95) | bare(group, "resnet56", factor))
+    assert of(finding, EXPLODE) == [outcome]
 
 
 def test_one_seed_of_trained_networks_leaves_every_claim_undecided(group: Group) -> None:

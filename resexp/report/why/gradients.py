@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from resexp.analysis.claims import (
+    EXPLODE,
     HEALTHY_INITIAL,
     HEALTHY_TRAINED,
+    PRODUCT,
     SHORTCUTS_HELP,
     VANISH,
     VANISH_HE,
@@ -42,6 +44,9 @@ STABLE, VANISHING, EXPLODING = "stable", "vanishing", "exploding"
 NOT_LEVEL = "stable at the ends only"
 WITHIN = 10.0
 """Gradients are stable whose norm at the first block's output is within this factor of that at the last block's."""
+
+ALIKE = 0.05
+"""What a block does to gradients follows the scale of its weights where it is within this share of what is expected."""
 
 HEADING = ["network", "weights", "measured", "first/last block", "lowest", "highest", "farthest block", "gradients"]
 INITIAL_HEADING = [
@@ -273,8 +278,34 @@ def claimed(group: Group, measured: Measured, initial: list[Way]) -> list[Claim]
         claim(HEALTHY_TRAINED, _deepest(trained, PLAIN, "batch"), STABLE),
         claim(VANISH_HE, he, VANISHING),
         claim(VANISH_SMALL, small, VANISHING),
+        _product(group, he, small),
+        _explode(group, initial),
         claim(SHORTCUTS_HELP, beside, STABLE, EXPLODING, NOT_LEVEL),
     ]
+
+
+def _product(group: Group, he: list[Way], small: list[Way]) -> Claim:
+    """Weights times c multiply what a block does to gradients by c squared: it has two layers."""
+    outcomes: list[bool] = []
+    found: list[str] = []
+    for at_he in he:
+        for way in small:
+            if way.subject.depth == at_he.subject.depth and len(way.block) == len(at_he.block):
+                wanted = way.subject.scale**2
+                ratios = [own / reference for own, reference in zip(way.block, at_he.block, strict=True)]
+                outcomes += [abs(ratio / wanted - 1) < ALIKE for ratio in ratios]
+                found.append(f"{_with_interval(ratios, digits=3)} at {way.subject.scale:g}, squared {wanted:.3g}")
+    seeds = min((len(way.block) for way in (*he, *small)), default=0)
+    name = f"{title(he[0].subject.network)}, a block against He weights: " if found else ""
+    return diagnosed(group, PRODUCT, outcome_of(outcomes, seeds), name + "; ".join(found))
+
+
+def _explode(group: Group, initial: list[Way]) -> Claim:
+    """One network in which they do in every seed is enough."""
+    exploding = [way for way in initial if way.words == [EXPLODING]]
+    seeds = min((len(way.paths) for way in exploding or initial), default=0)
+    ours = f"{len(exploding)} of {plural(len(initial), 'case')}: they {_where(exploding, EXPLODING, 'explode')}"
+    return diagnosed(group, EXPLODE, outcome_of([bool(exploding)] if initial else [], seeds), ours if initial else "")
 
 
 def _has_trained(group: Group, subject: Subject) -> bool:
