@@ -9,6 +9,7 @@ from resexp.analysis.study import Group
 from resexp.diagnose import table
 from resexp.diagnose.table import Measured
 from resexp.errors import UserError
+from resexp.formatting import few
 from resexp.report.why import construction, gradients, lesions, responses
 from resexp.report.why.profiles import Finding
 
@@ -28,13 +29,14 @@ def findings(group: Group, runs: Path) -> tuple[dict[str, Finding], dict[str, by
     problems: list[str] = []
     tables = table.files(runs)
     for diagnosis, find in FIND.items():
-        path = table.table_file(runs, group, diagnosis)
         try:
             measured, outdated = table.current(table.gather(tables, group, diagnosis), group)
         except UserError as error:
             problems.append(str(error))
             continue
-        problems += [f"{path}: {line}; it is left out until resexp diagnose {diagnosis} is run" for line in outdated]
+        if outdated:
+            left_out = f"{diagnosis} of {group.data}/{group.recipe}: left out until resexp diagnose {diagnosis} is run"
+            problems.append(f"{left_out}: {'; '.join(few(outdated))}")
         finding = find(group, measured)
         if finding is not None:
             shown[diagnosis], files[f"{diagnosis}.csv"] = finding, table.text(measured).encode()
