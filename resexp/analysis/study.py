@@ -252,7 +252,7 @@ class Study:
             for name, run in named
         ]
         if curves:
-            return DataFrame([own | {"state": run.state} | vars(row) for run, own in about for row in run.rows])
+            return DataFrame([own | {"state": run.state} | row._asdict() for run, own in about for row in run.rows])
         return DataFrame(
             [own | vars(run.final) | {"seconds": run.record.seconds} for run, own in about if run.finished]
         )

@@ -188,7 +188,7 @@ def of_another_network(run: Run, other: Run) -> None:
 def of_another_curve(run: Run, other: Run) -> None:
     record = run.record()
     rows = run.rows(record)
-    run.write_history(record, [replace(rows[0], train_error=0.5), *rows[1:]])
+    run.write_history(record, [rows[0]._replace(train_error=0.5), *rows[1:]])
     run.write_record(record)
 
 

@@ -1,7 +1,6 @@
 """The rows of history.csv: written, read back, damaged, and summed up in the final running error."""
 
 import math
-from dataclasses import astuple
 
 import pytest
 from hypothesis import given
@@ -38,8 +37,8 @@ def curve(*errors: float) -> list[Row]:
 @given(ROWS)
 def test_what_is_written_is_read_back_to_eight_digits(rows: list[Row]) -> None:
     text = write(rows)
-    expected = [[value if value is None else float(f"{value:.8g}") for value in astuple(row)] for row in rows]
-    assert [list(astuple(row)) for row in parse(text, "history.csv")] == expected
+    expected = [[value if value is None else float(f"{value:.8g}") for value in row] for row in rows]
+    assert [list(row) for row in parse(text, "history.csv")] == expected
     assert write(parse(text, "history.csv")) == text
 
 
