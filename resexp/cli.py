@@ -33,7 +33,7 @@ LOOK = {
     "report": "figures, tables and a page from finished runs:  resexp report runs=runs out=report",
     "compare": "what one setting changes:  resexp compare over=recipe.lr",
     "diagnose": "gradients, responses, lesions, construction:  resexp diagnose gradients",
-    "evaluate": "error of a trained run:  resexp evaluate run=runs/cifar10/paper/resnet56/seed0",
+    "evaluate": "errors of trained runs:  resexp evaluate runs=runs/cifar10/paper/resnet56/seed0",
     "check": "is a run normal? beside the committed runs or the paper:  resexp check runs=runs",
     "models": "the networks: layers, parameters, multiply-adds, published error",
 }
@@ -42,7 +42,7 @@ PUBLISH = {
     "export": "trained weights as small files:  resexp export runs=runs out=results/weights",
 }
 VERBS = LOOK | PUBLISH
-"""Each verb is a module of `resexp.commands` and, except `models`, a root configuration in conf/."""
+"""Each verb is a module of `resexp.commands` and a root configuration in conf/."""
 
 SHELL_COMPLETION = ("-sc", "--shell-completion")
 """Hydra's option to complete a command line."""
@@ -128,14 +128,15 @@ def complete(arguments: list[str]) -> None:
         with_hydra("train")
     elif len(typed) <= 1:
         print(" ".join(verb for verb in VERBS if verb.startswith("".join(typed))))
-    elif typed[0] in VERBS and typed[0] != "models":
-        os.environ["COMP_LINE"] = " ".join([name, *as_settings(typed[0], typed[1:-1]), typed[-1]])
+    elif typed[0] in VERBS:
+        before = typed[1:-1] if typed[0] == "train" else []  # there it changes what else can be set
+        os.environ["COMP_LINE"] = " ".join([name, *before, typed[-1]])
         with redirect_stdout(StringIO()) as offered:
             with_hydra(typed[0])
         words = offered.getvalue().split()
         if typed[0] != "train":  # Hydra offers every folder of conf/ to every verb
-            groups = "|".join(import_module("resexp.config.presets").GROUPS)
-            words = [word for word in words if not re.match(rf"hydra|({groups})=", word)]
+            known = {name.partition(".")[0] for name in import_module("resexp.config.presets").settings_named(typed[0])}
+            words = [word for word in dict.fromkeys(words) if re.split(r"[.=]", word)[0] in known]
         if typed[0] == "diagnose" and len(typed) == 2:
             diagnoses = import_module("resexp.diagnose.table").DIAGNOSES
             words += [word for word in diagnoses if word.startswith(typed[1])]
@@ -152,10 +153,6 @@ def dispatch(arguments: list[str]) -> int:
         print(f"resexp {__version__}")
     elif verb in SHELL_COMPLETION:
         complete(arguments)
-    elif verb == "models":
-        if arguments[1:] not in ([], ["--help"], ["-h"]):
-            raise UserError(f"{arguments[1]}: resexp models has no settings")
-        import_module("resexp.commands.models").task()
     elif verb in VERBS and {"--help", "-h"} & {*arguments[1:]}:
         print(import_module("resexp.config.compose").help_for(arguments[1:], verb))
     elif verb in VERBS and {*SHELL_COMPLETION} & {*arguments[1:]}:

@@ -12,9 +12,9 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from resexp.analysis import paper
-from resexp.config.settings import flatten, recorded
+from resexp.config.settings import Chosen, flatten, recorded
 from resexp.errors import UserError
-from resexp.formatting import listed
+from resexp.formatting import few, listed
 from resexp.storage import history
 from resexp.storage.run import FINISHED, INTERRUPTED, NEW, RUNNING, Record, Run, find_runs, no_runs
 
@@ -235,6 +235,27 @@ class Study:
     def finished(self) -> list[StudyRun]:
         """Those that count."""
         return [run for run in self.runs if run.finished]
+
+    def chosen(self, chosen: Chosen, finished: bool = False) -> list[StudyRun]:
+        """The runs that a command works on. Raises UserError for a network or a seed that no (finished) run has.
+
+        None where there are no (finished) runs at all.
+        """
+        found = [
+            (network.name, run.seed, run)
+            for group in self.groups
+            for network in group.networks
+            for run in (network.finished if finished else network.runs)
+        ]
+        for at, (setting, wanted) in enumerate((("model", chosen.model), ("seed", chosen.seed))):
+            there = list(dict.fromkeys(one[at] for one in found))
+            for name in wanted or []:
+                if there and name not in there:
+                    kind = f"{'finished ' if finished else ''}run"
+                    choices = listed(few([str(one) for one in there]), "or")
+                    raise UserError(f"{setting}={name}: no {kind} of it there{self.unreadable()}; choose {choices}")
+            found = [one for one in found if wanted is None or one[at] in wanted]
+        return [run for _, _, run in found]
 
     def frame(self, curves: bool = False) -> "DataFrame":
         """A row for each finished run, or with `curves` for each row of every run, as far as it was trained.

@@ -3,13 +3,16 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
 from resexp.analysis.check import Judgement, check, own_path
 from resexp.analysis.study import Study, existing_runs, load_study
+from resexp.commands.printing import printing
 from resexp.config.compose import settings_of
 from resexp.config.presets import conf_dir
+from resexp.config.settings import Chosen
 from resexp.errors import UserError
 
 log = logging.getLogger("resexp")
@@ -18,11 +21,12 @@ NOTE = "\nTraining error: the mean over the sixteenth of all iterations that end
 
 
 @dataclass
-class CheckSettings:
+class CheckSettings(Chosen):
     """Root of `resexp check`."""
 
     runs: str
     reference: str | None
+    json: bool
 
 
 def task(cfg: DictConfig) -> None:
@@ -30,6 +34,7 @@ def task(cfg: DictConfig) -> None:
     settings = settings_of(cfg, CheckSettings)
     runs = Path(settings.runs)
     study = existing_runs(runs)
+    chosen = study.chosen(settings)
     folder = Path(settings.reference) if settings.reference else conf_dir().parent / "results"
     references = load_references(folder, settings.reference is not None)
     for problem in dict.fromkeys(study.problems + references.problems):
@@ -38,11 +43,14 @@ def task(cfg: DictConfig) -> None:
         judgement
         for group in study.groups
         for network in group.networks
-        for judgement in check(network.runs, references, lambda run: own_path(run, runs, folder))
+        if (own := [run for run in network.runs if run in chosen])
+        for judgement in check(own, references, lambda run: own_path(run, runs, folder))
     ]
-    print("\n".join(line for judgement in judgements for line in lines(judgement, runs)))
-    if any(judgement.comparisons for judgement in judgements):
-        print(NOTE)
+    with printing(settings.json) as show:
+        for judgement in judgements:
+            show("\n".join(lines(judgement, runs)), record(judgement))
+        if any(judgement.comparisons for judgement in judgements):
+            show(NOTE)
     outside = sum(bool(judgement.outside) for judgement in judgements)
     if outside:
         raise UserError(f"{outside} of {len(judgements)} runs outside of what is normal")
@@ -59,20 +67,36 @@ def load_references(folder: Path, named: bool) -> Study:
     return references
 
 
+def word(judgement: Judgement) -> str:
+    """normal, OUTSIDE or cannot be judged."""
+    known = judgement.copy or judgement.comparisons
+    return "OUTSIDE" if judgement.outside else "normal" if known else "cannot be judged"
+
+
+def record(judgement: Judgement) -> dict[str, Any]:
+    """One run for programs; errors are fractions."""
+    compared = [
+        {**{"error": one.kind, "iteration": one.iteration, "value": one.error}, "expected": one.expected}
+        for one in judgement.comparisons
+    ]
+    run = {"run": judgement.run.path, "state": judgement.run.state, "iteration": judgement.run.at}
+    said = {"judgement": word(judgement).lower(), "basis": judgement.basis, "differences": judgement.differences}
+    return {**run, **said, "compared": compared}
+
+
 def lines(judgement: Judgement, runs: Path) -> list[str]:
     """What is printed about one run: training error after 4,000 iterations 23.10%, expected 18.20 to 20.40%."""
     run, count, outside = judgement.run, len(judgement.comparisons), judgement.outside
     name = (runs / run.path).as_posix()
     if judgement.copy:
-        text = [f"{name}: normal", f"  {judgement.basis}"]
+        text = [f"{name}: {word(judgement)}", f"  {judgement.basis}"]
     elif count:
-        word = "OUTSIDE" if outside else "normal"
         text = [
-            f"{name}: {word}, {count - len(outside)} of {count} values inside",
+            f"{name}: {word(judgement)}, {count - len(outside)} of {count} values inside",
             f"  compared with {judgement.basis}",
         ]
     else:
-        text = [f"{name}: cannot be judged: {judgement.basis}"]
+        text = [f"{name}: {word(judgement)}: {judgement.basis}"]
     for one in outside:
         low, high = (100 * end for end in one.expected)
         error = f"{one.kind} error after {one.iteration:,} iterations {100 * one.error:.2f}%"

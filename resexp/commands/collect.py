@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from resexp.commands.printing import printing
 from resexp.config.compose import settings_of
 from resexp.config.settings import check_margin, require
 from resexp.formatting import plural
@@ -29,6 +30,7 @@ class CollectSettings:
     name: str
     margin: float
     checkpoints: str | None
+    json: bool
 
     def __post_init__(self) -> None:
         plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", self.name) is not None
@@ -54,4 +56,9 @@ def task(cfg: DictConfig) -> None:
         log.info("%s collected before", plural(len(collected.there), "run"))
     if collected.unfinished:
         log.info("%s left out, not finished", plural(collected.unfinished, "run"))
-    print("\n".join(str(path) for path in [*collected.copied, out / SUMMARY, out / "README.md"]))
+    runs = sorted([*collected.copied, *collected.there])
+    with printing(settings.json) as show:
+        show(
+            "\n".join(str(path) for path in [*collected.copied, out / SUMMARY, out / "README.md"]),
+            *({"run": run, "copied": run in collected.copied} for run in runs),
+        )

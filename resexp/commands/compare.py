@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from resexp.analysis.compare import compare as over_one
 from resexp.analysis.compare import comparisons, offered
 from resexp.analysis.study import existing_runs
+from resexp.commands.printing import printing
 from resexp.config.compose import settings_of
 from resexp.errors import UserError
 from resexp.report.report import listed_files, write_comparisons
@@ -24,6 +25,7 @@ class CompareSettings:
     over: str | None
     out: str
     verbose: bool
+    json: bool
 
 
 def task(cfg: DictConfig) -> None:
@@ -37,5 +39,6 @@ def task(cfg: DictConfig) -> None:
         remedy = offered(study)
         raise UserError(f"runs={settings.runs}: no finished runs differ in one setting alone, depth aside; {remedy}")
     report = write_comparisons(found, Path(settings.out))
-    print("\n".join(report.sections))
-    print(listed_files(report.files, settings.verbose))
+    with printing(settings.json) as show:
+        show("\n".join(report.sections), *report.records)
+        show(listed_files(report.files, settings.verbose))

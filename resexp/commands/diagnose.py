@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from resexp import __version__
 from resexp.analysis.study import Group, existing_runs
+from resexp.commands.printing import Show, printing
 from resexp.config.compose import settings_of
 from resexp.config.settings import DataPlace, check_device, require
 from resexp.diagnose import table
@@ -37,6 +38,7 @@ class DiagnoseSettings(Choice):
     data: DataPlace
     fresh: bool
     verbose: bool
+    json: bool
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,12 +55,13 @@ def task(cfg: DictConfig) -> None:
         raise UserError(f"group={settings.group}: no such runs in {settings.runs}; choose {', '.join(groups)}")
     for problem in study.problems:
         log.warning("%s", problem)
-    for name, group in groups.items():
-        if settings.group in (None, name):
-            diagnose(group, settings)
+    with printing(settings.json) as show:
+        for name, group in groups.items():
+            if settings.group in (None, name):
+                diagnose(group, settings, show)
 
 
-def diagnose(group: Group, settings: DiagnoseSettings) -> None:
+def diagnose(group: Group, settings: DiagnoseSettings, show: Show) -> None:
     """Measure one group, draw all that is then known of it, and print what it shows."""
     chosen = DIAGNOSES if settings.what == "all" else (settings.what,)
     for diagnosis in chosen:
@@ -66,8 +69,9 @@ def diagnose(group: Group, settings: DiagnoseSettings) -> None:
     report = write_why(group, Path(settings.runs), Path(settings.out), chosen)
     for problem in report.problems:
         log.warning("%s", problem)
-    print("\n".join([f"{group.data}/{group.recipe}", *(report.why or ["nothing could be measured"])]))
-    print(listed_files(report.files, settings.verbose))
+    said = report.why or ["nothing could be measured"]
+    show("\n".join([f"{group.data}/{group.recipe}", *said]), *report.records)
+    show(listed_files(report.files, settings.verbose))
 
 
 def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
@@ -100,7 +104,7 @@ def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
         try:
             readings = setup.measure(diagnosis, job)
         except UserError as error:
-            if settings.networks is not None:
+            if settings.model is not None:
                 raise
             log.warning("%s: %s; it is left out", diagnosis, error)
             continue

@@ -8,8 +8,9 @@ import torch
 from omegaconf import DictConfig
 
 from resexp.analysis.study import StudyRun, load_study
+from resexp.commands.printing import printing
 from resexp.config.compose import settings_of
-from resexp.config.settings import DataPlace, check_device, require
+from resexp.config.settings import Chosen, DataPlace, check_device, require
 from resexp.storage import note
 from resexp.storage.run import Run, no_runs
 from resexp.system.files import writing_to
@@ -19,20 +20,20 @@ log = logging.getLogger("resexp")
 
 
 @dataclass
-class ExportSettings:
+class ExportSettings(Chosen):
     """Root of `resexp export`."""
 
     runs: str
     out: str
-    networks: list[str]
-    seeds: list[int]
     dtype: str
     device: str
     precision: str
     threads: int
     data: DataPlace
+    json: bool
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_device(self.device, self.precision, self.threads)
         require(self.dtype in weights.DTYPES, "dtype", self.dtype, "choose fp16 or fp32")
 
@@ -42,41 +43,41 @@ def task(cfg: DictConfig) -> None:
     settings = settings_of(cfg, ExportSettings)
     runs, out = Path(settings.runs), Path(settings.out)
     study = load_study(runs)
-    chosen = [
-        run for run in study.finished if run.result["model"]["name"] in settings.networks and run.seed in settings.seeds
-    ]
+    chosen = study.chosen(settings, finished=True)
     if not chosen:
-        networks, seeds = ",".join(settings.networks), ",".join(map(str, settings.seeds))
-        raise no_runs(runs, study.unreadable(), f"finished run of networks=[{networks}] with seeds=[{seeds}]")
+        raise no_runs(runs, study.unreadable(), "finished runs")
     for problem in study.problems:
         log.warning("%s", problem)
-    with writing_to("out"):
+    with writing_to("out"), printing(settings.json) as show:
         for run in chosen:
             path = out / weights.file_name(run.labels, run.seed)
-            if note.holds(path, dtype=settings.dtype, history_sha256=run.record.history_sha256):
+            there = note.holds(path, dtype=settings.dtype, history_sha256=run.record.history_sha256)
+            if there:
                 log.info("%s is there already", path)
             else:
-                print(export(run, Run(runs / run.path), path, settings))
+                export(run, Run(runs / run.path), path, settings)
+            written = note.read(note.note_file(path))
+            loaded, before = (100 * (written[key] or 0) for key in ("test_error", "run_test_error"))
+            line = f"{path}  test error {loaded:.2f}%, of the run {before:.2f}%"
+            show("" if there else line, {"weights": path} | written)
     log.info("%s bytes together", f"{weights.total_bytes(out):,}")
 
 
-def export(found: StudyRun, run: Run, path: Path, settings: ExportSettings) -> str:
-    """Write one run's weights, load them back and measure them; a line with both errors."""
+def export(found: StudyRun, run: Run, path: Path, settings: ExportSettings) -> None:
+    """Write one run's weights, load them back and measure them; both errors stand in the note beside them."""
     trained = weights.of_run(run)
     execution = trained.prepare(settings.device, settings.precision, settings.threads)
     data = trained.data(settings.data.dir)
     path.parent.mkdir(parents=True, exist_ok=True)
     weights.save(trained, run.config(), data.classes, settings.dtype, path)
     _, error, images = weights.measure(weights.load_file(path), data, "test", execution)
-    before = found.final.test_error
     note.write(
         path,
         history_sha256=found.record.history_sha256,
         dtype=settings.dtype,
         iterations=trained.iteration,
         test_error=error,
-        run_test_error=before,
+        run_test_error=found.final.test_error,
         test_images=images,
         measured={"precision": execution.precision, "device": execution.device.type, "torch": torch.__version__},
     )
-    return f"{path}  test error {100 * error:.2f}%, of the run {100 * (before or 0):.2f}%"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from resexp.commands.printing import printing
 from resexp.config.compose import settings_of
 from resexp.config.settings import check_margin
 from resexp.report.report import listed_files, write_report
@@ -22,6 +23,7 @@ class ReportSettings:
     margin: float
     paper_points: bool
     verbose: bool
+    json: bool
 
     def __post_init__(self) -> None:
         check_margin(self.margin)
@@ -30,8 +32,9 @@ class ReportSettings:
 def task(cfg: DictConfig) -> None:
     """`resexp report`: write the report; print verdicts and tables of networks. Raises UserError for wrong settings."""
     settings = settings_of(cfg, ReportSettings)
-    report = write_report(Path(settings.runs), Path(settings.out), settings.margin / 100, settings.paper_points)
-    for problem in report.problems:
-        log.warning("%s", problem)
-    print("\n".join([*report.sections, *report.why] if settings.verbose else report.sections))
-    print(listed_files(report.files, settings.verbose))
+    with printing(settings.json) as show:
+        report = write_report(Path(settings.runs), Path(settings.out), settings.margin / 100, settings.paper_points)
+        for problem in report.problems:
+            log.warning("%s", problem)
+        show("\n".join([*report.sections, *report.why] if settings.verbose else report.sections), *report.records)
+        show(listed_files(report.files, settings.verbose))

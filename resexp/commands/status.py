@@ -1,13 +1,13 @@
 """`resexp status`: how far every run of a folder is, without torch."""
 
-import json
 import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from resexp.commands.printing import printing
 from resexp.config.compose import settings_of
 from resexp.config.settings import recorded
 from resexp.errors import UserError
@@ -103,13 +103,11 @@ def task(cfg: DictConfig) -> None:
     settings = settings_of(cfg, StatusSettings)
     folder = Path(settings.runs)
     runs = [status(run, folder) for run in find_runs(folder)]
-    if settings.json:
-        print(json.dumps([asdict(run) for run in runs], indent=1))
-    elif not runs:
+    if not runs and not settings.json:
         raise no_runs(folder)
-    else:
-        problems = [f"{run.run}: {run.problem}" for run in runs if run.problem]
-        print("\n".join([table(runs), *problems]))
+    problems = [f"{run.run}: {run.problem}" for run in runs if run.problem]
+    with printing(settings.json) as show:
+        show("\n".join([table(runs), *problems]), *runs)
     damaged = sum(run.state == DAMAGED for run in runs)
     if damaged:
         raise UserError(f"{damaged} of {plural(len(runs), 'run')} damaged")

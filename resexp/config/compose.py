@@ -3,12 +3,12 @@
 import re
 import traceback
 from argparse import Namespace
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -16,6 +16,8 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import OverrideType, ValueType
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -53,14 +55,22 @@ COMPOSING = ("config_loader_impl", "defaults_list")
 Settings = TypeVar("Settings")
 
 
-def register() -> None:
-    """Let Hydra know the sweeper that conf/train.yaml names."""
+def register(**chosen: Any) -> None:
+    """Let Hydra know the sweeper that conf/train.yaml names, and the settings that `without_sweeps` chose."""
     sweeper = {"_target_": SWEEPER, "max_batch_size": None, "params": None}
     ConfigStore.instance().store(name="study", group="hydra/sweeper", node=sweeper)
+    ConfigStore.instance().store(name="chosen", node=chosen)
 
 
 def settings_of(cfg: DictConfig, schema: type[Settings], prefix: str = "") -> Settings:
     """A composed configuration as a dataclass whose types and rules hold. Raises UserError naming the setting."""
+    for name, kind in get_type_hints(schema).items():
+        value, several = cfg.get(name), any(get_origin(one) is list for one in (kind, *get_args(kind)))
+        if OmegaConf.is_list(value) and not several:
+            raise UserError(f"{prefix}{name}: takes one value, not {len(value)}")
+        if several and value is not None and not OmegaConf.is_list(value):
+            cfg = cfg.copy()
+            cfg[name] = [value]  # one for a list
     typed = OmegaConf.structured(schema)
     for node in (typed, *(typed._get_node(key) for key in typed)):
         OmegaConf.set_readonly(node, False)  # OmegaConf makes frozen classes read-only
@@ -171,7 +181,29 @@ def ordered(arguments: list[str], verb: str) -> list[str]:
     if len(tasks) > 1:
         raise UserError(f"{' '.join(tasks)}: ask for one of these at a time")
     given = [word for word in arguments if word not in settings and word != "--"]
+    if verb != "train":
+        settings = without_sweeps(settings, verb)
     return [*given, *(["--"] if given else []), *settings]  # else an option takes the first setting for its value
+
+
+def without_sweeps(words: list[str], verb: str) -> list[str]:
+    """Settings of a verb that does not train: of several values (seed=0,1) it takes a list.
+
+    What Hydra would take for the name of a file in conf/model/ is registered instead of being left among the words.
+    """
+    parser, kept, chosen = OverridesParser.create(), list[str](), dict[str, Any]()
+    for word in words:
+        with suppress(OverrideParseException):  # Hydra will say what is wrong with it
+            if parser.parse_overrides([word])[0].value_type == ValueType.SIMPLE_CHOICE_SWEEP:
+                word = word.replace("=", "=[", 1) + "]"
+            (override,) = parser.parse_overrides([word])
+            name = override.key_or_group
+            if override.type == OverrideType.CHANGE and name in GROUPS and name in settings_named(verb):
+                chosen[name] = override.value()
+                continue
+        kept.append(word)
+    register(**chosen)
+    return kept
 
 
 def _refuse(message: str) -> NoReturn:

@@ -224,6 +224,20 @@ def check_seed(seed: int, setting: str) -> None:
     require(0 <= seed < 2**31, setting, seed, "from 0 to 2147483647")
 
 
+@dataclass
+class Chosen:
+    """Which networks, by label such as plain20 or plain20+depth8, and which seeds a command works on; None: all."""
+
+    model: list[str] | None
+    seed: list[int] | None
+
+    def __post_init__(self) -> None:
+        for setting, names in (("model", self.model), ("seed", self.seed)):
+            require(names != [], setting, "[]", "name some, or leave it out")
+        for seed in self.seed or []:
+            check_seed(seed, "seed")
+
+
 def check_margin(percent: float) -> None:
     """The rule of `margin`."""
     require(0 <= percent <= 100, "margin", percent, "percentage points from 0 to 100")

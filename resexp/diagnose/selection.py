@@ -8,7 +8,7 @@ from typing import Any
 from resexp.analysis.study import Group, StudyRun, title
 from resexp.config.compose import compose
 from resexp.config.presets import conf_dir
-from resexp.config.settings import ModelConfig, check_seed, require
+from resexp.config.settings import Chosen, ModelConfig, check_seed, require
 from resexp.diagnose.table import (
     BUILT_FROM,
     CHECKPOINT,
@@ -42,11 +42,9 @@ class Job:
 
 
 @dataclass
-class Choice:
-    """Which networks are measured on how many images. Of networks, seeds and iterations, None stands for all."""
+class Choice(Chosen):
+    """Which networks are measured on how many images. Of iterations, None stands for all."""
 
-    networks: list[str] | None
-    seeds: list[int] | None
     initial_seeds: list[int]
     iterations: list[int] | None
     batch_size: int
@@ -59,11 +57,9 @@ class Choice:
     """Of the networks to build; None: those that are among the runs."""
 
     def __post_init__(self) -> None:
-        require(self.networks != [], "networks", "[]", "name some, or leave it out")
-        require(self.seeds != [], "seeds", "[]", "name some, or leave it out")
-        for name, seeds in (("seeds", self.seeds or []), ("initial_seeds", self.initial_seeds)):
-            for seed in seeds:
-                check_seed(seed, name)
+        super().__post_init__()
+        for seed in self.initial_seeds:
+            check_seed(seed, "initial_seeds")
         for iteration in self.iterations or []:
             require(iteration >= 1, "iterations", iteration, "must be 1 or more")
         require(self.batch_size >= 2, "batch_size", self.batch_size, "must be 2 or more")
@@ -130,10 +126,10 @@ class Selection:
         Raises UserError for unknown names.
         """
         jobs: list[Job] = []
-        for name in self.choice.networks or INITIAL_NETWORKS:
+        for name in self.choice.model or INITIAL_NETWORKS:
             network = self.group.network(name)
             if network is None and not (conf_dir() / "model" / f"{name}.yaml").exists():
-                raise UserError(f"networks={name}: neither among the runs nor a preset; see resexp models")
+                raise UserError(f"model={name}: neither among the runs nor a preset; see resexp models")
             model = ModelConfig(**network.model) if network else compose(f"model={name}").model
             if model.start:
                 continue
@@ -154,20 +150,20 @@ class Selection:
         """
         jobs: list[Job] = []
         needs_run, needs_training = self.diagnosis != "gradients", self.diagnosis in ("responses", "lesions")
-        for name in self.choice.networks or []:
+        for name in self.choice.model or []:
             if needs_run and self.group.network(name) is None:
                 where = f"{self.group.data}/{self.group.recipe}"
-                raise UserError(f"networks={name}: no run of it in {where}; train it first, or choose with group=")
+                raise UserError(f"model={name}: no run of it in {where}; train it first, or choose with group=")
         for network in self.group.networks:
-            if self.choice.networks is not None and network.name not in self.choice.networks:
+            if self.choice.model is not None and network.name not in self.choice.model:
                 continue
             runs = {run.seed: run for run in network.runs}
-            for seed in runs if self.choice.seeds is None else self.choice.seeds:
+            for seed in runs if self.choice.seed is None else self.choice.seed:
                 problem = why_not(runs.get(seed), needs_training)
                 if problem is None:
                     jobs.append(self.job(network.name, ModelConfig(**network.model), seed, runs[seed]))
-                elif self.choice.networks is not None and needs_run:
-                    raise UserError(f"networks={network.name}: seed {seed} cannot be diagnosed ({problem})")
+                elif self.choice.model is not None and needs_run:
+                    raise UserError(f"model={network.name}: seed {seed} cannot be diagnosed ({problem})")
                 else:
                     left_out.append(f"{title(network.name)} seed {seed}: {problem}")
         return jobs
@@ -179,11 +175,11 @@ class Selection:
         that has no deeper one. Raises UserError for a depth that is deeper than none of them.
         """
         jobs: dict[Subject, Job] = {}
-        sources = trained if self.choice.networks else shallowest([job for job in trained if not job.model.start])
+        sources = trained if self.choice.model else shallowest([job for job in trained if not job.model.start])
         for depth in self.choice.depths or []:
             if sources and all(depth <= source.model.depth for source in sources):
                 names = listed(list(dict.fromkeys(title(source.subject.network) for source in sources)), "or")
-                raise UserError(f"depths={depth}: not deeper than {names}; name a greater depth, or others in networks")
+                raise UserError(f"depths={depth}: not deeper than {names}; name a greater depth, or others with model=")
         for source in sources:
             deeper = self.deeper(source.model)
             for name, model in deeper.items():
@@ -199,9 +195,7 @@ class Selection:
                         jobs[job.subject] = job
             if not deeper:
                 what = "no deeper network of its kind among the runs"
-                left_out.append(
-                    f"{title(source.subject.network)}: {what}; depths=[{source.model.depth + 6}] builds one"
-                )
+                left_out.append(f"{title(source.subject.network)}: {what}; depths={source.model.depth + 6} builds one")
         return list(jobs.values())
 
     def deeper(self, model: ModelConfig) -> dict[str, ModelConfig]:

@@ -1,5 +1,7 @@
 """A comparison over one setting -> two figures, a table and a tidy CSV of its runs."""
 
+from typing import Any
+
 from resexp.analysis.compare import Comparison, Series, settings, varying
 from resexp.analysis.study import METRICS, NetworkRuns, StudyRun
 from resexp.analysis.wording import interval_text, mean_and_spread, points
@@ -28,6 +30,27 @@ def compared_table(comparison: Comparison) -> Table:
     heading = ["network", comparison.over.rpartition(".")[2], "seeds", "test error, %", "running training error, %"]
     heading += ["clean training error, %", "training, points more (95%)", "test, points more (95%)"]
     return Table("Each value at the end of training", heading, rows, {0, 1})
+
+
+def records(comparison: Comparison) -> list[dict[str, Any]]:
+    """`compared_table` for programs: fractions, differences to the value `against` with the ends of their intervals."""
+    rows: list[dict[str, Any]] = []
+    for series in comparison.series:
+        for value in comparison.values:
+            if cell := series.cells.get(value):
+                against = comparison.against(series)
+                row: dict[str, Any] = {"over": comparison.over, "series": series.label, "value": value}
+                row |= {"against": against, "seeds": [run.seed for run in cell.finished]}
+                row |= {metric: cell.mean(metric) for metric in METRICS}
+                row |= {f"{metric}_std": cell.spread(metric) for metric in METRICS}
+                for metric in MEASURES:
+                    one = comparison.contrast(series, value, metric)
+                    known = one.compared and value != against
+                    low, high = (known and one.interval) or (None, None)
+                    row |= {f"{metric}_more": one.difference if known else None}
+                    row |= {f"{metric}_low": low, f"{metric}_high": high}
+                rows.append(row)
+    return rows
 
 
 def _difference(comparison: Comparison, series: Series, value: str, metric: str) -> str:

@@ -30,6 +30,8 @@ class Report:
     """Each finding of its diagnoses, as text."""
     files: list[Path] = field(default_factory=list[Path])
     problems: list[str] = field(default_factory=list[str])
+    records: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """The same for programs, errors as fractions: a record for each group, diagnosis, or row of a comparison."""
 
 
 def write_report(runs: Path, out: Path, margin: float = 0.005, paper_points: bool = False) -> Report:
@@ -47,6 +49,10 @@ def write_report(runs: Path, out: Path, margin: float = 0.005, paper_points: boo
     for group in study.groups:
         answer = answers(group, study.groups, runs, margin)
         drawn = _write_group(group, answer, out, paper_points, group in folded, report)
+        said = {"verdict": answer.sentence, "networks": tables.networks_records(group)}
+        said |= {"contrasts": tables.contrasts_records(answer.verdict), "claims": answer.claims}
+        found_inside = {name: finding.sentence for name, finding in answer.findings.items()}
+        report.records.append({"data": group.data, "recipe": group.recipe, **said, "diagnoses": found_inside})
         groups.append(page.values(group, answer, margin, drawn, runs, group in folded))
     compared = [_write_comparison(comparison, out, report) for comparison in found]
     index = out / "index.html"
@@ -94,6 +100,10 @@ def write_why(group: Group, runs: Path, out: Path, diagnoses: tuple[str, ...]) -
             files = {f"{diagnosis}.csv": csv[f"{diagnosis}.csv"]} | (draw(plate) if plate else {})
             _write_all(files, out / group.data / group.recipe, report)
             report.why.append(_said(found[diagnosis]))
+            about = {"data": group.data, "recipe": group.recipe, "diagnosis": diagnosis}
+            rows = [one for table in found[diagnosis].tables for one in table.records()]
+            csv_file = out / group.data / group.recipe / f"{diagnosis}.csv"
+            report.records.append({**about, "sentence": found[diagnosis].sentence, "rows": rows, "csv": csv_file})
     return report
 
 
@@ -102,6 +112,7 @@ def write_comparisons(found: list[Comparison], out: Path) -> Report:
     report = Report()
     for comparison in found:
         _write_comparison(comparison, out, report)
+        report.records += compare.records(comparison)
     return report
 
 

@@ -84,6 +84,10 @@ class Table:
         """Columns of spaces."""
         return aligned([self.heading, *self.rows], self.text)
 
+    def records(self) -> list[dict[str, str]]:
+        """Each row by its headings."""
+        return [dict(zip(self.heading, row, strict=True)) for row in self.rows]
+
     def markdown(self) -> str:
         """A table of Markdown."""
         rule = ["---" if number in self.text else "---:" for number in range(len(self.heading))]

@@ -156,8 +156,27 @@ def final_csv(group: Group) -> str:
     return csv_text(FINAL_COLUMNS, rows)
 
 
+def networks_records(group: Group) -> list[dict[str, Any]]:
+    """`networks_table` for programs: fractions, means over seeds and their sample deviations."""
+    return [
+        {
+            "network": network.name,
+            "seeds": [run.seed for run in network.finished],
+            "parameters": count_parameters(network),
+            **{metric: network.mean(metric) for metric in METRICS},
+            **{f"{metric}_std": network.spread(metric) for metric in METRICS},
+        }
+        for network in group.networks
+    ]
+
+
 def contrasts_csv(verdict: Verdict) -> str:
     """contrasts.csv: every contrast with its seeds, intervals and word; differences as fractions."""
+    return csv_text(CONTRAST_COLUMNS, [list(one.values()) for one in contrasts_records(verdict)])
+
+
+def contrasts_records(verdict: Verdict) -> list[dict[str, Any]]:
+    """Its rows by `CONTRAST_COLUMNS`."""
     roles = {"declared": verdict.contrasts, "secondary": verdict.secondary, "exploratory": verdict.exploratory}
     rows: list[list[Any]] = []
     for role, contrasts in roles.items():
@@ -166,7 +185,7 @@ def contrasts_csv(verdict: Verdict) -> str:
             difference = one.difference if one.compared else None
             intervals = *(one.interval or (None, None)), one.method, *(one.welch or (None, None))
             rows.append([role, one.name, one.metric, seeds, difference, *intervals, one.word, one.more])
-    return csv_text(CONTRAST_COLUMNS, rows)
+    return [dict(zip(CONTRAST_COLUMNS, row, strict=True)) for row in rows]
 
 
 def curves_csv(group: Group) -> str:

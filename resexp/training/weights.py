@@ -104,7 +104,7 @@ def of_run(run: Run) -> Trained:
     config = recorded(content["result"], content["execution"])
     state = checkpoint.load_newest(run.checkpoint_files, config.result(), start_over(run))
     if state is None:
-        raise UserError(f"run={run}: no checkpoint there yet")
+        raise UserError(f"{run}: no checkpoint there yet")
     if not run.record_file.exists():
         raise UserError(f"{run.record_file}: no such file; the command that trained the run writes it again")
     if record.state == FINISHED and digest(state["rows"]) != record.history_sha256:
@@ -121,7 +121,7 @@ def load_file(path: Path) -> Trained:
     """A file that `save` wrote: digest verified, loaded with weights_only. Raises UserError saying what is wrong."""
     state = checkpoint.load_named(path, "weights")
     if state.get("kind") != KIND:
-        raise UserError(f"weights={path}: not a file of resexp export; a run is measured with run=DIRECTORY")
+        raise UserError(f"weights={path}: not a file of resexp export; a run is measured with runs=DIRECTORY")
     try:
         WEIGHTS(state, "")
         config = recorded(state["config"]["result"], state["config"]["execution"])

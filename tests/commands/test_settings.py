@@ -5,7 +5,7 @@ from conftest import Here
 
 from resexp.errors import UserError
 
-COMPUTING = {"train": (), "evaluate": ("run=runs",), "export": (), "diagnose": ()}
+COMPUTING = {"train": (), "evaluate": (), "export": (), "diagnose": ()}
 """Verbs with a device, and what they need beside it."""
 
 

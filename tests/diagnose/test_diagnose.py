@@ -20,7 +20,7 @@ from resexp.storage.run import INTERRUPTED, Run
 from resexp.training.train import train
 
 SMALL = (
-    *("networks=[resnet20+depth8,plain20+depth8]", "initial_seeds=[0]", "batch_size=8", "images_without_norm=4"),
+    *("model=resnet20+depth8,plain20+depth8", "initial_seeds=[0]", "batch_size=8", "images_without_norm=4"),
     "lesion_images=16",
 )
 
@@ -91,7 +91,7 @@ def test_all_are_measured_once_and_runs_are_left_as_they_are(
 def test_initial_gradients_without_norm_are_measured_at_each_scale_in_float64(
     here: Here, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    only = ("gradients", *SMALL, "networks=[plain20+depth8]")
+    only = ("gradients", *SMALL, "model=plain20+depth8")
     here("diagnose", *only, "scales=[1]")
     with caplog.at_level(logging.INFO, "resexp"):
         printed = here("diagnose", *only, "scales=[1,1e-30]")
@@ -126,8 +126,8 @@ def test_an_unfinished_run_is_left_out_by_name_and_the_rest_is_measured(
         printed = here("diagnose", "responses")
     assert "mean over layers" in printed
     assert "responses: plain-20+depth8 seed 0: interrupted at iteration 60 of 60; it is left out" in caplog.messages
-    with pytest.raises(UserError, match=r"networks=plain20\+depth8: seed 0 cannot be diagnosed \(interrupted"):
-        here("diagnose", "responses", "networks=[plain20+depth8]")
+    with pytest.raises(UserError, match=r"model=plain20\+depth8: seed 0 cannot be diagnosed \(interrupted"):
+        here("diagnose", "responses", "model=plain20+depth8")
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def kept(here: Here, tmp_path: Path) -> Run:
 
 def test_gradients_are_measured_wherever_weights_were_kept(here: Here, kept: Run, tmp_path: Path) -> None:
     assert kept.snapshots() == [3, 6]
-    chosen = ("gradients", "networks=[plain20+depth8]", "initial_seeds=[0]", "batch_size=8")
+    chosen = ("gradients", "model=plain20+depth8", "initial_seeds=[0]", "batch_size=8")
     printed = here("diagnose", *chosen, "iterations=[6]")
     assert "after 9 iterations" not in printed
     printed = here("diagnose", *chosen)
@@ -208,7 +208,7 @@ def test_a_checkpoint_that_is_not_the_runs_is_named(
 ) -> None:
     damage(one_run(folder), one_run(folder, "plain"))
     with pytest.raises(UserError, match=line):
-        here("diagnose", "responses", "networks=[resnet20+depth8]")
+        here("diagnose", "responses", "model=resnet20+depth8")
     with caplog.at_level(logging.WARNING, "resexp"):
         printed = here("diagnose", "responses")
     assert "plain-20+depth8" in printed
@@ -253,14 +253,14 @@ def test_what_is_built_is_saved_and_has_the_error_of_what_it_is_built_from(
     (saved,) = (tmp_path / "built").rglob("resnet20+depth14-from-8-seed0.pt")
     built = here("evaluate", f"weights={saved}", "precision=fp32")
     assert built.startswith("resnet20 after 0 of 60 iterations: ")
-    assert error_of(built) == error_of(here("evaluate", f"run={one_run(folder)}", "precision=fp32"))
+    assert error_of(built) == error_of(here("evaluate", f"runs={one_run(folder)}", "precision=fp32"))
     content = saved.read_bytes()
     here("diagnose", "construction", "depths=[14]", "save=again", "fresh=true")
     assert (tmp_path / "again" / saved.relative_to(tmp_path / "built")).read_bytes() == content
 
 
 def test_training_goes_on_from_what_was_built(here: Here, folder: Path, tmp_path: Path) -> None:
-    here("diagnose", "construction", "depths=[14]", "save=built", "networks=[plain20+depth8]")
+    here("diagnose", "construction", "depths=[14]", "save=built", "model=plain20+depth8")
     (saved,) = (tmp_path / "built").rglob("*.pt")
     here("train", *TINY, *LONGER, "model=plain20", "model.depth=14", f"start={saved}")
     assert "+start" in (one_run_of(folder, "depth14")).directory.parent.name
@@ -277,7 +277,7 @@ def test_nothing_deeper_among_the_runs_is_told_with_what_to_do(
 ) -> None:
     with caplog.at_level(logging.WARNING, "resexp"):
         assert "nothing could be measured" in here("diagnose", "construction")
-    line = "construction: ResNet-20+depth8: no deeper network of its kind among the runs; depths=[14] builds one"
+    line = "construction: ResNet-20+depth8: no deeper network of its kind among the runs; depths=14 builds one"
     assert f"{line}; it is left out" in caplog.messages
     with pytest.raises(UserError, match=r"depths=8: not deeper than plain-20\+depth8 or ResNet-20\+depth8; name a"):
         here("diagnose", "construction", "depths=[8]")
@@ -286,12 +286,12 @@ def test_nothing_deeper_among_the_runs_is_told_with_what_to_do(
 def test_exported_weights_stand_in_for_checkpoints_that_are_gone(
     here: Here, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    here("export", "networks=[plain20,resnet20]", "out=weights", "dtype=fp32")
+    here("export", "out=weights", "dtype=fp32")
     expected = here("diagnose", "construction", "depths=[14]", "out=one")
     for run in (one_run(folder), one_run(folder, "plain")):
         without_checkpoint(run, run)
     with pytest.raises(UserError, match=r"no checkpoint there; weights=FOLDER names that of its exported weights, or"):
-        here("diagnose", "construction", "depths=[14]", "fresh=true", "networks=[plain20+depth8]")
+        here("diagnose", "construction", "depths=[14]", "fresh=true", "model=plain20+depth8")
     printed = here("diagnose", "construction", "depths=[14]", "fresh=true", "weights=weights", "out=one")
     assert printed == expected
     plain, residual = sorted((tmp_path / "weights").glob("*.pt"))
@@ -305,17 +305,20 @@ BAD = [
     ("what=reasons", r"what=reasons: choose all, gradients, responses, lesions, construction"),
     ("reasons", r"what=reasons: choose all"),
     ("group=cifar10/paper", r"group=cifar10/paper: no such runs in runs; choose shapes"),
-    ("networks=[plain44]", r"networks=plain44: no run of it"),
-    ("networks=[]", r"networks=\[\]: name some"),
+    ("model=plain44", r"model=plain44: no run of it"),
+    ("model=[]", r"model=\[\]: name some"),
     ("batch_size=1", r"batch_size=1: must be 2 or more"),
     ("lesion_images=-1", r"lesion_images=-1"),
+    ("seed=0,-1", r"seed=-1"),
+    ("networks=plain20", r"networks: no such setting"),
+    ("seeds=0", r"seeds: no such setting; did you mean seed\?"),
     ("initial_seeds=[-1]", r"initial_seeds=-1"),
     ("iterations=[0]", r"iterations=0: must be 1 or more"),
     ("scales=[1,0]", r"scales=0\.0: must be finite and above 0; 1 keeps He weights"),
     ("scales=[-0.5]", r"scales=-0\.5: must be finite"),
     ("scales=[inf]", r"scales=inf: must be finite"),
     ("scales=[nan]", r"scales=nan: must be finite"),
-    ("scales=0.5", r"scales: not a list in brackets"),
+    ("scales=x", r"scales\[0\]: 'x' is not a number"),
     ("images_without_norm=0", r"images_without_norm=0: must be 1 or more"),
     ("depths=[15]", r"depths=15: a depth is 6n \+ 2, such as 20 or 56"),
     ("depths=[]", r"depths=\[\]: name some"),

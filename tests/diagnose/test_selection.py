@@ -56,11 +56,11 @@ def test_networks_that_did_not_train_or_are_not_finished_are_left_out_by_name(st
 @pytest.mark.parametrize(
     ("diagnosis", "network", "line"),
     [
-        ("responses", "plain110", r"networks=plain110: seed 0 cannot be diagnosed \(did not train"),
-        ("responses", "plain56", r"networks=plain56: seed 0 cannot be diagnosed \(interrupted at iteration 1,000"),
-        ("construction", "plain56", r"networks=plain56: seed 0 cannot be diagnosed \(interrupted at iteration 1,000"),
-        ("responses", "plain44", r"networks=plain44: no run of it in cifar10/short32; train it first"),
-        ("gradients", "plain21", r"networks=plain21: neither among the runs nor a preset"),
+        ("responses", "plain110", r"model=plain110: seed 0 cannot be diagnosed \(did not train"),
+        ("responses", "plain56", r"model=plain56: seed 0 cannot be diagnosed \(interrupted at iteration 1,000"),
+        ("construction", "plain56", r"model=plain56: seed 0 cannot be diagnosed \(interrupted at iteration 1,000"),
+        ("responses", "plain44", r"model=plain44: no run of it in cifar10/short32; train it first"),
+        ("gradients", "plain21", r"model=plain21: neither among the runs nor a preset"),
     ],
 )
 def test_a_network_that_is_named_and_cannot_be_measured_is_refused(

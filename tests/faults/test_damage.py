@@ -68,7 +68,7 @@ def reported(config: Config) -> tuple[str, list[str]]:
 def evaluated(here: Here, run: Run) -> str:
     """The line of `resexp evaluate`, or the one that refuses."""
     try:
-        output = here("evaluate", f"run={run.directory}", "device=cpu")
+        output = here("evaluate", f"runs={run.directory}", "device=cpu")
     except UserError as error:
         return str(error)
     return next(line for line in output.splitlines() if " error " in line)
@@ -130,7 +130,7 @@ def test_every_command_names_an_edited_configuration(calm: Calm, here: Here, run
     for arguments in (
         ("train", *SHORT, f"runs={runs}"),
         ("report", f"runs={runs}"),
-        ("evaluate", f"run={run}", "device=cpu"),
+        ("evaluate", f"runs={run}", "device=cpu"),
     ):
         with pytest.raises(UserError, match=r"config\.yaml is damaged or was edited; train it again with fresh=true"):
             here(*arguments)

@@ -48,7 +48,7 @@ def test_a_run_trained_behind_a_link_is_seen_by_every_verb(here: Here, tmp_path:
     assert "finished" in here("status", "runs=inner")
     assert "ResNet-20+depth8" in here("report", "runs=inner")
     assert "seed0" in here("collect", "runs=inner", "name=tiny")
-    assert "test error" in here("export", "runs=inner", "networks=[resnet20]", "device=cpu")
+    assert "test error" in here("export", "runs=inner", "device=cpu")
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_folder_that_cannot_be_looked_into_is_named_by_every_verb(
     *lines, last = [line for line in status_of_damage().splitlines() if "damaged" in line]
     assert [line.split()[0] for line in lines] == ["cifar10/paper/plain20/seed1", "cifar10/paper/plain56"]
     assert last == "2 of 3 runs damaged"
-    for arguments in (("report",), ("check",), ("collect", "name=paper"), ("diagnose", "networks=[plain32]")):
+    for arguments in (("report",), ("check",), ("collect", "name=paper"), ("diagnose", "model=plain32")):
         caplog.clear()
         try:
             here(*arguments)
@@ -76,7 +76,7 @@ def test_a_folder_that_cannot_be_looked_into_is_named_by_every_verb(
         assert f"{Path('runs', *lost.parts[-4:])}/config.yaml: Too many levels of symbolic links" in caplog.text
         assert "plain56/config.yaml: no such file" in caplog.text
     with pytest.raises(UserError, match=r"no finished run.*there \(2 could not be read: .*seed1.*symbolic links"):
-        here("export", "networks=[plain110]")
+        here("export", "model=plain110")
 
 
 @pytest.mark.skipif(not os.geteuid(), reason="root may look everywhere")
@@ -115,7 +115,7 @@ def test_the_files_of_another_seed_are_refused_by_every_verb(
         shutil.copy(finishes_first.directory / name, run.directory / name)
     assert "1 of 2 runs damaged" in status_of_damage(f"runs={runs}")
     assert [one.seed for one in load_study(runs).finished] == [1]
-    for arguments in (("train", *SHORT, f"runs={runs}"), ("evaluate", f"run={run}", "device=cpu")):
+    for arguments in (("train", *SHORT, f"runs={runs}"), ("evaluate", f"runs={run}", "device=cpu")):
         with pytest.raises(UserError, match=OTHER_SETTINGS + ".*delete it to resume from the checkpoint"):
             here(*arguments)
     run.record_file.unlink()

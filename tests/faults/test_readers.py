@@ -17,7 +17,7 @@ COMPUTING = ("device=cpu", "threads=1")
 COMMANDS = {
     "report": (),
     "collect": ("name=tiny",),
-    "export": ("networks=[plain20,resnet20]", *COMPUTING),
+    "export": COMPUTING,
     "diagnose": ("responses", *COMPUTING),
 }
 TIMED = "responses.json"

@@ -141,6 +141,6 @@ def test_a_record_of_other_settings_is_refused_by_every_verb_that_reads(
     record.config_sha256 = "0" * 64
     run.write_record(record)
     assert "of a run with other settings" in status_of_damage()
-    for verb in (("report",), ("check",), ("collect", "name=x"), ("export",), ("evaluate", f"run={run}")):
+    for verb in (("report",), ("check",), ("collect", "name=x"), ("export",), ("evaluate", f"runs={run}")):
         with pytest.raises(UserError, match="of a run with other settings"):
             here(*verb)

@@ -81,7 +81,7 @@ def test_a_folder_that_cannot_be_written_is_read_and_refused_for_training(
     here("train", *SHORT, f"runs={read_only}")
     assert caplog.messages[-1].endswith("finished already")
     (finished, _) = find_runs(read_only)
-    assert "after 12 of 12 iterations" in here("evaluate", f"run={finished}", "device=cpu")
+    assert "after 12 of 12 iterations" in here("evaluate", f"runs={finished}", "device=cpu")
     line = refusal(compose(*SHORT, "seed=1", f"runs={read_only}"))
     assert line.startswith("runs: cannot write")
     assert line.endswith("choose a folder with runs=PATH")

@@ -81,7 +81,7 @@ def test_interrupted_it_resumes_to_the_same_bytes(tiny: tuple[str, ...], first: 
 
 
 def test_exported_weights_in_fp16_will_do(here: Here, tiny: tuple[str, ...], first: Run, tmp_path: Path) -> None:
-    here("export", f"runs={first.directory.parents[3]}", "seeds=[1]", "out=weights", "device=cpu")
+    here("export", f"runs={first.directory.parents[3]}", "seed=1", "out=weights", "device=cpu")
     (path,) = (tmp_path / "weights").glob("*.pt")
     found = begins(compose(*tiny, *PLAIN, f"start={path}"))
     assert all(torch.equal(value, found[name]) for name, value in weights.load_file(path).network.items())
