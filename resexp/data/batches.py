@@ -3,6 +3,7 @@
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -79,7 +80,7 @@ class Images:
     @staticmethod
     def of(split: Split, mean: Tensor, pad: int, device: torch.device) -> "Images":
         """Move a split and the mean image (3, H, W), 0 to 255, to the device, both padded by `pad` zeros."""
-        pixels = functional.pad(split.images, (pad, pad, pad, pad)).permute(0, 2, 3, 1).contiguous()
+        pixels = functional.pad(split.images.permute(0, 2, 3, 1), (0, 0, pad, pad, pad, pad)).contiguous()
         mean = functional.pad(mean, (pad, pad, pad, pad)).permute(1, 2, 0).contiguous()
         return Images(pixels.to(device), mean.to(device), split.labels.to(device), pad)
 
@@ -114,7 +115,5 @@ class Images:
 
 def mean_image(split: Split) -> Tensor:
     """The per-pixel mean of a training set: float32 (3, H, W), 0 to 255, summed exactly."""
-    total = torch.zeros(split.images.shape[1:], dtype=torch.int64)
-    for part in split.images.split(4096):
-        total += part.sum(0, dtype=torch.int64)
-    return (total.double() / len(split)).float()
+    total = split.images.numpy().sum(0, dtype=np.uint64)  # several times as fast as torch's
+    return torch.from_numpy(total / len(split)).float()

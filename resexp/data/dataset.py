@@ -33,6 +33,6 @@ class Dataset:
         """SHA-256 of all pixels and labels, in hexadecimal."""
         sha = hashlib.sha256(repr(self.classes).encode())
         for split in (self.train, self.test):
-            sha.update(split.images.numpy().tobytes())
-            sha.update(split.labels.numpy().tobytes())
+            sha.update(split.images.contiguous().numpy().data)
+            sha.update(split.labels.contiguous().numpy().data)
         return sha.hexdigest()

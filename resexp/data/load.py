@@ -2,19 +2,13 @@
 
 from resexp.config.settings import CifarConfig, DataConfig, FolderConfig, ShapesConfig
 from resexp.data.dataset import Dataset
-from resexp.errors import UserError
 
 
 def load(config: DataConfig) -> Dataset:
     """Read or generate a data set. Raises UserError that says where files are missing or damaged."""
     if isinstance(config, CifarConfig):
-        try:
-            from resexp.data import cifar
-        except (ImportError, RuntimeError) as error:  # compiled for another version of torch
-            why = str(error).splitlines()[0]
-            raise UserError(
-                f"data={config.name}: torchvision does not fit torch ({why}); install both again"
-            ) from error
+        from resexp.data import cifar
+
         return cifar.load(config)
     if isinstance(config, FolderConfig):
         from resexp.data import folder

@@ -16,7 +16,7 @@ from resexp.training.device import Execution
 from resexp.training.engine import Engine, Iterate
 from resexp.training.evaluate import evaluate
 from resexp.training.schedule import Schedule, warms_up
-from resexp.training.step import Step, make_optimizer
+from resexp.training.step import Step
 
 Measured = tuple[float, float]
 """Mean loss and error (a fraction)."""
@@ -37,7 +37,7 @@ class Trainer:
         self.test_images = Images.of(data.test, mean, 0, device)
         self.sampler = Sampler(config.seed, len(data.train), recipe.batch_size, recipe.pad, recipe.flip, device)
         self.network = build(config.model, config.seed, len(data.classes), device)
-        self.step = Step(self.network, make_optimizer(self.network, recipe), execution)
+        self.step = Step(self.network, recipe, execution)
         self.schedule = Schedule(recipe, warms_up(recipe, config.model))
         self.iteration = 0
         self.rows: list[history.Row] = []
@@ -69,7 +69,7 @@ class Trainer:
         deterministic = self.config.deterministic
         engine, self.iterate = engine.prepare(self.eager, self.network, deterministic, picks, rate)
         self.load_state(before)
-        self.step.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad()
         return engine
 
     @property

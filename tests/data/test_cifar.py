@@ -5,15 +5,15 @@ import hashlib
 import io
 import logging
 import pickle
-import sys
 import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,6 +69,13 @@ class Fake:
     labels: list[int]
 
 
+def publish(monkeypatch: pytest.MonkeyPatch, name: str, archive: Path, md5s: dict[str, str]) -> None:
+    """Let an archive and the files in it be the official ones."""
+    kind = cifar.KINDS[name]
+    parts: Any = {part: {file: md5s[file] for file in getattr(kind, part)} for part in ("train", "test", "meta")}
+    monkeypatch.setitem(cifar.KINDS, name, replace(kind, archive_md5=md5(archive.read_bytes()), **parts))
+
+
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     random = np.random.default_rng(0)
@@ -76,19 +83,16 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     labels = [int(label) for _ in range(6) for label in random.permutation(10)]
     batches = tmp_path / "official" / "cifar-10-batches-py"
     batches.mkdir(parents=True)
-    md5s: list[list[str]] = []
+    md5s: dict[str, str] = {}
     for i, name in enumerate(FILES):
         own = slice(10 * i, 10 * i + 10)
         content = {"label_names": CLASSES} if name == "batches.meta" else {"data": images[own], "labels": labels[own]}
         (batches / name).write_bytes(pickle.dumps(content, protocol=2))
-        md5s.append([name, md5((batches / name).read_bytes())])
+        md5s[name] = md5((batches / name).read_bytes())
     archive = tmp_path / "cifar.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(batches, "cifar-10-batches-py")
-    monkeypatch.setattr(CIFAR10, "train_list", md5s[:5])
-    monkeypatch.setattr(CIFAR10, "test_list", md5s[5:6])
-    monkeypatch.setattr(CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": md5s[6][1]})
-    monkeypatch.setattr(CIFAR10, "tgz_md5", md5(archive.read_bytes()))
+    publish(monkeypatch, "cifar10", archive, md5s)
     return Fake(batches.parent, archive, images.reshape(-1, 3, 32, 32), labels)
 
 
@@ -111,10 +115,7 @@ def hundred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     archive = tmp_path / "cifar100.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(batches, batches.name)
-    monkeypatch.setattr(CIFAR100, "train_list", [["train", md5s["train"]]])
-    monkeypatch.setattr(CIFAR100, "test_list", [["test", md5s["test"]]])
-    monkeypatch.setattr(CIFAR100, "meta", {**CIFAR100.meta, "md5": md5s["meta"]})
-    monkeypatch.setattr(CIFAR100, "tgz_md5", md5(archive.read_bytes()))
+    publish(monkeypatch, "cifar100", archive, md5s)
     return Fake(batches.parent, archive, images.reshape(-1, 3, 32, 32), labels)
 
 
@@ -284,7 +285,7 @@ def test_a_full_disk_is_not_taken_for_a_broken_network(server: Server) -> None:
 
 
 def test_the_official_archive_is_fetched_once(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CIFAR10, "url", server.url)
+    monkeypatch.setattr(cifar, "SITE", server.url.rpartition("/")[0])
     monkeypatch.setenv("RESEXP_DATA", str(tmp_path / "sets"))
     for _ in range(2):
         assert len(cifar.load(settings()).train) == 50
@@ -301,7 +302,13 @@ def test_a_local_archive_completes_a_folder_that_lacks_a_file(fake: Fake, source
 
 def test_another_archive_is_refused_and_leaves_nothing(tmp_path: Path, server: Server) -> None:
     server.content = b"not the archive"
-    refused(settings(tmp_path / "sets", server.url), server.url, md5(server.content), CIFAR10.tgz_md5, "data.url=")
+    refused(
+        settings(tmp_path / "sets", server.url),
+        server.url,
+        md5(server.content),
+        cifar.KINDS["cifar10"].archive_md5,
+        "data.url=",
+    )
     assert left_in(tmp_path / "sets") == {".cifar10.lock"}
 
 
@@ -423,11 +430,12 @@ def test_the_official_files_hold_what_the_data_set_is_known_for() -> None:
     assert means.tolist() == pytest.approx([0.4914, 0.4822, 0.4465], abs=5e-5)
 
 
-def test_a_torchvision_that_does_not_fit_torch_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr("resexp.data.cifar")
-    monkeypatch.setitem(sys.modules, "resexp.data.cifar", None)
-    with pytest.raises(UserError, match=r"data=cifar10: torchvision does not fit torch .*; install both again"):
-        load(settings())
+@pytest.mark.parametrize(("kind", "theirs"), [(cifar.CIFAR10, CIFAR10), (cifar.CIFAR100, CIFAR100)])
+def test_the_files_are_those_that_torchvision_knows(kind: cifar.Kind, theirs: type[CIFAR10]) -> None:
+    assert (f"{cifar.SITE}/{kind.archive}", kind.archive_md5) == (theirs.url, theirs.tgz_md5)
+    assert (kind.folder, kind.classes) == (theirs.base_folder, theirs.meta["key"])
+    assert (kind.train, kind.test) == (dict(theirs.train_list), dict(theirs.test_list))
+    assert kind.meta == {theirs.meta["filename"]: theirs.meta["md5"]}
 
 
 def test_what_is_too_large_to_be_the_archive_is_not_fetched_to_its_end(

@@ -15,7 +15,7 @@ from resexp.config.settings import RecipeConfig
 from resexp.model.network import BatchNorm, Network, initialise
 from resexp.storage.checkpoint import load, save
 from resexp.training.device import Execution
-from resexp.training.step import Step, make_optimizer
+from resexp.training.step import Step
 
 CPU = Execution(torch.device("cpu"), "fp32", 1)
 RATES = (0.1, 0.1, 0.01, 0.01)
@@ -47,7 +47,7 @@ def batch(number: int, size: int = 12) -> tuple[Tensor, Tensor]:
 
 
 def stepper(network: nn.Module, recipe: RecipeConfig, precision: str = "fp32") -> Step:
-    return Step(network, make_optimizer(network, recipe), replace(CPU, precision=precision))
+    return Step(network, recipe, replace(CPU, precision=precision))
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
@@ -69,6 +69,33 @@ def test_updates_are_textbook_sgd_with_momentum_and_weight_decay(recipe: RecipeC
                 norm.num_batches_tracked += 1
         assert_close(loss, expected.detach(), rtol=1e-5, atol=1e-6)
     assert_close(network.state_dict(), textbook.state_dict(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_updates_are_those_of_pytorch_to_the_bit(recipe: RecipeConfig, momentum: float, precision: str) -> None:
+    step, theirs = stepper(tiny(), replace(recipe, momentum=momentum), precision), tiny()
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=1.0, momentum=momentum, weight_decay=0.05, fused=True)
+    scaler = torch.amp.GradScaler("cpu", enabled=precision == "fp16")
+    for number, rate in enumerate(3 * RATES):
+        images, labels = batch(number)
+        if scaler.is_enabled() and number == 4:  # overflows; one in their first step would spoil their momentum
+            for one in (step.scaler, scaler):
+                one.load_state_dict(scaler.state_dict() | {"scale": 2.0**24})
+        step(images, labels, rate)
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad()
+        with step.execution.autocast():
+            loss = functional.cross_entropy(theirs(images).float(), labels)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        for ours, other in zip(step.optimizer.parameters, theirs.parameters(), strict=True):
+            assert torch.equal(ours, other)
+        assert scaler.state_dict() == step.scaler.state_dict()
+    for ours, other in zip(step.optimizer.momentum, theirs.parameters(), strict=False):
+        assert torch.equal(ours, optimizer.state[other]["momentum_buffer"])
+    assert step.scaler.get_scale() < 2.0**24
 
 
 def test_loss_and_wrong_answers_are_those_before_the_update(recipe: RecipeConfig) -> None:
