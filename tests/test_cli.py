@@ -248,12 +248,16 @@ def test_a_finished_run_in_another_precision_is_named_as_such(here: Here, caplog
     [
         ("import resexp.cli; resexp.cli.dispatch(['--help'])", ["torch", "hydra", "omegaconf", "matplotlib", "yaml"]),
         ("import resexp.commands.check, resexp.commands.collect, resexp.storage.run", ["torch", "matplotlib"]),
+        (
+            f"import resexp.cli, resexp.data.cifar; resexp.cli.dispatch(['train', *{TINY}])",
+            ["torch._dynamo", "torchvision", "matplotlib", "PIL", "pandas"],
+        ),
     ],
 )
-def test_help_and_judging_import_nothing_that_takes_long(code: str, unneeded: list[str]) -> None:
+def test_nothing_is_imported_that_takes_long_and_is_not_needed(code: str, unneeded: list[str], tmp_path: Path) -> None:
     program = f"import sys; {code}; sys.exit(' '.join(sys.modules.keys() & {unneeded}))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.stderr.strip() == ""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr.strip()) == (1, "")
 
 
 def test_the_settings_of_a_run_can_be_shown(here: Here) -> None:

@@ -1,5 +1,8 @@
 """Error of a network on a whole set: evaluation mode, the one original view."""
 
+import sys
+from contextlib import nullcontext
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -21,8 +24,9 @@ def evaluate(network: nn.Module, images: Images, execution: Execution) -> tuple[
     wrong = torch.zeros((), dtype=torch.int64, device=execution.device)
     for first in range(0, len(images), size):
         batch, labels = images.plain(first, size)
-        # Compiling is for training: an evaluation is not worth variants of its own.
-        with execution.autocast(), torch.compiler.set_stance("force_eager"):
+        # Compiling is for training: an evaluation is not worth variants of its own. To say so loads the compiler.
+        compiled = "torch._dynamo" in sys.modules
+        with execution.autocast(), torch.compiler.set_stance("force_eager") if compiled else nullcontext():
             scores = network(batch).float()
         loss += functional.cross_entropy(scores, labels, reduction="sum")
         wrong += (scores.argmax(1) != labels).sum()
