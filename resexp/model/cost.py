@@ -1,9 +1,11 @@
 """Parameters and multiply-adds of a network by arithmetic, without building it."""
 
-from resexp.config.settings import ModelConfig, ShapesConfig, TrainSettings
+from resexp.config.settings import FolderConfig, ModelConfig, ShapesConfig, TrainSettings
 
 IMAGE_SIZE = 32
 CLASSES = 10
+CIFAR_IMAGES = 50_000
+"""For training."""
 FLOATS_DRAWN = 8
 """Numbers for each pixel of a generated image while it is drawn: three colours, their noise, two coordinates."""
 WEIGHT_COPIES = 3
@@ -45,18 +47,28 @@ def multiply_adds(model: ModelConfig) -> int:
 def memory(settings: TrainSettings, on_cpu: bool) -> dict[str, int]:
     """The least bytes that training takes of the machine's memory, by the settings that decide them.
 
-    Images that are read from files are not counted, nor what a GPU holds, which says itself when it is full.
+    What a GPU holds is not counted, which says itself when it is full.
+    """
+    data, parts = settings.data, dict[str, int]()
+    if isinstance(data, ShapesConfig):
+        drawn = max(data.train_images, data.test_images) * data.image_size**2 * FLOATS_DRAWN * 4
+        parts["data.image_size, data.train_images or data.test_images"] = drawn
+    return parts | (device_memory(settings) if on_cpu else {})
+
+
+def device_memory(settings: TrainSettings) -> dict[str, int]:
+    """The least bytes that training takes of the memory of its device, by the settings that decide them.
+
+    A folder's images are not counted.
     """
     model, recipe, data = settings.model, settings.recipe, settings.data
     side = getattr(data, "image_size", IMAGE_SIZE)
-    parts: dict[str, int] = {}
-    if isinstance(data, ShapesConfig):
-        drawn = max(data.train_images, data.test_images) * side**2 * FLOATS_DRAWN * 4
-        kept = data.train_images * 3 * (side + 2 * recipe.pad) ** 2
-        parts["data.image_size, data.train_images, data.test_images or recipe.pad"] = drawn + kept
-    if on_cpu:
-        half = 4 if settings.precision == "fp32" else 2
-        outputs = sum(count * maps * size**2 for count, _, _, maps, size in layers(model)) * side**2 // IMAGE_SIZE**2
-        parts["recipe.batch_size, model.depth, model.width or data.image_size"] = recipe.batch_size * outputs * half
-        parts["model.depth or model.width"] = parameters(model) * 4 * WEIGHT_COPIES
-    return parts
+    images = 0 if isinstance(data, FolderConfig) else getattr(data, "train_images", CIFAR_IMAGES)
+    outputs = sum(count * maps * size**2 for count, _, _, maps, size in layers(model)) * side**2 // IMAGE_SIZE**2
+    kept = outputs * (2 if model.norm == "batch" else 1)  # of each convolution, and of its norm, for the way back
+    number = 4 if settings.precision in ("fp32", "tf32") else 2
+    return {
+        "recipe.pad, data.image_size or data.train_images": images * 3 * (side + 2 * recipe.pad) ** 2,
+        "recipe.batch_size, model.depth, model.width or data.image_size": recipe.batch_size * kept * number,
+        "model.depth or model.width": parameters(model) * 4 * WEIGHT_COPIES,
+    }

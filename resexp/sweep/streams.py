@@ -1,23 +1,31 @@
 """`hydra/launcher=streams`: several runs at once in one process, in turn, on a GPU each on a stream of its own."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextvars import copy_context
 from dataclasses import replace
+from itertools import accumulate
 from queue import SimpleQueue
 from threading import Thread
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn
 
-from resexp.config.settings import require
+from resexp.config.settings import Config, require
 from resexp.errors import BrokenProcess, Interrupted, UserError
+from resexp.model.cost import device_memory
 from resexp.sweep.sweeper import AHEAD, composed
+from resexp.system.memory import size
 from resexp.system.signals import Stop
 from resexp.training.turns import Turns
 
+log = logging.getLogger("resexp")
+
 STREAMS = 32
 """On a GPU, as many as PyTorch has; a run more would share one."""
+USABLE = 0.8
+"""Of the memory that is free: the rest is for evaluations and for what an allocator leaves between its blocks."""
 SHARED = ("device", "precision", "deterministic", "threads")
 """Settings that PyTorch keeps for the whole process."""
 
@@ -30,17 +38,21 @@ class StreamsLauncher(BasicLauncher):
         self.at_once = at_once
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Train the runs, each to the bits that it has alone.
+        """Train the runs, each to the bits that it has alone, at once as many as are asked for and fit.
 
         Raises UserError for runs that cannot share a process, Interrupted when a signal came (each run is saved then),
         BrokenProcess as soon as the process can compute no more.
         """
-        number = type(self.at_once) is int and 0 < self.at_once <= STREAMS
-        require(number, "hydra.launcher.at_once", self.at_once, f"must be a number from 1 to {STREAMS}")
-        self.refuse_what_differs(job_overrides)
+        number = type(self.at_once) is int and self.at_once > 0
+        require(number, "hydra.launcher.at_once", self.at_once, "must be a number from 1 on")
+        assert self.config is not None
+        assert self.hydra_context is not None
+        configs = composed(self.hydra_context, self.config, job_overrides)
+        refuse_what_differs(configs)
+        at_once = fitting(configs, self.at_once)
         os.environ["TQDM_DISABLE"] = "1"  # lines, since several bars overwrite each other
         if ahead := AHEAD.get():
-            AHEAD.set(replace(ahead, at_once=min(self.at_once, len(job_overrides))))
+            AHEAD.set(replace(ahead, at_once=at_once))
         turns, results = Turns(), dict[int, JobReturn]()
         jobs = iter(enumerate(job_overrides, initial_job_idx))
         ended: SimpleQueue[BaseException | None] = SimpleQueue()
@@ -55,11 +67,11 @@ class StreamsLauncher(BasicLauncher):
                     error = raised
                 ended.put(error)
 
-            threads = [Thread(target=copy_context().run, args=(work,), daemon=True) for _ in range(self.at_once)]
-            for thread in threads[: len(job_overrides)]:
+            threads = [Thread(target=copy_context().run, args=(work,), daemon=True) for _ in range(at_once)]
+            for thread in threads:
                 thread.start()
             errors = list[BaseException]()
-            for _ in threads[: len(job_overrides)]:
+            for _ in threads:
                 if error := ended.get():
                     errors.append(error)
                 if isinstance(error, BrokenProcess):
@@ -75,13 +87,30 @@ class StreamsLauncher(BasicLauncher):
                 raise Interrupted(stop.signal)
             (results[number],) = super().launch([overrides], number)
 
-    def refuse_what_differs(self, job_overrides: Sequence[Sequence[str]]) -> None:
-        """Raise UserError where two runs want different things of the process."""
-        assert self.config is not None
-        assert self.hydra_context is not None
-        configs = composed(self.hydra_context, self.config, job_overrides)
-        for name in SHARED:
-            wanted = {str(getattr(config, name)) for config in configs}
-            if len(wanted) > 1:
-                several = ",".join(sorted(wanted))
-                raise UserError(f"{name}={several}: hydra/launcher=streams needs one for all runs; sweep it without")
+
+def refuse_what_differs(configs: list[Config]) -> None:
+    """Raise UserError where two runs want different things of the process."""
+    for name in SHARED:
+        wanted = {str(getattr(config, name)) for config in configs}
+        if len(wanted) > 1:
+            several = ",".join(sorted(wanted))
+            raise UserError(f"{name}={several}: hydra/launcher=streams needs one for all runs; sweep it without")
+
+
+def fitting(configs: list[Config], wanted: int) -> int:
+    """How many of the runs to train at once, at most `wanted` and at least one: any of them fit. Says so if fewer.
+
+    Raises UserError for a device or precision that this machine does not have.
+    """
+    from resexp.training.device import prepare  # torch, only to train
+
+    execution, wanted = prepare(configs[0]), min(wanted, len(configs))
+    alike = (replace(config, precision=execution.precision) for config in configs)
+    largest = sorted((sum(device_memory(config).values()) for config in alike), reverse=True)
+    free = execution.free_memory()
+    fit = len(configs) if free is None else sum(total <= USABLE * free for total in accumulate(largest))
+    at_once = min(wanted, STREAMS, max(1, fit))
+    if at_once < wanted:
+        why = f"{size(free)} of memory are free" if free and fit < STREAMS else "PyTorch has no more streams"
+        log.info("hydra.launcher.at_once: %d of %d runs at once, %s; the others follow", at_once, len(configs), why)
+    return at_once

@@ -11,6 +11,7 @@ import torch
 from resexp.config.settings import TrainSettings
 from resexp.errors import UserError
 from resexp.system.machine import default_threads, worker_number
+from resexp.system.memory import available
 from resexp.system.processor import processor
 
 
@@ -44,6 +45,10 @@ class Execution:
         Of several runs that share the process, it is that of all together since the last of them was prepared.
         """
         return torch.cuda.max_memory_allocated(self.device) >> 20 if self.device.type == "cuda" else None
+
+    def free_memory(self) -> int | None:
+        """Bytes of the device's memory that can be taken, at most; None where that is not known."""
+        return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else available()
 
     def describe(self) -> dict[str, Any]:
         """Device, precision, threads and the versions that decide the bits."""
