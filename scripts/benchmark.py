@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from argparse import SUPPRESS, ArgumentParser, Namespace, RawTextHelpFormatter
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import replace
@@ -31,6 +32,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from resexp.cli import ENVIRONMENT
 from resexp.config.compose import compose
@@ -108,13 +110,42 @@ def usual(config: Config, execution: Execution) -> Loop:
     return iterate, network, "eager"
 
 
-def train(side: Side) -> None:
-    """Be a process of a side: tell of the first iterations, then of a window for each line that comes in."""
-    os.setpgrp()  # so that the workers of a loop are stopped with it
+def prepared(side: Side) -> tuple[Config, Execution, Callable[[Config, Execution], Loop]]:
+    """What a side trains, where, and how."""
     config = compose(f"model={side.network}", *side.settings.split())
     as_people_do = (side.side, config.precision) == ("usual", "auto")
     execution = prepare(replace(config, precision="fp32") if as_people_do else config)
-    loop = usual if side.side == "usual" else partial(own, bare=side.side == "bare")
+    return config, execution, usual if side.side == "usual" else partial(own, bare=side.side == "bare")
+
+
+class Kernels(TorchDispatchMode):
+    """Counts, while it is entered, what PyTorch asks of the device: each operation but those that only view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts = Counter[str]()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count one and do it."""
+        self.counts[func.overloadpacket.__name__] += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+def count(side: Side) -> str:
+    """The operations of an iteration as it is written, the most frequent first."""
+    config, execution, loop = prepared(side)
+    iterate = loop(replace(config, engine="eager"), execution)[0]
+    iterate()
+    with Kernels() as kernels:
+        iterate()
+    most = ", ".join(f"{times} {name}" for name, times in kernels.counts.most_common(8))
+    return f"{side.network} {execution.precision} {side.side}: {kernels.counts.total()} operations; {most}"
+
+
+def train(side: Side) -> None:
+    """Be a process of a side: tell of the first iterations, then of a window for each line that comes in."""
+    os.setpgrp()  # so that the workers of a loop are stopped with it
+    config, execution, loop = prepared(side)
     with nullcontext() if side.side == "usual" else execution.own_stream():
         iterate, network, engine = loop(config, execution)
         for line in chain([""], sys.stdin):
@@ -271,6 +302,7 @@ def main(arguments: list[str] | None = None) -> None:
     option("--repeats", type=int, default=2, help="of everything, in new processes")
     option("--out", type=Path, default="results/bench/new", help="folder of bench.csv and summary.txt")
     option("--resume", action="store_true", help="keep the rows of OUT/bench.csv, measure what it lacks")
+    option("--kernels", action="store_true", help="count the operations of an iteration and time nothing")
     option("--side", help=SUPPRESS)
     args = parser.parse_args(arguments)
     if args.side:
@@ -278,6 +310,8 @@ def main(arguments: list[str] | None = None) -> None:
     file, before = args.out / "bench.csv", ticks()
     try:
         comparisons = [sides for sides in plan(args) if sides]
+        if args.kernels:
+            return print(*map(count, chain(*comparisons)), sep="\n")
         rows: list[Row] = [*csv.DictReader(file.read_text().splitlines())] if args.resume and file.exists() else []
         require(not rows or "comparison" in rows[0], "--resume", True, f"{file} has other columns; name another --out")
         with suppress(OSError):

@@ -72,6 +72,16 @@ def test_the_usual_loop_is_measured_and_written_down(bench: Any, capsys: Capture
     assert capsys.readouterr().out == summary
 
 
+def test_operations_are_counted_without_timing(bench: Any, capsys: Capture) -> None:
+    bench.main([*TINY, "--out=out", "--kernels", "--measures=usual,resexp", "--precisions=fp32,bf16"])
+    told = re.findall(r"plain20 (\w+) (\w+): (\d+) operations; .*\b(\d+) convolution", capsys.readouterr().out)
+    counts = {(precision, side): int(count) for precision, side, count, _ in told}
+    assert {convolutions for *_, convolutions in told} == {"19"}
+    assert counts["fp32", "resexp"] < counts["fp32", "usual"] < counts["bf16", "usual"]
+    assert counts["bf16", "resexp"] - counts["fp32", "resexp"] == 45, "casts of weights, their gradients and images"
+    assert not Path("out").exists()
+
+
 @pytest.mark.parametrize("line", REFUSED.splitlines())
 def test_what_cannot_be_measured_is_refused_in_one_line_and_nothing_is_lost(bench: Any, line: str) -> None:
     Path("file").touch()
