@@ -1,5 +1,6 @@
 """Numbers, lists and columns for people."""
 
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ TURNING = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u206
 
 MANY = 10
 """Seeds or runs that are listed one by one; of more there is a summary."""
+
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 ABSENT = "-"
 """In a table, where nothing was measured."""
@@ -81,3 +84,19 @@ def printable(text: str) -> str:
         one.encode("unicode_escape").decode() if unicodedata.category(one) in CONTROL or one in TURNING else one
         for one in text
     )
+
+
+def power_of_ten(power: int) -> str:
+    """10⁷."""
+    return f"10{str(power).translate(SUPERSCRIPTS)}"
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Two significant digits, below 10 also more: 0.12, 4.3, 16, 7,500, 8.4·10⁶."""
+    if not math.isfinite(value):
+        return "not finite"
+    if value == 0 or 1e-3 <= abs(value) < 99_500:
+        rounded = float(f"{value:.2g}")
+        return f"{rounded:,.0f}" if abs(rounded) >= 10 else f"{value:.{digits}g}"
+    mantissa, _, power = f"{value:.1e}".partition("e")
+    return ("" if mantissa == "1.0" else f"{mantissa.removesuffix('.0')}·") + power_of_ten(int(power))

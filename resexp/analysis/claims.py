@@ -13,13 +13,14 @@ from resexp.analysis.verdict import (
     BETTER,
     NOT_OBSERVED,
     OBSERVED,
+    PAIRED,
     PLAIN_PAIR,
     RESIDUAL_PAIR,
     UNDECIDED,
     Contrast,
     Verdict,
 )
-from resexp.analysis.wording import interval_text, points
+from resexp.analysis.wording import digits, interval_text, points
 from resexp.formatting import ABSENT, MANY, few, plural
 
 REPRODUCED, NOT_REPRODUCED, NOT_TESTED = "reproduced", "not reproduced", "not tested"
@@ -236,9 +237,13 @@ def _kept(group: Group, margin: float) -> Claim:
 
 
 def _found(contrast: Contrast) -> str:
-    """+4.6 points (95% interval 2.9 to 6.2)."""
-    sure = f"95% interval {interval_text(contrast.interval)}" if contrast.interval else "one seed, no interval"
-    return f"{points(contrast)} points ({sure})"
+    """+4.6 points (95% interval 2.9 to 6.2; each seed +4.3, +4.9)."""
+    if not contrast.interval:
+        return f"{points(contrast)} points (one seed, no interval)"
+    differences = [100 * one for one in contrast.differences.values()]
+    paired = few([f"{one:+.{digits(one)}f}" for one in differences]) if contrast.method == PAIRED else []
+    each = f"; each seed {', '.join(paired)}" if paired else ""
+    return f"{points(contrast)} points (95% interval {interval_text(contrast.interval)}{each})"
 
 
 def _turning(group: Group, verdict: Verdict) -> Claim:

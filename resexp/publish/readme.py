@@ -96,9 +96,9 @@ def generated(results: Path, margin: float) -> str:
             shown = f"\n{found.sentence}\n\n{claims_markdown(found.claims)}"
         parts.append(f"\n### {setting_words(group)}\n{shown}")
         parts += [
-            f"\n{finding.sentence}\n\n{finding.initial.caption}:\n\n{finding.initial.markdown()}"
+            f"\n{finding.sentence}\n\n{finding.table.caption}:\n\n{finding.table.markdown()}"
             for finding in found.findings.values()
-            if finding.initial and finding.initial.rows
+            if finding.summary
         ]
         parts.append(f'\nFiles of the column "shown by": `figures/{group.data}/{group.recipe}/`.\n')
     if compared:

@@ -141,23 +141,24 @@ def _errors(comparison: Comparison) -> Plate:
             if mean:
                 curves.append(Curve(style, series.label, False, _seeds(cells, metric), mean))
         shown = "; ".join(f"{one.label} {', '.join(f'{100 * error:.1f}%' for _, error in one.mean)}" for one in curves)
-        limit = axis_top([error / 1.4 for one in curves for line in (one.mean, *one.seeds) for _, error in line])
+        limit = axis_top([error / 1.4 for one in curves for line in one.lines for _, error in line])
         panels.append(Panel(heading, curves, x, error_axis(limit), f"By value: {shown}." if shown else "Nothing."))
-    lines = line_words(curve for panel in panels for curve in panel.curves)
-    caption = (
-        f"At the end of training, for each value of {comparison.over}, in order and evenly spaced. {lines} "
-        "A line joins the values of one seed; what lies between them was not trained."
-    )
-    return Plate("errors", f"Errors over {comparison.over}", panels, _setting(comparison), caption)
+    key = [
+        line_words(curve for panel in panels for curve in panel.curves),
+        "A line joins the values of one seed; what lies between them was not trained.",
+    ]
+    caption = f"At the end of training, for each value of {comparison.over}, in order and evenly spaced."
+    heading = f"Errors over {comparison.over}"
+    return Plate("errors", heading, panels, _setting(comparison), caption, key)
 
 
-def _seeds(cells: list[tuple[int, NetworkRuns]], metric: str) -> list[Points]:
+def _seeds(cells: list[tuple[int, NetworkRuns]], metric: str) -> dict[int, Points]:
     """A line for each of several seeds that has two values or more."""
     lines: dict[int, Points] = {}
     for at, cell in cells:
         for seed, error in cell.by_seed(metric).items():
             lines.setdefault(seed, []).append((float(at), error))
-    return [line for line in lines.values() if len(line) > 1] if len(lines) > 1 else []
+    return {seed: line for seed, line in lines.items() if len(line) > 1} if len(lines) > 1 else {}
 
 
 def _curves(comparison: Comparison) -> Plate:
@@ -169,20 +170,23 @@ def _curves(comparison: Comparison) -> Plate:
         longest = max(recipes, key=lambda recipe: recipe["iterations"])
         for value in comparison.values:
             cell = series.cells.get(value)
-            seeds = [run_points(run, False, row_step(run.result["recipe"])) for run in cell.finished] if cell else []
-            if cell and (mean := mean_points(seeds)):
-                drawn.append(Curve(value, value, False, seeds if len(seeds) > 1 else [], mean))
+            runs = cell.finished if cell else []
+            seeds = {run.seed: run_points(run, False, row_step(run.result["recipe"])) for run in runs}
+            if mean := mean_points(seeds.values()):
+                drawn.append(Curve(value, value, False, seeds if len(seeds) > 1 else {}, mean))
         steps |= {row_step(recipe) for recipe in recipes}
         same = len({str(recipe["drops"]) for recipe in recipes}) == 1
         shown = ", ".join(f"{one.label} {100 * one.end:.1f}%" for one in drawn)
         y = error_axis(axis_top([one.end for one in drawn]))
         alt = f"Running training error against iteration; the curves end at {shown}."
         panels.append(Panel(series.label, drawn, iteration_axis(longest), y, alt, drops(longest) if same else []))
-    lines = line_words(curve for panel in panels for curve in panel.curves)
+    key = [
+        line_words(curve for panel in panels for curve in panel.curves),
+        "Vertical lines: drops of the learning rate, where all have the same.",
+    ]
     caption = (
-        f"Running training error in percent for each value of {comparison.over}, on augmented mini-batches, each point "
-        f"the mean over {' or '.join(f'{step:,}' for step in sorted(steps))} iterations. {lines} "
-        "Vertical lines: drops of the learning rate, where all have the same."
+        f"Running training error in percent for each value of {comparison.over}, each point the mean over "
+        f"{' or '.join(f'{step:,}' for step in sorted(steps))} iterations."
     )
     heading = f"Training error over {comparison.over}"
-    return Plate("curves", heading, panels, _setting(comparison), caption, rising=comparison.values)
+    return Plate("curves", heading, panels, _setting(comparison), caption, key, comparison.values)

@@ -2,12 +2,16 @@
 
 import io
 import math
+import re
 import textwrap
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from resexp.analysis.study import title
+from resexp.report.figures import short
 from resexp.report.spec import Axis, Curve, Panel, Plate
 from resexp.report.style import GRID, INK, MUTED, PAPER, Style, styles_of
 
@@ -82,7 +86,8 @@ def draw(plate: Plate) -> dict[str, bytes]:
 
     columns = min(COLUMNS, len(plate.panels))
     rows = -(-len(plate.panels) // columns)
-    caption = textwrap.fill(f"{plate.setting}. {plate.caption}", 75 * columns)
+    words = " ".join(filter(None, [f"{plate.setting}.", *plate.key, plate.caption]))
+    caption = textwrap.fill(words, 75 * columns)
     more = LINE * max(0, caption.count("\n") - 3)
     width, height = PANEL_WIDTH * columns, HEIGHT + ROW * (rows - 1) + more
     with _settings():
@@ -100,17 +105,50 @@ def draw(plate: Plate) -> dict[str, bytes]:
 
 
 def draw_panels(plate: Plate) -> list[str]:
-    """Each panel by itself as SVG, to stand side by side or below each other in a page."""
+    """Each panel by itself as an element of SVG for a page, with titles that a mouse shows.
+
+    Its letters are text; only what is referred to has an id, which is unique in the panel alone.
+    """
+    import matplotlib
     from matplotlib.figure import Figure
 
     drawn: list[str] = []
     with _settings():
+        matplotlib.rcParams["svg.fonttype"] = "none"
         for panel in plate.panels:
             figure = Figure(figsize=(PANEL_WIDTH, PANEL_HEIGHT))
             place = (LEFT / PANEL_WIDTH, 0.135, _axes_width(plate) / PANEL_WIDTH, 0.775)
-            _draw_panel(figure.add_axes(place), panel, plate)
-            drawn.append(_save(figure, "svg").decode())
+            axes = figure.add_axes(place)
+            _draw_panel(axes, panel, plate)
+            svg = _save(figure, "svg").decode()
+            svg = re.sub(
+                r"(?s)^.*?(?=<svg)|<metadata>.*?</metadata>|<style.*?</style>| (?:width|height)=\"\S*pt\"", "", svg
+            )
+            svg = re.sub(r"<g id=\"[^\"]*\"", "<g", svg)
+            drawn.append(svg.replace("</svg>", f'<g class="hover">{"".join(_hover(axes, panel))}</g></svg>'))
     return drawn
+
+
+def _hover(axes: "Axes", panel: Panel) -> Generator[str, None, None]:
+    """Unseen lines of seeds, and unseen points on the lines that stand for themselves, each with a title."""
+    scale, bottom = 72 / axes.figure.dpi, 72 * PANEL_HEIGHT
+    for curve in panel.curves:
+        name = re.sub(f"^{re.escape(short(curve.network))}(?= |$)", title(curve.network), curve.label)
+        names = {seed: f"{name}, seed {seed}" for seed in curve.seeds}
+        read = [(name, curve.mean)] if curve.mean else [(names[seed], line) for seed, line in curve.seeds.items()]
+        for seed, line in curve.thin.items() if curve.mean else ():
+            shown = [point for point in line if panel.y.low <= point[1] <= panel.y.high]
+            at = axes.transData.transform(shown) * scale if shown else []
+            places = " ".join(f"{left:.0f},{bottom - up:.0f}" for left, up in at)
+            end = panel.y.said(line[-1][1], len(line) - 1, len(line))
+            yield f'<polyline points="{places}"><title>{escape(names[seed])}: ends at {end}</title></polyline>'
+        for words, line in read:
+            for index, (x, y) in enumerate(line):
+                if panel.y.low <= y <= panel.y.high:
+                    left, up = axes.transData.transform((x, y)) * scale
+                    at = f"{panel.x.label.partition(',')[0]} {panel.x.said(x, index, len(line))}"
+                    said = escape(f"{words}, {at}: {panel.y.said(y, index, len(line))}")
+                    yield f'<circle cx="{left:.1f}" cy="{bottom - up:.1f}" r="3"><title>{said}</title></circle>'
 
 
 def draw_onto(plate: Plate, axes: Sequence["Axes"]) -> None:
@@ -169,11 +207,11 @@ def _draw_curve(axes: "Axes", curve: Curve, style: Style, top: float) -> None:
     look: dict[str, Any] = {"linewidths": 0.7, "alpha": 0.5, "zorder": 2}
     if not curve.mean:
         look = {"linewidths": 0.9, "alpha": 0.8, "zorder": 3, "linestyles": (0, dashes) if curve.dashed else "solid"}
-    axes.add_collection(LineCollection(curve.thin, colors=style.color, **look), autolim=False)
+    axes.add_collection(LineCollection([*curve.thin.values()], colors=style.color, **look), autolim=False)
     if curve.mean:
         x, y = zip(*curve.mean, strict=True)
         axes.plot(x, y, color=style.color, linewidth=style.width, dashes=dashes, dash_capstyle="butt", zorder=3)
-    for points in [curve.mean] if curve.mean else curve.seeds:
+    for points in [curve.mean] if curve.mean else curve.seeds.values():
         if points[-1][1] <= top:
             axes.plot(*points[-1], style.marker, color=style.color, ms=4.2, mew=0, clip_on=False, zorder=4)
 

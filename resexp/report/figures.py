@@ -2,6 +2,7 @@
 
 import statistics
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Any
 
 from resexp.analysis import paper
@@ -49,7 +50,7 @@ def run_points(run: StudyRun, test: bool, step: int) -> Points:
     return [(end, total / length) for end, (total, length) in sums.items()]
 
 
-def mean_points(seeds: list[Points]) -> Points:
+def mean_points(seeds: Collection[Points]) -> Points:
     """Mean over seeds where all of them were measured."""
     at: dict[float, list[float]] = defaultdict(list)
     for points in seeds:
@@ -85,7 +86,7 @@ def axis_top(ends: list[float]) -> float:
 def error_axis(limit: float) -> Axis:
     """From 0 to `limit`, in percent."""
     step = next(step for step in TICKS if 100 * limit / step <= 6)
-    return Axis(0, limit, [(at / 100, str(at)) for at in range(0, round(100 * limit) + 1, step)])
+    return Axis(0, limit, [(at / 100, str(at)) for at in range(0, round(100 * limit) + 1, step)], percent=True)
 
 
 def iteration_axis(recipe: dict[str, Any]) -> Axis:
@@ -103,11 +104,11 @@ def _curves(group: Group, lines: list[Line], both: bool) -> list[tuple[Curve, st
     """What can be drawn, and in words where it ends; the training error is dashed where `both` are drawn."""
     drawn: list[tuple[Curve, str]] = []
     for network, test, label in lines:
-        seeds = [run_points(run, test, row_step(group.recipe_settings)) for run in network.finished]
-        mean = mean_points(seeds)
+        seeds = {run.seed: run_points(run, test, row_step(group.recipe_settings)) for run in network.finished}
+        mean = mean_points(seeds.values())
         if mean:
             end = network.mean(_metric(test)) or mean[-1][1]
-            curve = Curve(network.name, label, both and not test, seeds if len(seeds) > 1 else [], mean)
+            curve = Curve(network.name, label, both and not test, seeds if len(seeds) > 1 else {}, mean)
             drawn.append((curve, f"{network.title} {'test' if test else 'train'} {100 * end:.1f}%"))
     return drawn
 
@@ -132,11 +133,14 @@ def _plate(group: Group, name: str, heading: str, lines: dict[str, list[Line]], 
     finished = {network.name for network in group.networks if network.finished}
     missing = [title(one) for one in wanted if one not in finished]
     others = [title(one) for one in wanted if one in finished and one not in networks]
-    caption = [
+    key = [
         "Dashed: training error; solid: test error." if both else "",
-        f"Training error: running, on augmented mini-batches, each point the mean over {step:,} iterations.",
+        "Training error: running, on augmented mini-batches.",
         line_words(curve for panel in panels for curve in panel.curves),
         "Vertical lines: drops of the learning rate." if drops(recipe) else "",
+    ]
+    caption = [
+        f"Each point of a training error is the mean over {step:,} iterations.",
         "The panels have different scales." if len({panel.y.high for panel in panels}) > 1 else "",
         f"Off the scale: {listed(high)}." if high else "",
         f"Not drawn, no finished run: {listed(missing)}." if missing else "",
@@ -144,7 +148,8 @@ def _plate(group: Group, name: str, heading: str, lines: dict[str, list[Line]], 
         "Hollow markers: the paper's figure, digitised." if any(panel.points for panel in panels) else "",
     ]
     seeds = seed_words([run.seed for run in network.finished] for network in networks.values())
-    return Plate(name, heading, panels, f"{setting_words(group)}; {seeds}", " ".join(filter(None, caption)))
+    setting, words = f"{setting_words(group)}; {seeds}", " ".join(filter(None, caption))
+    return Plate(name, heading, panels, setting, words, key)
 
 
 def figure1(group: Group) -> Plate | None:

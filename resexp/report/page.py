@@ -1,10 +1,11 @@
 """All groups as one HTML page that needs nothing else: no file, no network. page.html is its template."""
 
+import itertools
 import re
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -12,6 +13,7 @@ from resexp import __version__
 from resexp.analysis.compare import Comparison
 from resexp.analysis.rerun import commands
 from resexp.analysis.study import Group
+from resexp.formatting import ABSENT
 from resexp.report import compare, tables
 from resexp.report.answers import Answers
 from resexp.report.captions import seed_words, setting_words
@@ -19,7 +21,7 @@ from resexp.report.spec import Plate, Table
 from resexp.report.why.findings import FIND
 from resexp.storage.provenance import commit, hardware, versions
 
-WRAPPED = 28
+WRAPPED = 20
 """Characters beyond which the text of a cell is set in several lines."""
 
 
@@ -41,10 +43,32 @@ def render(groups: list[dict[str, Any]], comparisons: list[dict[str, Any]], prob
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"svg": _data_url, "slug": _slug, "why": "Why: {}".format}
+    numbers, said = itertools.count(1), dict[str, set[str]]()
+
+    def inline(svg: str, words: str) -> str:
+        """With words for those who do not see it, and ids that are unique in the page."""
+        own = re.sub(r'(?<= id=")|(?<=href="#)|(?<=url\(#)', f"s{next(numbers)}-", svg)
+        return own.replace("<svg", f'<svg role="img" aria-label="{escape(words)}"', 1)
+
+    def unsaid(plate: Plate) -> list[str]:
+        """What is not said at an earlier figure of its name."""
+        before = said.setdefault(plate.name, set())
+        new = [words for words in plate.key if words and words not in before]
+        before.update(new)
+        return new
+
+    environment.filters.update(slug=_slug, why=lambda words: f"Why: {words}")
     unusable = [tables.without_paths(problem, runs) for problem in problems]
     return environment.get_template("page.html").render(
-        groups=groups, comparisons=comparisons, unusable=unusable, version=__version__, wrapped=WRAPPED
+        groups=groups,
+        comparisons=comparisons,
+        unusable=unusable,
+        version=__version__,
+        wrapped=WRAPPED,
+        inline=inline,
+        unsaid=unsaid,
+        absent=ABSENT,
+        words=tables.WORDS,
     )
 
 
@@ -53,17 +77,14 @@ def _slug(words: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", words.lower())
 
 
-def _data_url(svg: str) -> str:
-    return f"data:image/svg+xml,{quote(svg, safe=' :/;=,.-')}"
-
-
 def values(
     group: Group, answers: Answers, margin: float, drawn: dict[str, Drawn], runs: Path, folded: bool
 ) -> dict[str, Any]:
     """What the page shows of a group: plain values, tables and figures; less of a `folded` one, which is compared."""
     name = f"{group.data}/{group.recipe}"
+    claims, networks = tables.claims_table, tables.networks_table(group)
+    untested = [claim for claim in answers.claims if claim not in answers.tested]
     finished = [[run.seed for run in network.finished] for network in group.networks if network.finished]
-    claims = tables.claims_table(answers.tested if folded else answers.claims)
     return {
         "name": name,
         "folded": folded,
@@ -71,8 +92,8 @@ def values(
         "setting": "; ".join([setting_words(group), *([seed_words(finished)] if finished else [])]),
         "answers": answers,
         "drawn": drawn,
-        "networks": tables.networks_table(group),
-        "notes": tables.notes(group),
+        "networks": networks.only(*networks.heading[:-1]),
+        "notes": tables.own_notes(group),
         "declared": tables.contrasts_table(
             "Declared before any run: running training error", answers.verdict.contrasts
         ),
@@ -88,8 +109,9 @@ def values(
             if contrasts
         ],
         "margin": f"{100 * margin:g}",
-        "claims": Table(claims.caption, claims.heading[:-1], [row[:-1] for row in claims.rows], claims.text),
-        "claim_commands": list(dict.fromkeys(claim.command for claim in answers.claims)),
+        "claims": claims(answers.tested).only("claim", "kind", "outcome", "here", "published", "shown by"),
+        "untested": claims(untested).only("claim", "command", "published"),
+        "claim_commands": list(dict.fromkeys(claim.command for claim in answers.tested)),
         "diagnoses": list(FIND),
         "sessions": _sessions(group),
         "commands": commands(group),

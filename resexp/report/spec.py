@@ -3,7 +3,7 @@
 import statistics
 from dataclasses import dataclass, field
 
-from resexp.formatting import aligned
+from resexp.formatting import ABSENT, aligned, number
 
 Points = list[tuple[float, float]]
 
@@ -20,6 +20,18 @@ class Axis:
     ticks: list[tuple[float, str]]
     label: str = ""
     log: bool = False
+    percent: bool = False
+    """Whether fractions are written as percent."""
+    counted: bool = False
+    """Whether places are the first, second, third... of many, from 0 to 1."""
+
+    def said(self, value: float, index: int, count: int) -> str:
+        """A value on it in words, that of the point `index` of `count`: 4.72%, 3 of 27, recipe.lr 0.1."""
+        if self.counted:
+            return f"{index + 1} of {count}"
+        if self.percent:
+            return f"{100 * value:.2f}%"
+        return dict(self.ticks).get(value) or (f"{value:,.0f}" if value == round(value) else number(value))
 
 
 @dataclass(frozen=True)
@@ -29,18 +41,23 @@ class Curve:
     network: str
     label: str
     dashed: bool
-    seeds: list[Points]
+    seeds: dict[int, Points]
     mean: Points
 
     @property
-    def thin(self) -> list[Points]:
+    def thin(self) -> dict[int, Points]:
         """The lines of seeds that are drawn: all of them, unless there are many under a mean."""
-        return self.seeds[:MOST_THIN] if self.mean else self.seeds
+        return dict([*self.seeds.items()][: MOST_THIN if self.mean else None])
+
+    @property
+    def lines(self) -> list[Points]:
+        """The mean and all seeds."""
+        return [self.mean, *self.seeds.values()]
 
     @property
     def end(self) -> float:
         """Where its label belongs."""
-        return self.mean[-1][1] if self.mean else statistics.fmean(points[-1][1] for points in self.seeds)
+        return self.mean[-1][1] if self.mean else statistics.fmean(points[-1][1] for points in self.seeds.values())
 
 
 @dataclass(frozen=True)
@@ -67,6 +84,8 @@ class Plate:
     panels: list[Panel]
     setting: str
     caption: str
+    key: list[str] = field(default_factory=list[str])
+    """Sentences on how to read it, some empty; the page says each once for all figures of this name."""
     rising: list[str] = field(default_factory=list[str])
     """Of its curves those that stand for values of one setting, in order; they are drawn from light to dark."""
 
@@ -79,6 +98,17 @@ class Table:
     heading: list[str]
     rows: list[list[str]]
     text: set[int] = field(default_factory=lambda: {0})
+
+    @property
+    def filled(self) -> list[int]:
+        """The columns in which something stands."""
+        return [at for at in range(len(self.heading)) if {row[at] for row in self.rows} != {ABSENT}]
+
+    def only(self, *wanted: str) -> "Table":
+        """The columns with these headings."""
+        at = [self.heading.index(name) for name in wanted]
+        rows = [[row[column] for column in at] for row in self.rows]
+        return Table(self.caption, [*wanted], rows, {new for new, old in enumerate(at) if old in self.text})
 
     def terminal(self) -> str:
         """Columns of spaces."""

@@ -83,17 +83,28 @@ def short(group: Group) -> str:
     return Table("", table.heading[:-4], [row[:-4] for row in table.rows]).terminal()
 
 
+WORDS = {
+    "±": "sample standard deviation over seeds, behind the mean",
+    "test error": "at the last iteration",
+    "running training error": "mean over the last sixteenth of iterations, on augmented mini-batches in training mode",
+    "clean training error": "one pass over the training images without augmentation, after the last iteration",
+    f"iterations to {LEARNED_ERROR:.0%}": "the end of the first row with a lower running training error, mean of the "
+    "seeds that get there",
+}
+"""What the columns of the table of networks are."""
+
+
 def notes(group: Group) -> str:
-    """What stands below the table of networks."""
+    """What stands below the table of networks where it stands alone."""
+    meanings = "; ".join(f"{word}: {meaning}" for word, meaning in WORDS.items())
+    return f"{meanings[0].upper()}{meanings[1:]}. {own_notes(group)}"
+
+
+def own_notes(group: Group) -> str:
+    """What of it only this table says."""
     counts = {len(network.finished) for network in group.networks if network.finished}
-    own = " Each mean is over that network's own seeds; the verdict compares shared ones." if len(counts) > 1 else ""
-    return (
-        "Mean ± sample standard deviation over seeds. Test error: at the last iteration. Running training error: mean "
-        "over the last sixteenth of iterations, on augmented mini-batches in training mode. Clean: one pass over the "
-        "training images without augmentation, after the last iteration. "
-        f"Iterations to {LEARNED_ERROR:.0%}: the end of the first row with a lower running training error, mean of "
-        f"the seeds that get there.{own} {comparison_words(group)}"
-    )
+    own = "Each mean is over that network's own seeds; the verdict compares shared ones. " if len(counts) > 1 else ""
+    return own + comparison_words(group)
 
 
 def markdown(group: Group) -> str:

@@ -101,7 +101,6 @@ def test_readme_shows_the_gradients_of_initial_weights(
     here("collect", "name=figure1")
     text = (tmp_path / "results/README.md").read_text()
     assert "| plain-20 | none | He times 0.5 | 1 | 0.25 | 0.062 |" in text
-    assert "a block multiplies them in plain-20 by 0.25 without norm at 0.5 times He weights" in text
 
 
 def test_nothing_names_the_machine_its_folders_or_who_trained(here: Here, tmp_path: Path, short: Synthetic) -> None:

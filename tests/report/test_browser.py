@@ -23,10 +23,10 @@ LOOK = """<script>
 addEventListener("load", () => {
   const top = window.parent.document.body.dataset, page = document.querySelectorAll.bind(document);
   const wide = [...page("body *")].filter(
-    (one) => one.getBoundingClientRect().right > innerWidth + 1 && !one.closest(".scroll"));
+    (one) => one.getBoundingClientRect().right > innerWidth + 1 && !one.closest(".scroll") && !one.closest("svg *"));
   top.width = innerWidth;
   top.wide = wide.map((one) => one.tagName).join(" ");
-  top.drawn = [...page("img")].filter((one) => one.complete && one.naturalWidth > 0 && one.height > 100).length;
+  top.drawn = [...page("svg")].filter((one) => one.getBoundingClientRect().height > 100).length;
   top.asked = performance.getEntriesByType("resource").map((one) => one.name)
     .filter((name) => !name.startsWith("data:")).join(" ");
 });

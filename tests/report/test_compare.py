@@ -55,7 +55,7 @@ def test_figures_show_errors_over_the_setting_and_a_panel_of_curves_for_each_net
     plain = errors.panels[0].curves[0]
     assert plain.mean == [(0.0, pytest.approx(0.105)), (1.0, pytest.approx(0.125)), (2.0, pytest.approx(0.305))]
     assert [text for _, text in errors.panels[0].x.ticks] == ["0.05", "0.1", "0.2"]
-    assert all(error <= errors.panels[0].y.high for line in plain.seeds for _, error in line)
+    assert all(error <= errors.panels[0].y.high for line in plain.lines for _, error in line)
     assert [panel.title for panel in curves.panels] == ["plain-20", "ResNet-20"]
     assert [curve.label for curve in curves.panels[1].curves] == ["0.05", "0.1"]
 
@@ -85,5 +85,5 @@ def test_a_report_shows_a_sweep_once(runs: Path, tmp_path: Path) -> None:
     assert {path.parent.relative_to(tmp_path).as_posix() for path in report.files} == {".", "compare/recipe.lr"}
     page = (tmp_path / "index.html").read_text()
     assert "No verdict" not in page
-    assert page.count("<article") == 2
+    assert page.count("<article") == 3
     assert "resexp train -m model=plain20" in page

@@ -36,7 +36,8 @@ def test_figure1_is_plain20_against_plain56_in_training_and_test_error(papers: S
     assert [[curve.network for curve in panel.curves] for panel in plate.panels] == [["plain20", "plain56"]] * 2
     assert plate.panels[0].y.high == 0.2
     assert plate.setting == "CIFAR-10; the paper's recipe (64,000 iterations) on NVIDIA H200 in bf16; 2 seeds (0, 1)"
-    assert "each point the mean over 2,000 iterations. Bold: mean over seeds; thin: each seed." in plate.caption
+    assert "is the mean over 2,000 iterations." in plate.caption
+    assert "Bold: mean over seeds; thin: each seed." in plate.key
 
 
 def test_figure1_draws_what_is_there_and_says_what_is_missing(short: Synthetic) -> None:
@@ -64,8 +65,8 @@ def test_figure6_is_plain_beside_residual(short: Synthetic) -> None:
     plain = [("20 train", True), ("20 test", False), ("56 train", True), ("56 test", False)]
     assert labels == [plain, [("20 train", True), ("20 test", False)]]
     assert "single seed (0)" in plate.setting
-    assert "Bold" not in plate.caption
-    assert plate.caption.startswith("Dashed: training error; solid: test error.")
+    assert "Bold" not in " ".join(plate.key)
+    assert plate.key[0] == "Dashed: training error; solid: test error."
 
 
 def test_a_curve_is_the_mean_over_seeds_and_ends_at_the_tables_figure(short: Synthetic) -> None:
@@ -91,7 +92,7 @@ def test_a_long_training_curve_is_drawn_as_means_over_its_rows(runs: Path) -> No
     rows = group.networks[0].runs[0].rows
     assert curve.mean[0] == (30, pytest.approx(sum(row.train_error for row in rows[:3]) / 3))
     assert curve.mean[-1][0] == 2000
-    assert "each point the mean over 30 iterations" in plate.caption
+    assert "is the mean over 30 iterations" in plate.caption
 
 
 @pytest.mark.parametrize(
@@ -173,4 +174,4 @@ def test_of_many_seeds_some_are_drawn_and_all_are_named_together(short: Syntheti
     curve = plate.panels[0].curves[0]
     assert (len(curve.seeds), len(curve.thin)) == (25, 20)
     assert plate.setting.endswith("25 seeds (0 to 23, 30)")
-    assert "Bold: mean over seeds; thin: the first 20 of them." in plate.caption
+    assert "Bold: mean over seeds; thin: the first 20 of them." in plate.key

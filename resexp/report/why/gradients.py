@@ -21,7 +21,7 @@ from resexp.analysis.claims import (
 from resexp.analysis.intervals import geometric_interval, geometric_mean
 from resexp.analysis.study import Group, title
 from resexp.diagnose.table import CHECKPOINT, INITIALISATION, PLAIN, RESIDUAL, SNAPSHOT, Measured, Subject
-from resexp.formatting import listed, plural
+from resexp.formatting import ABSENT, listed, number, plural
 from resexp.report.captions import line_words, setting_words
 from resexp.report.figures import drops, iteration_axis, short
 from resexp.report.spec import Axis, Curve, Panel, Plate, Table
@@ -33,7 +33,7 @@ from resexp.report.why.profiles import (
     ends,
     log_axis,
     measured_words,
-    number,
+    moment,
     place_axis,
     profile,
     when,
@@ -48,8 +48,7 @@ WITHIN = 10.0
 ALIKE = 0.05
 """What a block does to gradients follows the scale of its weights where it is within this share of what is expected."""
 
-HEADING = ["network", "weights", "measured", "first/last block", "lowest", "highest", "farthest block", "gradients"]
-INITIAL_HEADING = [
+HEADING = [
     *("network", "norm", "weights", "seeds", "a block", "first/last block"),
     *("first/last layer", "first layer", "gradients"),
 ]
@@ -79,6 +78,7 @@ class Way:
 
     subject: Subject
     """The first of them."""
+    seeds: list[int]
     paths: list[Profile]
     layers: list[tuple[float, float]]
     """Of each, the norms of the gradients of the first and the last layer's weights."""
@@ -87,11 +87,6 @@ class Way:
     def words(self) -> list[str]:
         """What happens to gradients."""
         return sorted({behaviour(path) for path in self.paths})
-
-    @property
-    def mean(self) -> float:
-        """By what they are multiplied from the last block to the first: the geometric mean."""
-        return geometric_mean(self.ends)
 
     @property
     def ends(self) -> list[float]:
@@ -104,23 +99,15 @@ class Way:
         return [path[-1] ** (1 / max(1, len(path) - 1)) for path in self.paths]
 
     @property
-    def initial_cells(self) -> list[str]:
-        """Its row of the table of initial weights."""
+    def cells(self) -> list[str]:
+        """Its row of the table."""
         one = self.subject
-        weights = "He" if one.scale == 1 else f"He times {one.scale:g}"
+        scaled = "He" if one.scale == 1 else f"He times {one.scale:g}"
+        weights = scaled if one.source == INITIALISATION else moment(one)
         first, over_last = [first for first, _ in self.layers], [first / last for first, last in self.layers]
         numbers = [_with_interval(values) for values in (self.ends, over_last, first)]
         factor = _with_interval(self.block, digits=3)
         return [title(one.network), one.norm, weights, str(len(self.paths)), factor, *numbers, ", ".join(self.words)]
-
-    @property
-    def cells(self) -> list[str]:
-        """Its row of the table of trained weights."""
-        values = [at for path in self.paths for at in path]
-        farthest = math.nan if any(map(math.isnan, values)) else max(values, key=lambda at: abs(math.log(at)))
-        numbers = [self.mean, min(self.ends), max(self.ends), farthest]
-        names = [title(self.subject.network), when(self.subject), str(len(self.paths))]
-        return [*names, *map(number, numbers), ", ".join(self.words)]
 
 
 def _with_interval(values: list[float], name: str = "", digits: int = 2) -> str:
@@ -146,7 +133,8 @@ def ways(measured: Measured) -> list[Way]:
             for scale in sorted({one.scale for one in alike}, reverse=True):
                 for seeds in by_network(one for one in alike if one.scale == scale).values():
                     paths = [backwards(measured, seed) for seed in seeds]
-                    rows.append(Way(seeds[0], paths, [of_layers(measured, seed) for seed in seeds]))
+                    layers = [of_layers(measured, seed) for seed in seeds]
+                    rows.append(Way(seeds[0], [one.seed for one in seeds], paths, layers))
     return rows
 
 
@@ -156,56 +144,51 @@ def find(group: Group, measured: Measured) -> Finding | None:
     plate = _plate(group, measured, rows)
     if not plate.panels:
         return None
-    caption = f"the first block's output over that at the last block's; stable: within a factor of {WITHIN:g}"
     initial = [way for way in rows if way.subject.source == INITIALISATION]
-    later = [way.cells for way in rows if way.subject.source != INITIALISATION]
-    bare = [way for way in initial if way.subject.norm == "none"]
-    others = [way for way in rows if way not in bare]
+    others = [way for way in rows if way.subject.norm != "none"]
     sentence = (
-        f"On their way from the last block back to the first, gradients {_where(others, VANISHING, 'vanish')}; "
-        f"they {_where(others, EXPLODING, 'explode')}.{_by_block(initial) if bare else ''}"
+        "With batch norm, on their way from the last block back to the first, gradients "
+        f"{_where(others, VANISHING, 'vanish')}; they {_where(others, EXPLODING, 'explode')}."
     )
     return Finding(
         plate,
         sentence,
-        Table(f"Norm of the gradient at {caption}", HEADING, later, {0, 1, 7}),
-        claimed(group, measured, initial),
         Table(
-            "Gradients at initialisation, geometric means over seeds with 95% intervals. A block: by what it "
-            f"multiplies the norm on the way back. First/last block: the norm at {caption}. First/last layer, first "
-            "layer: the same for gradients of weights, which lose what the forward signal loses, too",
-            INITIAL_HEADING,
-            [way.initial_cells for way in initial],
+            "Geometric means over seeds with 95% intervals. A block: by what it multiplies the norm on the way back; "
+            "first/last layer, first layer: norms of gradients of weights",
+            HEADING,
+            [way.cells for way in rows if way.subject.source != SNAPSHOT],
             {0, 1, 2, 8},
         ),
+        claimed(group, measured, initial),
+        _summary(rows),
     )
 
 
-def _by_block(initial: list[Way]) -> str:
-    """What a block of the deepest networks multiplies gradients by, with batch norm and without at each scale."""
-    deepest = [way for way in initial if way.subject.depth == max(one.subject.depth for one in initial)]
-    parts: list[str] = []
-    for network in dict.fromkeys(way.subject.network for way in deepest):
-        factors: dict[str, dict[str, str]] = {"batch": {}, "none": {}}
-        for way in deepest:
-            if way.subject.network == network:
-                factors[way.subject.norm][f"{way.subject.scale:g}"] = number(geometric_mean(way.block), 3)
-        words = [f"{factor} with batch norm" for factor in factors["batch"].values()]
-        if factors["none"]:
-            values, scales = listed([*factors["none"].values()]), listed([*factors["none"]])
-            words.append(f"{values} without norm at {scales} times He weights")
-        parts.append(f"in {title(network)} by {', and by '.join(words)}")
-    return f" Before training, a block multiplies them {'; '.join(parts)}."
+def _summary(rows: list[Way]) -> Table:
+    """A row for each network, a column for each kind of weights."""
+    kinds = list(dict.fromkeys(when(way.subject) for way in rows))
+    cells: dict[str, dict[str, str]] = {}
+    for way in rows:
+        several = way.subject.source == SNAPSHOT  # of iterations, which are no sample
+        factor = " to ".join(map(number, (min(way.ends), max(way.ends)) if several else (geometric_mean(way.ends),)))
+        cells.setdefault(way.subject.network, {})[when(way.subject)] = f"{factor}, {', '.join(way.words)}"
+    caption = "The gradient's norm at the first block's output over that at the last block's, geometric mean over seeds"
+    named = [[title(name), *(own.get(kind, ABSENT) for kind in kinds)] for name, own in cells.items()]
+    return Table(caption, ["network", *kinds], named, set(range(1 + len(kinds))))
 
 
 def _plate(group: Group, measured: Measured, rows: list[Way]) -> Plate:
     """Along the blocks, for each kind of weights; then against iteration, where weights were kept during training."""
     panels: list[Panel] = []
-    for moment in dict.fromkeys(when(way.subject) for way in rows if way.subject.source != SNAPSHOT):
-        own = [(way.subject, way.paths) for way in rows if when(way.subject) == moment]
-        curves = [(one, with_mean(one.network, short(one.network), paths, geometric_mean)) for one, paths in own]
-        kind = own[0][0].kind.strip() if own[0][0].scale != 1 else moment  # the rest is said by the panel before it
-        panels += _panels(curves, kind, place_axis("block", "last", "first"), STAGES)
+    for kind in dict.fromkeys(when(way.subject) for way in rows if way.subject.source != SNAPSHOT):
+        own = {way.subject: dict(zip(way.seeds, way.paths, strict=True)) for way in rows if when(way.subject) == kind}
+        curves = [
+            (one, with_mean(one.network, short(one.network), paths, geometric_mean)) for one, paths in own.items()
+        ]
+        first = next(iter(own))
+        heading = first.kind.strip() if first.scale != 1 else kind  # the rest is said by the panel before it
+        panels += _panels(curves, heading, place_axis("block", "last", "first"), STAGES)
     training = [
         (subjects[0], followed(measured, network, subjects))
         for network, subjects in by_network(measured).items()
@@ -217,24 +200,26 @@ def _plate(group: Group, measured: Measured, rows: list[Way]) -> Plate:
     arithmetic = "fp32, without norm in float64" if any(one.norm == "none" for one in measured) else "fp32"
     gaps = any(math.isnan(value) for _, curve in training for _, value in curve.mean)
     caption = [
-        measured_words(measured, arithmetic).strip(),
+        measured_words(measured, arithmetic),
+        "A mean has a gap where not every seed was measured." if gaps else "",
+    ]
+    key = [
         "Norm of the loss's gradient at each block's output, as a multiple of that at the last block's; with batch "
         "norm unless a title says otherwise.",
         line_words(curve for panel in panels for curve in panel.curves),
         f"Vertical lines: borders of stages{', drops of the learning rate' if training else ''}.",
-        "A mean has a gap where not every seed was measured." if gaps else "",
     ]
-    heading = "Gradients on their way back"
-    return Plate("gradients", heading, panels, setting_words(group), " ".join(filter(None, caption)))
+    heading, words = "Gradients on their way back", " ".join(filter(None, caption))
+    return Plate("gradients", heading, panels, setting_words(group), words, key)
 
 
-def _panels(curves: list[tuple[Subject, Curve]], moment: str, x: Axis, lines: list[float]) -> list[Panel]:
+def _panels(curves: list[tuple[Subject, Curve]], heading: str, x: Axis, lines: list[float]) -> list[Panel]:
     """Plain beside residual networks, on one scale."""
     drawn = [(subject.family, curve) for subject, curve in curves if curve.mean or curve.seeds]
     families = {kind: [curve for family, curve in drawn if family == kind] for kind in (PLAIN, RESIDUAL)}
     return [
         Panel(
-            f"{family.capitalize()}, {moment}",
+            f"{family.capitalize()}, {heading}",
             own,
             x,
             log_axis([curve for _, curve in drawn]),
@@ -343,5 +328,5 @@ def followed(measured: Measured, network: str, subjects: list[Subject]) -> Curve
     mean = [(float(at), geometric_mean(values.get(at, math.nan) for values in seeds.values())) for at in times]
     while mean and math.isnan(mean[-1][1]):
         mean.pop()
-    thin = [[(float(at), value) for at, value in sorted(values.items())] for _, values in sorted(seeds.items())]
-    return Curve(network, short(network), False, thin if len(thin) > 1 else [], mean)
+    thin = {seed: [(float(at), value) for at, value in sorted(seeds[seed].items())] for seed in sorted(seeds)}
+    return Curve(network, short(network), False, thin if len(thin) > 1 else {}, mean)

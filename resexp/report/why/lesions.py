@@ -8,7 +8,7 @@ from resexp.analysis.claims import FALL_BACK, NOT_REPRODUCED, REPRODUCED, SKIPS,
 from resexp.analysis.study import Group, title
 from resexp.analysis.verdict import BETTER, NOT_OBSERVED, OBSERVED, UNDECIDED, Contrast
 from resexp.diagnose.table import NEAR, PLAIN, RESIDUAL, Measured, Subject
-from resexp.formatting import ABSENT, listed, plural
+from resexp.formatting import ABSENT, listed, number, plural
 from resexp.report.captions import setting_words
 from resexp.report.spec import Axis, Curve, Panel, Plate, Table
 from resexp.report.why.profiles import (
@@ -20,23 +20,25 @@ from resexp.report.why.profiles import (
     ends,
     linear_axis,
     measured_words,
-    number,
     place_axis,
     profile,
 )
 
 PERCENT = Axis(0, 100, [(20 * part, str(20 * part)) for part in range(6)])
-SHARE = Axis(0, 1, [(part / 4, f"{25 * part}%") for part in range(5)], "blocks removed, in a random order")
+SHARE = Axis(
+    0, 1, [(part / 4, f"{25 * part}%") for part in range(5)], "blocks removed, in a random order", percent=True
+)
 HEADING = [
     *("network", "seed", "whole, %", "median change, points", "largest", "of block", "least ratio"),
     *(f"ratios below {NEAR:g}", "change without those"),
 ]
-CAPTION = (
-    "Each line a seed. A removed block is replaced by its shortcut, in a plain network by the one without parameters "
-    "that it would have; nothing is trained again. What a block adds: |F(x)| / |shortcut(x)|, mean over images; 0 is "
-    "the identity; in a plain block F is what it computes before the last ReLU, minus that shortcut. Dashed: plain; "
-    "solid: residual."
-)
+KEY = [
+    "Each line a seed. Dashed: plain; solid: residual.",
+    "A removed block is replaced by its shortcut, in a plain network by the one without parameters that it would have; "
+    "nothing is trained again.",
+    "What a block adds: |F(x)| / |shortcut(x)|, mean over images; 0 is the identity; in a plain block F is what it "
+    "computes before the last ReLU, minus that shortcut.",
+]
 
 
 def find(group: Group, measured: Measured) -> Finding | None:
@@ -89,8 +91,11 @@ def _plate(group: Group, measured: Measured, networks: dict[str, list[Subject]])
     def curves(scale: float, *quantities: str) -> list[Curve]:
         drawn: list[Curve] = []
         for network, subjects in networks.items():
-            values = [[scale * v for one in quantities for v in profile(measured, seed, one)] for seed in subjects]
-            drawn.append(Curve(network, title(network), subjects[0].family == PLAIN, list(map(along, values)), []))
+            lines = {
+                one.seed: along([scale * value for what in quantities for value in profile(measured, one, what)])
+                for one in subjects
+            }
+            drawn.append(Curve(network, title(network), subjects[0].family == PLAIN, lines, []))
         return drawn
 
     single, several = curves(100, "error_without_one"), curves(100, "error", "error_without_several")
@@ -100,8 +105,8 @@ def _plate(group: Group, measured: Measured, networks: dict[str, list[Subject]])
         Panel("Test error without several (%)", several, SHARE, PERCENT, ends(several)),
         Panel("What a block adds to its shortcut", added, place, linear_axis(added), ends(added), STAGES),
     ]
-    caption = measured_words(measured) + CAPTION + absent(group, measured)
-    return Plate("lesions", "Networks without some of their blocks", panels, setting_words(group), caption)
+    caption = measured_words(measured) + absent(group, measured)
+    return Plate("lesions", "Networks without some of their blocks", panels, setting_words(group), caption, KEY)
 
 
 def claimed(group: Group, measured: Measured) -> Claim:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from resexp.analysis.claims import Claim
 from resexp.analysis.study import Group, title
 from resexp.diagnose.table import CHECKPOINT, INITIALISATION, SNAPSHOT, Measured, Subject, why_not
-from resexp.formatting import few, listed
+from resexp.formatting import few, listed, number, power_of_ten
 from resexp.report.captions import seed_words
 from resexp.report.spec import Axis, Curve, Plate, Points, Table
 
@@ -16,8 +16,6 @@ Profile = list[float]
 
 STAGES = [1 / 3, 2 / 3]
 """Where the stages meet, as parts of a network."""
-
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
@@ -28,13 +26,13 @@ class Finding:
     sentence: str
     table: Table
     claims: list[Claim]
-    initial: Table | None = None
-    """The numbers of initial weights, where they are told apart; the README of collected results shows them too."""
+    summary: Table | None = None
+    """A few cells that stand for all numbers, where these are many."""
 
     @property
     def tables(self) -> list[Table]:
         """All its numbers."""
-        return [table for table in (self.initial, self.table) if table and table.rows]
+        return [table for table in (self.summary, self.table) if table and table.rows]
 
 
 def profile(measured: Measured, subject: Subject, quantity: str) -> Profile:
@@ -58,17 +56,21 @@ def along(values: Profile) -> Points:
 
 
 def with_mean(
-    network: str, label: str, profiles: list[Profile], mean: Callable[[Iterable[float]], float], dashed: bool = False
+    network: str,
+    label: str,
+    profiles: dict[int, Profile],
+    mean: Callable[[Iterable[float]], float],
+    dashed: bool = False,
 ) -> Curve:
     """A thin curve for each of several seeds, and their mean at each position."""
-    mean_profile = [mean(values) for values in zip(*profiles, strict=True)]
-    thin = [points for values in profiles if (points := along(values))] if len(profiles) > 1 else []
+    mean_profile = [mean(values) for values in zip(*profiles.values(), strict=True)]
+    thin = {seed: points for seed, values in profiles.items() if (points := along(values)) and len(profiles) > 1}
     return Curve(network, label, dashed, thin, along(mean_profile))
 
 
 def _values(curves: list[Curve]) -> list[float]:
     """All that is drawn."""
-    points = [point for one in curves for line in (one.mean, *one.seeds) for point in line]
+    points = [point for one in curves for line in one.lines for point in line]
     return [value for _, value in points if not math.isnan(value)]
 
 
@@ -79,7 +81,7 @@ def log_axis(curves: list[Curve]) -> Axis:
     high = max(high, low + 1)
     step = math.ceil((high - low) / 6)
     powers = [power for power in range(low, high + 1) if power % step == 0]
-    ticks = [(10.0**power, f"{10.0**power:g}" if -3 < power < 3 else _power(power)) for power in powers]
+    ticks = [(10.0**power, f"{10.0**power:g}" if -3 < power < 3 else power_of_ten(power)) for power in powers]
     return Axis(10.0**low, 10.0**high, ticks, log=True)
 
 
@@ -94,27 +96,12 @@ def linear_axis(curves: list[Curve]) -> Axis:
 
 def place_axis(what: str, low: str = "first", high: str = "last") -> Axis:
     """Along the network."""
-    return Axis(0, 1, [(0, low), (1, high)], f"{what}, {low} to {high}")
+    return Axis(0, 1, [(0, low), (1, high)], f"{what}, {low} to {high}", counted=True)
 
 
 def ends(curves: list[Curve]) -> str:
     """What curves end at, for those who do not see them."""
     return f"The curves end at {', '.join(f'{title(one.network)} {number(one.end)}' for one in curves)}."
-
-
-def _power(power: int) -> str:
-    return f"10{str(power).translate(SUPERSCRIPTS)}"
-
-
-def number(value: float, digits: int = 2) -> str:
-    """Two significant digits, below 10 also more: 0.12, 4.3, 16, 7,500, 8.4·10⁶."""
-    if not math.isfinite(value):
-        return "not finite"
-    if value == 0 or 1e-3 <= abs(value) < 99_500:
-        rounded = float(f"{value:.2g}")
-        return f"{rounded:,.0f}" if abs(rounded) >= 10 else f"{value:.{digits}g}"
-    mantissa, _, power = f"{value:.1e}".partition("e")
-    return ("" if mantissa == "1.0" else f"{mantissa.removesuffix('.0')}·") + _power(int(power))
 
 
 def moment(subject: Subject) -> str:
@@ -135,7 +122,7 @@ def measured_words(measured: Measured, arithmetic: str = "fp32") -> str:
         weights.setdefault(moment(subject), {}).setdefault(subject.network, set()).add(subject.seed)
     times = [f"{time}, {seed_words(seeds.values())}" for time, seeds in sorted(weights.items())]
     images = listed(sorted({subject.images for subject in measured}))
-    return f"Measured {'; '.join(times)}; on {images}, in {arithmetic}. "
+    return f"Measured {'; '.join(times)}; on {images}, in {arithmetic}."
 
 
 def absent(group: Group, measured: Measured) -> str:

@@ -63,9 +63,9 @@ def _plate(group: Group, measured: Measured, networks: dict[str, list[Subject]])
     def panel(heading: str, x: Axis, by_size: bool) -> Panel:
         curves: list[Curve] = []
         for network, subjects in networks.items():
-            profiles = [profile(measured, subject, "response") for subject in subjects]
+            profiles = {subject.seed: profile(measured, subject, "response") for subject in subjects}
             if by_size:
-                profiles = [sorted(values, reverse=True) for values in profiles]
+                profiles = {seed: sorted(values, reverse=True) for seed, values in profiles.items()}
             dashed = subjects[0].family == PLAIN
             curves.append(with_mean(network, title(network), profiles, statistics.fmean, dashed))
         alt = f"Standard deviation of responses. {ends(curves)}"
@@ -75,13 +75,15 @@ def _plate(group: Group, measured: Measured, networks: dict[str, list[Subject]])
         panel("Responses in the order of layers", place_axis("3x3 layer"), False),
         panel("Responses sorted by size", place_axis("3x3 layer", "largest", "smallest"), True),
     ]
-    lines = line_words(curve for panel in panels for curve in panel.curves)
-    caption = (
-        f"{measured_words(measured)}Standard deviation of each 3x3 layer's response after batch norm, before the ReLU "
-        "or the addition, over images, channels and places, in evaluation mode. Dashed: plain; solid: residual."
-        f"{f' {lines}' if lines else ''}{absent(group, measured)}"
-    )
-    return Plate("responses", "How strongly layers respond", panels, setting_words(group), caption)
+    key = [
+        "Standard deviation of each 3x3 layer's response after batch norm, before the ReLU or the addition, over "
+        "images, channels and places, in evaluation mode.",
+        "Dashed: plain; solid: residual.",
+        line_words(curve for panel in panels for curve in panel.curves),
+    ]
+    caption = measured_words(measured) + absent(group, measured)
+    heading = "How strongly layers respond"
+    return Plate("responses", heading, panels, setting_words(group), caption, key)
 
 
 def _plain(one: Subject, others: list[Subject]) -> str | None:
