@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -181,12 +182,14 @@ def command(*arguments: str, output: Path, folder: Path | None = None, die_befor
     return _start(_command, arguments, output, folder, die_before)
 
 
-def training(config: Config, output: Path, die_before: int = 0, hang: bool = False) -> BaseProcess:
+def training(
+    config: Config, output: Path, die_before: int = 0, hang: bool = False, disk: "Disk | None" = None
+) -> BaseProcess:
     """Start training in a process of its own. It kills itself before its n-th change of a file, and counts them all.
 
-    One that is to hang does so in its first iteration, and prints that.
+    One that is to hang does so in its first iteration, and prints that. With a disk, power is lost when it is killed.
     """
-    return _start(_train, config, output, die_before, hang)
+    return _start(_train, config, output, die_before, hang, disk)
 
 
 def _start(target: Any, *arguments: Any) -> BaseProcess:
@@ -202,8 +205,54 @@ def _write_to(output: Path) -> None:
     tqdm.set_lock(threading.RLock())  # its own is shared between processes, and outlives one that is killed
 
 
-def _dying(folder: Path, before: int) -> Callable[[], int]:
+@dataclass
+class Disk:
+    """What outlasts a loss of power: of each file what it held at its last fsync, and with `names` of each folder which
+    files it held at its own. Without `names` all names outlast it, and files that were never synced are empty."""
+
+    kept: Path
+    """A folder elsewhere on the same disk, for links to what was synced."""
+    names: bool
+    sizes: dict[int, int] = field(default_factory=dict[int, int])
+    """By inode; a link keeps each from being used again."""
+    held: dict[Path, dict[str, Path]] = field(default_factory=dict[Path, dict[str, Path]])
+
+    def watch(self) -> None:
+        """From now on, note what is synced."""
+        self.kept.mkdir(parents=True)
+        os.fsync = self._synced
+
+    def _synced(self, descriptor: int) -> None:
+        path, status = Path(f"/proc/self/fd/{descriptor}").readlink(), os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            self.held[path] = {file.name: self._link(file) for file in path.iterdir() if file.is_file()}
+        else:
+            self.sizes[status.st_ino] = status.st_size
+            self._link(path)
+
+    def _link(self, file: Path) -> Path:
+        link = self.kept / str(file.stat().st_ino)
+        if not link.exists():
+            link.hardlink_to(file)
+        return link
+
+    def lose(self, folder: Path) -> None:
+        """Leave of a folder what outlasts it."""
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        if self.names:
+            for path in files:
+                path.unlink()
+            files = [place / name for place, names in self.held.items() for name in names]
+            for path in files:
+                path.hardlink_to(self.held[path.parent][path.name])
+        for path in files:
+            os.truncate(path, min(path.stat().st_size, self.sizes.get(path.stat().st_ino, 0)))
+
+
+def _dying(folder: Path, before: int, disk: Disk | None = None) -> Callable[[], int]:
     """Kill this process before its n-th change of a file below a folder; how many there have been so far."""
+    if disk:
+        disk.watch()
     changes = 0
 
     def count(event: str, arguments: tuple[Any, ...]) -> None:
@@ -212,6 +261,8 @@ def _dying(folder: Path, before: int) -> Callable[[], int]:
         if (written or event in CHANGES) and str(arguments[0]).startswith(str(folder)):
             changes += 1
             if changes == before:
+                if disk:
+                    disk.lose(folder)
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(count)
@@ -230,7 +281,7 @@ def _command(arguments: tuple[str, ...], output: Path, folder: Path | None, die_
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # else multiprocessing, tidying up, makes it a status of 1
 
 
-def _train(config: Config, output: Path, die_before: int, hang: bool) -> None:
+def _train(config: Config, output: Path, die_before: int, hang: bool, disk: Disk | None) -> None:
     _write_to(output)
 
     def sleep(self: Trainer) -> None:
@@ -239,7 +290,7 @@ def _train(config: Config, output: Path, die_before: int, hang: bool) -> None:
 
     if hang:
         Trainer.advance = sleep
-    changes = _dying(config.directory, die_before)
+    changes = _dying(config.directory, die_before, disk)
     train(config)
     print(changes())
 

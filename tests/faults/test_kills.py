@@ -5,10 +5,11 @@ import random
 import signal
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from faulty import SHORT, Calm, at_runs, command, finishes_as, training, tried, wait_for
+from faulty import SHORT, Calm, Disk, at_runs, command, copied, finishes_as, training, tried, wait_for
 
 from resexp.config.settings import Config
 from resexp.storage.run import FINISHED, INTERRUPTED, Run
@@ -42,9 +43,14 @@ def test_killed_at_random_moments(calm: Calm, tmp_path: Path, thorough: bool) ->
     tried("killed trainings", kills, line)
 
 
+def places(calm: Calm, thorough: bool) -> list[int]:
+    """Before which of a training's changes of files to stop it: in a thorough test before each."""
+    numbers = range(1, calm.operations + 1)
+    return [*numbers] if thorough else random.Random(1).sample(numbers, 2)
+
+
 def test_killed_before_any_file_operation(calm: Calm, tmp_path: Path, thorough: bool) -> None:
-    numbers = random.Random(1).sample(range(1, calm.operations + 1), 25 if thorough else 3)
-    writing = 0
+    numbers, writing = places(calm, thorough), 0
     for number in numbers:
         config = at_runs(calm.config, tmp_path / str(number))
         process = training(config, tmp_path / "output", die_before=number)
@@ -52,8 +58,43 @@ def test_killed_before_any_file_operation(calm: Calm, tmp_path: Path, thorough: 
         assert process.exitcode == -signal.SIGKILL
         writing += half_written(config)
         finishes_as(config, calm.outcome)
-    places = f"{len(numbers)} of the {calm.operations} places before it changes a file"
-    line = f"training killed at {places}: {writing} with a temporary file, all ended bit-identical"
+    stopped = f"{len(numbers)} of the {calm.operations} places before it changes a file"
+    line = f"training killed at {stopped}: {writing} with a temporary file, all ended bit-identical"
+    tried("killed trainings", len(numbers), line)
+
+
+@pytest.mark.parametrize("names", [False, True])
+def test_power_lost_before_any_file_operation(calm: Calm, tmp_path: Path, thorough: bool, names: bool) -> None:
+    """What was not synced is gone: contents alone, or names in folders, too."""
+    numbers, empty = places(calm, thorough), 0
+    for number in numbers:
+        config = at_runs(calm.config, tmp_path / str(number))
+        disk = Disk(tmp_path / f"kept{number}", names)
+        process = training(config, tmp_path / "output", die_before=number, disk=disk)
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, (tmp_path / "output").read_text()
+        empty += any(path.name != ".lock" and not path.stat().st_size for path in config.directory.glob("*.*"))
+        finishes_as(config, calm.outcome)
+    lost = f"{'contents and names' if names else 'contents'} that were not synced"
+    stopped = f"{len(numbers)} of the {calm.operations} places before it changes a file"
+    line = f"power lost at {stopped}, with it {lost}: {empty} with an empty file, all ended bit-identical"
+    tried("losses of power", len(numbers), line)
+
+
+def test_killed_while_fresh_puts_a_run_aside(calm: Calm, tmp_path: Path, thorough: bool) -> None:
+    """The command repeated trains it anew, and the old run lies whole in one folder."""
+    files = {path.name: path.read_bytes() for path in calm.config.directory.iterdir() if path.name != ".lock"}
+    until = 2 * len(files) + 4  # the new run has begun then
+    numbers = range(1, until) if thorough else random.Random(2).sample(range(1, until), 2)
+    for number in numbers:
+        config = replace(copied(calm.config, tmp_path / str(number) / "runs"), fresh=True)
+        process = training(config, tmp_path / "output", die_before=number)
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        finishes_as(config, calm.outcome)
+        aside = {path.parent for path in (tmp_path / str(number) / "runs-replaced").rglob("config.yaml")}
+        assert files in [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in aside]
+    line = f"fresh=true killed at {len(numbers)} places: the old run whole, the new one bit-identical"
     tried("killed trainings", len(numbers), line)
 
 
