@@ -21,6 +21,9 @@ PAPERS_TOP = 0.2
 TICKS = (1, 2, 5, 10, 20)
 """Distances of ticks on the error axis, in percent."""
 
+APART, LEAST_APART = 3, 0.005
+"""A seed leaves the others whose error is this many times their range from the nearest of them, and at least so far."""
+
 Line = tuple[NetworkRuns, bool, str]
 """A network, whether its test error (else its running training error), and the label."""
 
@@ -57,6 +60,18 @@ def mean_points(seeds: Collection[Points]) -> Points:
         for iteration, error in points:
             at[iteration].append(error)
     return [(when, statistics.fmean(errors)) for when, errors in sorted(at.items()) if len(errors) == len(seeds)]
+
+
+def apart(network: NetworkRuns) -> list[str]:
+    """The seed that leaves all others, at least two, in final running error: ResNet-56 seed 2 by +3.3 points."""
+    found: list[str] = []
+    errors = network.by_seed("running_error")
+    for seed, error in errors.items():
+        others = [other for one, other in errors.items() if one != seed]
+        nearest = min(others, key=lambda other: abs(other - error), default=error)
+        if len(others) > 1 and abs(error - nearest) > max(APART * (max(others) - min(others)), LEAST_APART):
+            found.append(f"{network.title} seed {seed} by {100 * (error - nearest):+.1f} points")
+    return found
 
 
 def _metric(test: bool) -> str:
@@ -133,6 +148,7 @@ def _plate(group: Group, name: str, heading: str, lines: dict[str, list[Line]], 
     finished = {network.name for network in group.networks if network.finished}
     missing = [title(one) for one in wanted if one not in finished]
     others = [title(one) for one in wanted if one in finished and one not in networks]
+    strays = [one for network in networks.values() for one in apart(network)]
     key = [
         "Dashed: training error; solid: test error." if both else "",
         "Training error: running, on augmented mini-batches.",
@@ -143,6 +159,7 @@ def _plate(group: Group, name: str, heading: str, lines: dict[str, list[Line]], 
         f"Each point of a training error is the mean over {step:,} iterations.",
         "The panels have different scales." if len({panel.y.high for panel in panels}) > 1 else "",
         f"Off the scale: {listed(high)}." if high else "",
+        f"Far from the other seeds, in training error: {listed(strays)}." if strays else "",
         f"Not drawn, no finished run: {listed(missing)}." if missing else "",
         f"Not drawn, but in the table: {listed(others)}." if others else "",
         "Hollow markers: the paper's figure, digitised." if any(panel.points for panel in panels) else "",

@@ -121,6 +121,25 @@ def test_what_is_off_the_scale_is_said(papers: Synthetic) -> None:
     assert "Off the scale: plain-110 train 77.7% and plain-110 test 78.4%." in plate.caption
 
 
+@pytest.mark.parametrize(
+    ("errors", "named"),
+    [
+        ([0.097, 0.0971, 0.13], "Far from the other seeds, in training error: ResNet-56 seed 2 by +3.3 points."),
+        ([0.41, 0.514, 0.513], "Far from the other seeds, in training error: ResNet-56 seed 0 by -10.3 points."),
+        ([0.1, 0.12, 0.14], ""),
+        ([0.1, 0.1001, 0.103], ""),
+        ([0.1, 0.2], ""),
+    ],
+)
+def test_a_seed_that_leaves_the_others_is_named(short: Synthetic, errors: list[float], named: str) -> None:
+    for seed, error in enumerate(errors):
+        short.add("resnet56", seed, error, noise=0)
+    plate = figure6(load_study(short.runs).groups[0])
+    assert plate
+    assert named in plate.caption
+    assert ("Far from" in plate.caption) == bool(named)
+
+
 def test_the_papers_points_only_on_request_and_only_beside_its_own_recipe(papers: Synthetic, tmp_path: Path) -> None:
     papers.add_all(["plain56", "resnet110"])
     group = only_group(papers.runs)
