@@ -63,7 +63,9 @@ def test_figures_show_errors_over_the_setting_and_a_panel_of_curves_for_each_net
 def test_compare_writes_its_files_and_prints_the_table(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    task(OmegaConf.create({"runs": str(runs), "over": "recipe.lr", "out": str(tmp_path), "verbose": True}))
+    task(
+        OmegaConf.create({"runs": str(runs), "over": "recipe.lr", "out": str(tmp_path), "verbose": True, "json": False})
+    )
     printed = capsys.readouterr().out
     assert "plain-20   0.2" in printed
     names = sorted(f"{figure}.{kind}" for figure in ("curves", "errors") for kind in ("pdf", "png", "svg"))
@@ -75,7 +77,11 @@ def test_compare_writes_its_files_and_prints_the_table(
 def test_nothing_to_compare_is_refused_with_what_differs(tmp_path: Path) -> None:
     Synthetic(tmp_path / "runs").add_all(["plain20", "plain56"])
     with pytest.raises(UserError, match=r"depth aside; over=model.depth or model$"):
-        task(OmegaConf.create({"runs": str(tmp_path / "runs"), "over": None, "out": str(tmp_path), "verbose": False}))
+        task(
+            OmegaConf.create(
+                {"runs": str(tmp_path / "runs"), "over": None, "out": str(tmp_path), "verbose": False, "json": False}
+            )
+        )
 
 
 def test_a_report_shows_a_sweep_once(runs: Path, tmp_path: Path) -> None:

@@ -200,6 +200,7 @@ def test_the_command_prints_verdict_table_and_files(
                     "margin": 0.5,
                     "paper_points": False,
                     "verbose": False,
+                    "json": False,
                 }
             )
         )
@@ -247,7 +248,7 @@ def test_a_place_that_cannot_be_written_is_named(runs: Path, tmp_path: Path) -> 
     ("setting", "value"), [("margin", -1), ("margin", "much"), ("margin", 101), ("paper_points", "x"), ("outt", "x")]
 )
 def test_a_wrong_setting_is_named(setting: str, value: object) -> None:
-    defaults = {"runs": "runs", "out": "report", "margin": 0.5, "paper_points": False, "verbose": False}
+    defaults = {"runs": "runs", "out": "report", "margin": 0.5, "paper_points": False, "verbose": False, "json": False}
     with pytest.raises(UserError, match=setting):
         task(OmegaConf.create(defaults | {setting: value}))
 
