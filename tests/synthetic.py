@@ -144,4 +144,7 @@ def write_run(run: Run, config: Config, rows: list[history.Row], state: str, **r
         "data": data,
         "sessions": [session],
     }
+    if state == FINISHED:
+        error = history.running_error(rows, config.recipe.iterations)
+        written["final"] = {"running_error": error, "test_error": rows[-1].test_error}
     run.write_record(Record(**(written | record)))

@@ -34,16 +34,17 @@ def task(cfg: DictConfig) -> None:
     settings = settings_of(cfg, CheckSettings)
     runs = Path(settings.runs)
     study = existing_runs(runs)
-    chosen = study.chosen(settings)
+    chosen = {run.path for run in study.chosen(settings)}
     folder = Path(settings.reference) if settings.reference else conf_dir().parent / "results"
-    references = load_references(folder, settings.reference is not None)
+    itself = folder.exists() and folder.samefile(runs)
+    references = study if itself else load_references(folder, settings.reference is not None)
     for problem in dict.fromkeys(study.problems + references.problems):
         log.warning("%s", problem)
     judgements = [
         judgement
         for group in study.groups
         for network in group.networks
-        if (own := [run for run in network.runs if run in chosen])
+        if (own := [run for run in network.runs if run.path in chosen])
         for judgement in check(own, references, lambda run: own_path(run, runs, folder))
     ]
     with printing(settings.json) as show:

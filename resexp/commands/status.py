@@ -12,8 +12,8 @@ from resexp.config.compose import settings_of
 from resexp.config.settings import recorded
 from resexp.errors import UserError
 from resexp.formatting import ABSENT, aligned, duration, plural, printable, shortened
-from resexp.storage import history, timing
-from resexp.storage.run import FINISHED, RUNNING, Run, find_runs, no_runs
+from resexp.storage import timing
+from resexp.storage.run import FINISHED, RUNNING, Record, Run, find_runs, no_runs
 
 DIED, ELSEWHERE, DAMAGED = "died", "elsewhere", "damaged"
 """States that no run records: its process is gone; it may run on another host; its files cannot be read."""
@@ -60,13 +60,12 @@ def status(run: Run, folder: Path) -> Status:
     try:
         content, record = run.read()
         iterations = recorded(content["result"], content["execution"]).recipe.iterations
-        rows = run.rows(record)
+        train_error, test_error = _errors(run, record)
     except (UserError, OSError) as error:
         return Status(name, DAMAGED, problem=" ".join(printable(str(error)).split()))
     state = record.state
     if state == RUNNING and not run.in_use():
         state = DIED if record.process.get("host") == socket.gethostname() else ELSEWHERE
-    train_error = rows[-1].train_error if rows else None
     lines = timing.read(run.timing_file)[-timing.RECENT :]
     first, last = (lines[0], lines[-1]) if lines else (None, None)
     at = max(record.iteration, last.iteration if last else 0)
@@ -78,13 +77,23 @@ def status(run: Run, folder: Path) -> Status:
         state,
         at,
         iterations,
-        history.running_error(rows, iterations) if state == FINISHED else train_error,
-        next((row.test_error for row in reversed(rows) if row.test_error is not None), None),
+        train_error,
+        test_error,
         last.images_per_second if last else None,
         left,
         max(time.time() - run.timing_file.stat().st_mtime, 0.0) if last else None,
         record.error,
     )
+
+
+def _errors(run: Run, record: Record) -> tuple[float | None, float | None]:
+    """Training and test error: at the end of a finished run, whose curve is only checked then, else so far."""
+    if record.state == FINISHED:
+        run.curve(record)
+        return record.final.get("running_error"), record.final.get("test_error")
+    rows = run.rows(record)
+    tested = (row.test_error for row in reversed(rows) if row.test_error is not None)
+    return (rows[-1].train_error if rows else None), next(tested, None)
 
 
 def table(runs: list[Status]) -> str:

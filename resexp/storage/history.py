@@ -1,9 +1,10 @@
 """The rows of a training curve: what history.csv holds. Errors are fractions, durations iterations."""
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from itertools import pairwise
+from operator import attrgetter
 from typing import NamedTuple
 
 from resexp.errors import UserError
@@ -91,11 +92,12 @@ def running_error(rows: list[Row], iterations: int) -> float:
 
 def mean_error(rows: list[Row], start: float, end: float) -> float:
     """The mean training error over the iterations after `start` up to `end`; not a number where no row covers any."""
-    covered = [
-        (min(row.iteration, end) - max(before, start), row.train_error)
-        for before, row in zip([0, *(row.iteration for row in rows)], rows, strict=False)
-        if row.iteration > start and before < end
-    ]
-    if not covered:
-        return math.nan
-    return sum(share * error for share, error in covered) / sum(share for share, _ in covered)
+    first = bisect_right(rows, start, key=attrgetter("iteration"))
+    before = rows[first - 1].iteration if first else 0
+    whole = errors = 0.0
+    for row in rows[first:]:
+        if before >= end:
+            break
+        share = min(row.iteration, end) - max(before, start)
+        whole, errors, before = whole + share, errors + share * row.train_error, row.iteration
+    return errors / whole if whole else math.nan

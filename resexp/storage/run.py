@@ -124,6 +124,10 @@ CONFIG = schema.fields(
 """What config.yaml may hold; the rules of settings are `recorded`'s."""
 
 
+REWRITTEN = "the command that trained the run writes it again"
+"""What mends a damaged curve."""
+
+
 class Run:
     """One run's directory and the names of the files in it."""
 
@@ -232,26 +236,34 @@ class Run:
         content["sha256"] = digest(json.dumps(content))
         write_text(self.record_file, json.dumps(content, indent=1) + "\n")
 
-    def rows(self, record: Record) -> list[history.Row]:
-        """The rows of history.csv whose digest run.json has: while a run trains, those of its last checkpoint.
+    def curve(self, record: Record) -> str:
+        """The text of history.csv whose digest run.json has: while a run trains, that of its last checkpoint.
 
-        Raises UserError where they are not there as they were measured.
+        Raises UserError where it is not there as it was measured.
         """
-        if record.state != FINISHED and not record.history_sha256:
-            return []
         try:
             text = self.history_file.read_text(encoding="utf-8", errors="replace")
             if record.state != FINISHED:
                 text = "".join(text.splitlines(keepends=True)[: record.rows + 1])
-            rows = history.parse(text, str(self.history_file))
             if digest(text) == record.history_sha256:
-                return rows
+                return text
+            history.parse(text, str(self.history_file))  # names the line that is damaged
             problem = f"{self.history_file} is not what was measured (run.json has another digest)"
         except OSError as error:
             problem = f"{self.history_file}: {error.strerror}"
         except UserError as error:
             problem = str(error)
-        raise UserError(f"{problem}; the command that trained the run writes it again")
+        raise UserError(f"{problem}; {REWRITTEN}")
+
+    def rows(self, record: Record) -> list[history.Row]:
+        """The rows of `curve`; none where there is no checkpoint yet. Raises UserError as it does."""
+        if record.state != FINISHED and not record.history_sha256:
+            return []
+        text = self.curve(record)
+        try:
+            return history.parse(text, str(self.history_file))
+        except UserError as error:
+            raise UserError(f"{error}; {REWRITTEN}") from error
 
     def vouch(self, record: Record, rows: list[history.Row]) -> None:
         """Enter the number and the digest of the rows that were measured."""
@@ -269,7 +281,7 @@ class Run:
     def is_complete(self, record: Record) -> bool:
         """Whether the run is finished and its curve is what was measured."""
         try:
-            return record.state == FINISHED and bool(self.rows(record))
+            return record.state == FINISHED and bool(self.curve(record))
         except UserError:
             return False
 
