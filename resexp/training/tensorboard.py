@@ -17,7 +17,7 @@ from torch.utils.tensorboard.summary import custom_scalars, hparams, text
 
 from resexp.config.settings import Config
 from resexp.storage.history import Row
-from resexp.system.files import naming
+from resexp.system.files import naming, sync
 
 NAME = "events.out.tfevents."
 TAGS = {
@@ -100,6 +100,7 @@ class Mirror:
         figures = dict.fromkeys(("error/train", "error/test", "error/clean_train"), 0.0)
         for summary in hparams(settings, figures)[1:]:  # without the first, TensorBoard finds by itself what differs
             self._write(Event(summary=summary))
+        sync(self.path)  # a finished run is not written again
 
     def _write(self, event: Any) -> None:
         event.wall_time = time.time()
