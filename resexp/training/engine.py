@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -132,35 +132,20 @@ def undo_compile(network: Network) -> None:
         module._compiled_call_impl = None
 
 
-class Replayable(Protocol):
-    """Captured work."""
-
-    def replay(self) -> None:
-        """Do it again."""
-        ...
+Work = Callable[[], None]
 
 
-Capture = Callable[[Callable[[], None]], Replayable]
-"""Captures work without doing it."""
-
-
-class CudaGraph:
-    """Work captured on a CUDA device: on the current stream, which replays it, in a memory pool of its own.
+def capture_on_cuda(work: Work) -> Work:
+    """Capture work without doing it, in a memory pool of its own; what replays it, on the stream current now.
 
     A library's workspace belongs to a stream: where several graphs live, each needs the stream that it runs on.
     """
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        self.graph = torch.cuda.CUDAGraph()
-        stream = torch.cuda.current_stream()
-        # A capture that fails leaves its stream current; the outer block restores the one before.
-        recording = torch.cuda.graph(self.graph, stream=stream, capture_error_mode="thread_local")
-        with torch.cuda.stream(stream), no_collection(), recording:
-            work()
-
-    def replay(self) -> None:
-        """Do the captured work again, on the current stream."""
-        self.graph.replay()
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    # A capture that fails leaves its stream current; the outer block restores the one before.
+    recording = torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local")
+    with torch.cuda.stream(stream), no_collection(), recording:
+        work()
+    return graph.replay
 
 
 @contextmanager
@@ -186,7 +171,7 @@ def capture_explained(engine: Engine) -> Generator[None, None, None]:
         raise BrokenProcess(f"engine={engine}: cannot be captured here ({first_line(error)}); {remedy}") from error
 
 
-def warm_up(work: Callable[[], None]) -> None:
+def warm_up(work: Work) -> None:
     """Do work a few times before it is captured: libraries choose their algorithms."""
     for _ in range(WARM_UPS):
         work()
@@ -196,11 +181,13 @@ def warm_up(work: Callable[[], None]) -> None:
 class Graphed:
     """Replays an iteration; captures it again when the rate changes, since a graph holds the rate as a number."""
 
-    def __init__(self, iterate: Iterate, picks: Tensor, engine: Engine, capture: Capture = CudaGraph) -> None:
+    def __init__(
+        self, iterate: Iterate, picks: Tensor, engine: Engine, capture: Callable[[Work], Work] = capture_on_cuda
+    ) -> None:
         self.iterate, self.engine, self.capture = iterate, engine, capture
         self.picks = picks.clone()
         self.rate: float | None = None
-        self.captured: Replayable | None = None
+        self.captured: Work | None = None
 
     def __call__(self, picks: Tensor, rate: float) -> None:
         """One iteration. Raises ValueError for picks of another shape, BrokenProcess where capturing fails."""
@@ -212,4 +199,4 @@ class Graphed:
             with capture_explained(self.engine):
                 self.captured = self.capture(lambda: self.iterate(self.picks, rate))
             self.rate = rate
-        self.captured.replay()
+        self.captured()
