@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resexp.errors import BrokenProcess, UserError
+from resexp.errors import BrokenProcess, UserError, first_line
 from resexp.model.network import Block, Network
 from resexp.system.files import user_cache
 from resexp.training.device import Execution, is_out_of_memory
@@ -87,11 +87,6 @@ def choose(name: str, execution: Execution) -> Engine:
         remedy = "use precision=bf16 or engine=eager"
         raise UserError(f"engine={name}: cannot scale losses as precision=fp16 needs; {remedy}")
     return engine
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def keep_compiled() -> None:
