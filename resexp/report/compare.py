@@ -140,7 +140,7 @@ def _errors(comparison: Comparison) -> Plate:
         limit = axis_top([error / 1.4 for one in curves for line in one.lines for _, error in line])
         panels.append(Panel(heading, curves, x, error_axis(limit), f"By value: {shown}." if shown else "Nothing."))
     key = [
-        line_words(curve for panel in panels for curve in panel.curves),
+        line_words(panels),
         "A line joins the values of one seed; what lies between them was not trained.",
     ]
     caption = f"At the end of training, for each value of {comparison.over}, in order and evenly spaced."
@@ -177,7 +177,7 @@ def _curves(comparison: Comparison) -> Plate:
         alt = f"Running training error against iteration; the curves end at {shown}."
         panels.append(Panel(series.label, drawn, iteration_axis(longest), y, alt, drops(longest) if same else []))
     key = [
-        line_words(curve for panel in panels for curve in panel.curves),
+        line_words(panels),
         "Vertical lines: drops of the learning rate, where all have the same.",
     ]
     caption = (
