@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from resexp.errors import BrokenProcess, UserError, first_line
-from resexp.model.network import Block, Network
+from resexp.model.network import Network, blocks_of
 from resexp.system.files import user_cache
 from resexp.training.device import Execution, is_out_of_memory
 from resexp.training.turns import PASS_TURN
@@ -116,9 +116,8 @@ def compile_blocks(network: Network, deterministic: bool) -> None:
         torch.compiler.reset()
     dynamo.config.recompile_limit = VARIANTS
     dynamo.config.fail_on_recompile_limit_hit = True
-    for module in network.modules():
-        if isinstance(module, Block):
-            module.compile(dynamic=False)
+    for block in blocks_of(network).values():
+        block.compile(dynamic=False)
 
 
 def undo_compile(network: Network) -> None:
