@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resexp import __version__
-from resexp.errors import BrokenProcess, Interrupted, UserError
+from resexp.errors import BrokenProcess, Interrupted, UserError, first_line
 from resexp.formatting import printable
 from resexp.system.logs import log_to_console
 from resexp.system.streams import lead_nowhere, prepare_streams
@@ -105,8 +105,8 @@ def with_hydra(verb: str) -> None:
     except Exception as error:
         if not compose.is_composing(error):
             raise
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{' '.join(sys.argv[1:])}: Hydra cannot read that ({first}); NAME=VALUE sets one") from error
+        line = f"{' '.join(sys.argv[1:])}: Hydra cannot read that ({first_line(error)}); NAME=VALUE sets one"
+        raise UserError(line) from error
     for outcome in alone:
         if outcome.error is not None:
             raise outcome.error

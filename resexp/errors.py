@@ -11,6 +11,11 @@ def only_text(error: BaseException) -> UserError:
     return UserError(str(error) if shown else f"{type(error).__name__}: {error}")
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class Busy(UserError):
     """Another process is training this run."""
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from resexp.analysis import paper
-from resexp.analysis.intervals import Term
 from resexp.analysis.study import Group, content_key, title
 from resexp.analysis.verdict import (
     BETTER,
@@ -19,6 +18,7 @@ from resexp.analysis.verdict import (
     UNDECIDED,
     Contrast,
     Verdict,
+    depth_contrast,
 )
 from resexp.analysis.wording import digits, interval_text, points
 from resexp.formatting import ABSENT, MANY, few, plural
@@ -28,6 +28,10 @@ REFUTED = "refuted by an example"
 """Of a guarantee: one case is enough."""
 EXACT = "exact"
 """Of what was built: equal to the last digit, which no further seed can change."""
+
+DEGRADES = {OBSERVED: REPRODUCED, NOT_OBSERVED: NOT_REPRODUCED, BETTER: NOT_REPRODUCED}
+DOES_NOT = {OBSERVED: NOT_REPRODUCED, NOT_OBSERVED: REPRODUCED, BETTER: REPRODUCED}
+"""What becomes of a claim that there is a difference, or that there is none, for each word of a contrast."""
 
 LEARNED_ERROR = 0.5
 """A running training error below this counts as having begun to learn."""
@@ -49,12 +53,12 @@ class Claim:
 
     text: str
     kind: str
-    outcome: str
-    ours: str
-    published: str
-    evidence: str
+    outcome: str = NOT_TESTED
+    ours: str = ABSENT
+    published: str = ABSENT
+    evidence: str = ABSENT
     """File of the report that shows it."""
-    command: str
+    command: str = ABSENT
 
 
 VANISH = "Gradients of plain networks with batch norm vanish (retellings)"
@@ -119,23 +123,21 @@ def claims(group: Group, verdict: Verdict, of_diagnoses: list[Claim]) -> list[Cl
     tested[CAUSE] = _cause(group, verdict.plain, tested.get(VANISH))
     of_tests = {one.name: one for one in verdict.secondary if one.metric == "test_error"}
     plain_test, residual_test = (of_tests.get(one.name) for one in (verdict.plain, verdict.residual))
-    degrades = {OBSERVED: REPRODUCED, NOT_OBSERVED: NOT_REPRODUCED, BETTER: NOT_REPRODUCED}
-    does_not = {OBSERVED: NOT_REPRODUCED, NOT_OBSERVED: REPRODUCED, BETTER: REPRODUCED}
     improves = {OBSERVED: NOT_REPRODUCED, BETTER: REPRODUCED}
     plain, residual = partial(_of_contrast, group, PLAIN_PAIR), partial(_of_contrast, group, RESIDUAL_PAIR)
     return [
-        plain("Plain networks degrade with depth (training error)", verdict.plain, degrades),
-        plain("And thus their test error is higher, too", plain_test, degrades),
+        plain("Plain networks degrade with depth (training error)", verdict.plain, DEGRADES),
+        plain("And thus their test error is higher, too", plain_test, DEGRADES),
         _turning(group, verdict),
         _slow(group),
-        residual("Residual networks do not degrade with depth (training error)", verdict.residual, does_not),
-        residual("Added residual layers do not hurt (test error)", residual_test, does_not),
+        residual("Residual networks do not degrade with depth (training error)", verdict.residual, DOES_NOT),
+        residual("Added residual layers do not hurt (test error)", residual_test, DOES_NOT),
         residual("Residual networks gain accuracy from depth (test error)", residual_test, improves),
         _guarantee(group, verdict.residual),
         _of_network(group, "plain110", "Plain-110 does not train (training error above 60%)", False),
         _of_network(group, "resnet110", "ResNet-110 trains, with its warm-up", True),
         *_projections(group, verdict.residual.margin),
-        Claim(SKIP, "existence", NOT_TESTED, "blocks have two layers here, as in the paper", ABSENT, ABSENT, ABSENT),
+        Claim(SKIP, "existence", ours="blocks have two layers here, as in the paper"),
         *(tested.get(text, diagnosed(group, text, NOT_TESTED, "")) for text in DIAGNOSED),
         _kept(group, verdict.plain.margin),
     ]
@@ -158,7 +160,7 @@ def _of_contrast(
     digitised = ", digitised" if shallow.digitised or deep.digitised else ""
     theirs = f"{deep.percent - shallow.percent:+.2f} points{digitised}" if group.is_papers else ABSENT
     if contrast is None or not contrast.compared or not contrast.trained:
-        return Claim(text, "contrast", NOT_TESTED, ABSENT, theirs, ABSENT, _command(group, *pair))
+        return Claim(text, "contrast", published=theirs, command=_command(group, *pair))
     outcome = outcomes.get(contrast.word, UNDECIDED)
     return Claim(text, "contrast", outcome, _found(contrast), theirs, "contrasts.csv", _command(group, *pair))
 
@@ -183,8 +185,7 @@ def _projections(group: Group, margin: float) -> list[Claim]:
         and (identity := networks.get(content_key(network.model | {"name": "", "shortcut": "A"})))
     ]
     if not pairs:
-        untested = [(works, "existence"), (needless, "contrast")]
-        return [Claim(text, kind, NOT_TESTED, ABSENT, ABSENT, ABSENT, command) for text, kind in untested]
+        return [Claim(works, "existence", command=command), Claim(needless, "contrast", command=command)]
     trained = [run.trained for network, _ in pairs for run in network.finished]
     outcome = outcome_of(trained, min(len(network.finished) for network, _ in pairs))
     errors = [f"{network.title} {100 * (network.mean('running_error') or 0):.1f}%" for network, _ in pairs]
@@ -223,17 +224,13 @@ def _kept(group: Group, margin: float) -> Claim:
     command = "resexp train experiment=construction"
     for deep in reversed(group.networks):
         built = re.fullmatch(r"from-(\d+)", deep.model.get("start") or "")
-        shallow = group.network(f"plain{built[1]}") if built and not deep.model["residual"] else None
-        if shallow and deep.finished:
-            terms: list[Term] = [(1, deep.by_seed("running_error")), (-1, shallow.by_seed("running_error"))]
-            contrast = Contrast(f"{deep.title} minus {shallow.title}", "running_error", terms, margin)
+        if built and not deep.model["residual"]:
+            contrast = depth_contrast(group, (f"plain{built[1]}", deep.name), "running_error", margin)
             if contrast.compared and contrast.trained:
-                outcomes = {OBSERVED: NOT_REPRODUCED, NOT_OBSERVED: REPRODUCED, BETTER: REPRODUCED}
                 ours = f"{contrast.name}: {_found(contrast)}"
-                return Claim(
-                    text, "contrast", outcomes.get(contrast.word, UNDECIDED), ours, ABSENT, "final.csv", command
-                )
-    return Claim(text, "contrast", NOT_TESTED, ABSENT, ABSENT, ABSENT, command)
+                outcome = DOES_NOT.get(contrast.word, UNDECIDED)
+                return Claim(text, "contrast", outcome, ours, evidence="final.csv", command=command)
+    return Claim(text, "contrast", command=command)
 
 
 def _found(contrast: Contrast) -> str:
@@ -256,7 +253,7 @@ def _turning(group: Group, verdict: Verdict) -> Claim:
         if one.name.startswith("plain-") and one.compared and one.trained
     }
     if len(depths) < 2:
-        return Claim(text, "existence", NOT_TESTED, ABSENT, ABSENT, ABSENT, command)
+        return Claim(text, "existence", command=command)
     words = [(depth, depths[depth].word) for depth in sorted(depths)]
     worse = [depth for depth, word in words if word == OBSERVED]
     turning = next((depth for depth in worse if all(word == OBSERVED for other, word in words if other >= depth)), None)
@@ -275,7 +272,7 @@ def _slow(group: Group) -> Claim:
     seeds = set[int].intersection(*(set(found) for found in learned.values()))
     command = _command(group, *names)
     if not seeds:
-        return Claim(text, "rate", NOT_TESTED, ABSENT, ABSENT, ABSENT, command)
+        return Claim(text, "rate", command=command)
     shallow, deep, residual = (learned[name] for name in names)
     held = [deep[seed] > max(shallow[seed], residual[seed]) for seed in seeds]
     shown = (f"{title(name)} {_iterations([learned[name][seed] for seed in sorted(seeds)])}" for name in names)
@@ -292,7 +289,7 @@ def _guarantee(group: Group, contrast: Contrast) -> Claim:
     """That depth never hurts a residual network: one seed in which it does, by more than the margin, refutes it."""
     text = "Added residual layers are guaranteed not to hurt (training error)"
     if not contrast.compared or not contrast.trained:
-        return Claim(text, "guarantee", NOT_TESTED, ABSENT, ABSENT, ABSENT, _command(group, *RESIDUAL_PAIR))
+        return Claim(text, "guarantee", command=_command(group, *RESIDUAL_PAIR))
     worse = {seed: more for seed, more in contrast.differences.items() if more > contrast.margin}
     found = (
         f"worse by more than {100 * contrast.margin:g} points in {len(worse)} of {plural(len(contrast.seeds), 'seed')}"
@@ -309,7 +306,7 @@ def _of_network(group: Group, name: str, text: str, trains: bool) -> Claim:
     theirs = f"training error, %: {paper.TRAIN_ERROR[name]}" if group.is_papers else ABSENT
     errors = network.values("running_error") if network else []
     if not errors or (trains and group.recipe_settings.get("warmup") == "never"):
-        return Claim(text, "existence", NOT_TESTED, ABSENT, theirs, ABSENT, _command(group, name))
+        return Claim(text, "existence", published=theirs, command=_command(group, name))
     ours = f"training error {100 * statistics.fmean(errors):.1f}% ({plural(len(errors), 'seed')})"
     outcome = outcome_of([(error <= UNTRAINED_ERROR) == trains for error in errors], len(errors))
     return Claim(text, "existence", outcome, ours, theirs, "final.csv", _command(group, name))

@@ -35,6 +35,11 @@ class Series:
     cells: dict[str, NetworkRuns]
     """Its finished runs by value, as text; two values at least."""
 
+    @property
+    def runs(self) -> list[StudyRun]:
+        """All of them."""
+        return [run for cell in self.cells.values() for run in cell.finished]
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -49,7 +54,7 @@ class Comparison:
     @property
     def runs(self) -> list[StudyRun]:
         """All that were compared."""
-        return [run for one in self.series for cell in one.cells.values() for run in cell.finished]
+        return [run for one in self.series for run in one.runs]
 
     def against(self, series: Series) -> str:
         """The value that the others of a series are compared with: the reference, or the first that it has."""

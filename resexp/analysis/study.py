@@ -1,6 +1,5 @@
 """Runs on disk -> groups of one data set and one recipe -> networks x seeds. Errors are fractions. No torch here."""
 
-import hashlib
 import json
 import math
 import re
@@ -17,6 +16,7 @@ from resexp.errors import UserError
 from resexp.formatting import few, listed
 from resexp.storage import history
 from resexp.storage.run import FINISHED, INTERRUPTED, NEW, RUNNING, Record, Run, find_runs, no_runs
+from resexp.system.files import digest
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -353,10 +353,7 @@ def distinct_labels(part: str, runs: list[StudyRun]) -> dict[str, str]:
     """A label for each content of a part by its `content_key`; a digest is added to labels that are equal."""
     labels = {content_key(run.part(part)): run.label(part) for run in runs}
     counts = Counter(labels.values())
-    return {
-        key: name if counts[name] == 1 else f"{name}+{hashlib.sha256(key.encode()).hexdigest()[:8]}"
-        for key, name in labels.items()
-    }
+    return {key: name if counts[name] == 1 else f"{name}+{digest(key)[:8]}" for key, name in labels.items()}
 
 
 def _group(runs: list[StudyRun]) -> list[Group]:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from resexp.analysis.check import Judgement, check, own_path
 from resexp.analysis.study import Study, existing_runs, load_study
-from resexp.commands.printing import printing
+from resexp.commands.printing import printing, warn
 from resexp.config.compose import settings_of
 from resexp.config.presets import conf_dir
 from resexp.config.settings import Chosen
@@ -38,8 +38,7 @@ def task(cfg: DictConfig) -> None:
     folder = Path(settings.reference) if settings.reference else conf_dir().parent / "results"
     itself = folder.exists() and folder.samefile(runs)
     references = study if itself else load_references(folder, settings.reference is not None)
-    for problem in dict.fromkeys(study.problems + references.problems):
-        log.warning("%s", problem)
+    warn(dict.fromkeys(study.problems + references.problems))
     judgements = [
         judgement
         for group in study.groups

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from resexp.commands.printing import printing
+from resexp.commands.printing import printing, warn
 from resexp.config.compose import settings_of
 from resexp.config.settings import check_margin, require
 from resexp.formatting import plural
@@ -50,8 +50,7 @@ def task(cfg: DictConfig) -> None:
             write_text(out / settings.name / readme.CHECKPOINTS, settings.checkpoints.strip() + "\n")
         write_text(out / SUMMARY, summary(out))
         readme.write(out, *around, settings.margin / 100)
-    for problem in collected.problems:
-        log.warning("%s", problem)
+    warn(collected.problems)
     if collected.there:
         log.info("%s collected before", plural(len(collected.there), "run"))
     if collected.unfinished:

@@ -1,6 +1,5 @@
 """`resexp compare`: what one setting changes, as tables and figures, without torch."""
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +8,10 @@ from omegaconf import DictConfig
 from resexp.analysis.compare import compare as over_one
 from resexp.analysis.compare import comparisons, offered
 from resexp.analysis.study import existing_runs
-from resexp.commands.printing import printing
+from resexp.commands.printing import printing, warn
 from resexp.config.compose import settings_of
 from resexp.errors import UserError
 from resexp.report.report import listed_files, write_comparisons
-
-log = logging.getLogger("resexp")
 
 
 @dataclass
@@ -32,8 +29,7 @@ def task(cfg: DictConfig) -> None:
     """`resexp compare`: write figures, tables and CSV; print tables. Raises UserError for what cannot be compared."""
     settings = settings_of(cfg, CompareSettings)
     study = existing_runs(Path(settings.runs))
-    for problem in study.problems:
-        log.warning("%s", problem)
+    warn(study.problems)
     found = [over_one(study, settings.over)] if settings.over else comparisons(study)
     if not found:
         remedy = offered(study)

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from resexp import __version__
 from resexp.analysis.study import Group, existing_runs
-from resexp.commands.printing import Show, printing
+from resexp.commands.printing import Show, printing, warn
 from resexp.config.compose import settings_of
 from resexp.config.settings import DataPlace, check_device, require
 from resexp.diagnose import table
@@ -53,8 +53,7 @@ def task(cfg: DictConfig) -> None:
     groups = {f"{group.data}/{group.recipe}": group for group in study.groups}
     if settings.group not in (None, *groups):
         raise UserError(f"group={settings.group}: no such runs in {settings.runs}; choose {', '.join(groups)}")
-    for problem in study.problems:
-        log.warning("%s", problem)
+    warn(study.problems)
     with printing(settings.json) as show:
         for name, group in groups.items():
             if settings.group in (None, name):
@@ -67,8 +66,7 @@ def diagnose(group: Group, settings: DiagnoseSettings, show: Show) -> None:
     for diagnosis in chosen:
         measure(diagnosis, group, settings)
     report = write_why(group, Path(settings.runs), Path(settings.out), chosen)
-    for problem in report.problems:
-        log.warning("%s", problem)
+    warn(report.problems)
     said = report.why or ["nothing could be measured"]
     show("\n".join([f"{group.data}/{group.recipe}", *said]), *report.records)
     show(listed_files(report.files, settings.verbose))

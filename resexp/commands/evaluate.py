@@ -7,9 +7,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from resexp.analysis.study import existing_runs
-from resexp.commands.printing import Show, printing
+from resexp.commands.printing import Show, printing, warn
 from resexp.config.compose import settings_of
-from resexp.config.settings import Chosen, DataPlace, check_device, require
+from resexp.config.settings import Chosen, DataPlace, check_device, one_of, require
 from resexp.errors import UserError
 from resexp.storage.run import Run
 from resexp.training import weights
@@ -33,10 +33,9 @@ class EvaluateSettings(Chosen):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_device(self.device, self.precision, self.threads)
-        splits = ("test", "train", "validation")
         alone = "a file is one network; leave model and seed out"
         require(self.weights is None or (self.model, self.seed) == (None, None), "weights", self.weights, alone)
-        require(self.split in splits, "split", self.split, "choose test, train or validation")
+        one_of("split", self.split, "test", "train", "validation")
 
 
 def task(cfg: DictConfig) -> None:
@@ -54,8 +53,7 @@ def task(cfg: DictConfig) -> None:
         study = existing_runs(folder)
         runs = [Run(folder / run.path) for run in study.chosen(settings)]
         again = [f"{folder / run.path}: there in another precision; name it in runs=" for run in study.repeats]
-        for problem in study.problems + again:
-            log.warning("%s", problem)
+        warn(study.problems + again)
         failed = 0
         for run in runs:
             try:

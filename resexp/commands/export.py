@@ -8,9 +8,9 @@ import torch
 from omegaconf import DictConfig
 
 from resexp.analysis.study import StudyRun, load_study
-from resexp.commands.printing import printing
+from resexp.commands.printing import printing, warn
 from resexp.config.compose import settings_of
-from resexp.config.settings import Chosen, DataPlace, check_device, require
+from resexp.config.settings import Chosen, DataPlace, check_device, one_of
 from resexp.storage import note
 from resexp.storage.run import Run, no_runs
 from resexp.system.files import writing_to
@@ -35,7 +35,7 @@ class ExportSettings(Chosen):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_device(self.device, self.precision, self.threads)
-        require(self.dtype in weights.DTYPES, "dtype", self.dtype, "choose fp16 or fp32")
+        one_of("dtype", self.dtype, *weights.DTYPES)
 
 
 def task(cfg: DictConfig) -> None:
@@ -46,8 +46,7 @@ def task(cfg: DictConfig) -> None:
     chosen = study.chosen(settings, finished=True)
     if not chosen:
         raise no_runs(runs, study.unreadable(), "finished runs")
-    for problem in study.problems:
-        log.warning("%s", problem)
+    warn(study.problems)
     with writing_to("out"), printing(settings.json) as show:
         for run in chosen:
             path = out / weights.file_name(run.labels, run.seed)

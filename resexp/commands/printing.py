@@ -1,12 +1,15 @@
 """What commands print: tables and sentences for people, or with json=true one JSON list for programs."""
 
 import json
+import logging
 import math
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger("resexp")
 
 Show = Callable[..., None]
 """show(text, *records): the text for people, the records for programs."""
@@ -28,6 +31,12 @@ def printing(as_json: bool) -> Generator[Show]:
     finally:
         if as_json:
             print(json.dumps(shown, indent=1, allow_nan=False))
+
+
+def warn(problems: Iterable[str]) -> None:
+    """Say each on stderr, whatever is printed."""
+    for problem in problems:
+        log.warning("%s", problem)
 
 
 def plain(value: Any) -> Any:

@@ -1,17 +1,14 @@
 """`resexp report`: figures, tables and a page from a folder of runs, without torch."""
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from resexp.commands.printing import printing
+from resexp.commands.printing import printing, warn
 from resexp.config.compose import settings_of
 from resexp.config.settings import check_margin
 from resexp.report.report import listed_files, write_report
-
-log = logging.getLogger("resexp")
 
 
 @dataclass
@@ -34,7 +31,6 @@ def task(cfg: DictConfig) -> None:
     settings = settings_of(cfg, ReportSettings)
     with printing(settings.json) as show:
         report = write_report(Path(settings.runs), Path(settings.out), settings.margin / 100, settings.paper_points)
-        for problem in report.problems:
-            log.warning("%s", problem)
+        warn(report.problems)
         show("\n".join([*report.sections, *report.why] if settings.verbose else report.sections), *report.records)
         show(listed_files(report.files, settings.verbose))

@@ -25,7 +25,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from resexp.config.naming import label, name_differences, run_name
 from resexp.config.presets import GROUPS, conf_dir, help_text, own_dir, presets, settings_named
 from resexp.config.settings import DATA_CONFIGS, Config, FolderConfig, TrainSettings, one_of, start_id
-from resexp.errors import UserError
+from resexp.errors import UserError, first_line
 
 SWEEPER = "hydra_plugins.resexp.StudySweeper"
 """Hydra's name for `resexp.sweep.sweeper.StudySweeper`: it takes plugins under hydra_plugins only."""
@@ -259,7 +259,7 @@ def explain_composition(error: Exception, verb: str = "train") -> str:
                 return not_installed(plugin, extra)
         deeper = "; model.depth=N gives any other depth" if group == "model" else ""
         return f"{group}={choice}: no such choice; choose {', '.join(error.options)}{deeper}"
-    first = str(error).strip().splitlines()[0]
+    first = first_line(error)
     if several := re.match(r"Ambiguous value for argument '(.*)'", first):
         remedy = "several values are a sweep; add -m" if verb == "train" else "give one value, or a list in brackets"
         return f"{several[1]}: {remedy}"

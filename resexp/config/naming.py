@@ -1,10 +1,10 @@
 """Names for configurations: a preset and what differs from it; never one name for two configurations."""
 
-import hashlib
 import re
 from typing import Any
 
 from resexp.config.settings import differing, flatten
+from resexp.system.files import digest
 
 MAX_NAME = 120
 """Characters of differences beyond which a digest stands for the rest (file systems allow names of 255)."""
@@ -21,8 +21,7 @@ def name_differences(differences: dict[str, Any]) -> str:
     safe = re.sub(r"[^A-Za-z0-9._+-]", "_", plain)
     if safe == plain and len(plain) <= MAX_NAME:
         return plain
-    digest = hashlib.sha256(repr(sorted(differences.items())).encode()).hexdigest()[:12]
-    return f"{safe[: MAX_NAME - 13]}+{digest}"
+    return f"{safe[: MAX_NAME - 13]}+{digest(repr(sorted(differences.items())))[:12]}"
 
 
 def run_name(result: dict[str, Any], presets: dict[str, Any]) -> str:

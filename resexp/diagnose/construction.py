@@ -3,6 +3,7 @@
 It computes what the shallower one computes, so a deeper network of the same kind that is no worse exists.
 """
 
+import copy
 from functools import partial
 
 import torch
@@ -123,7 +124,11 @@ def invertible(variance: Tensor, eps: float) -> Tensor:
 
 
 def arriving(network: Network, images: Images, execution: Execution) -> dict[int, Moments]:
-    """Mean and variance of each channel at the end of each stage, over images and places, in evaluation mode."""
+    """Mean and variance of each channel at the end of each stage, over images and places, in evaluation mode.
+
+    Measures a copy: `network` stays as it is.
+    """
+    network = copy.deepcopy(network)
     sums: dict[int, list[Tensor]] = {stage: [] for stage in range(len(network.stages))}
 
     def add(stage: int, _module: nn.Module, _input: object, output: Tensor) -> None:
@@ -131,12 +136,9 @@ def arriving(network: Network, images: Images, execution: Execution) -> dict[int
         count = torch.full((values.shape[1],), values.numel() / values.shape[1], device=values.device).double()
         sums[stage].append(torch.stack([count, values.sum((0, 2, 3)), values.square().sum((0, 2, 3))]))
 
-    hooks = [module.register_forward_hook(partial(add, stage)) for stage, module in enumerate(network.stages)]
-    try:
-        evaluate(network, images, execution)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    for stage, module in enumerate(network.stages):
+        module.register_forward_hook(partial(add, stage))
+    evaluate(network, images, execution)
     moments: dict[int, Moments] = {}
     for stage, parts in sums.items():
         count, total, squares = torch.stack(parts).sum(0)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from resexp.diagnose.table import Reading, numbered
-from resexp.model.network import Block
+from resexp.model.network import blocks_of
 
 
 def measure(network: nn.Module, images: Tensor, labels: Tensor) -> list[Reading]:
@@ -24,9 +24,8 @@ def measure(network: nn.Module, images: Tensor, labels: Tensor) -> list[Reading]
         output.retain_grad()
         outputs[name] = output
 
-    for name, module in network.named_modules():
-        if isinstance(module, Block):
-            module.register_forward_hook(partial(keep, name))
+    for name, block in blocks_of(network).items():
+        block.register_forward_hook(partial(keep, name))
     network.zero_grad()
     functional.cross_entropy(network(images), labels).backward()
 

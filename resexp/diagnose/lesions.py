@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from resexp.data.batches import Images
 from resexp.diagnose.table import NEAR, Reading, numbered
-from resexp.model.network import Block, Network, make_shortcut
+from resexp.model.network import Block, Network, blocks_of, make_shortcut
 from resexp.seeds import generator_of
 from resexp.training.device import Execution
 from resexp.training.evaluate import evaluate
@@ -20,11 +20,6 @@ def bypass(block: Block) -> nn.Module:
         return block.shortcut
     first = block.conv1
     return make_shortcut(first.in_channels, first.out_channels, first.stride[0], "A", "none")
-
-
-def blocks_of(network: Network) -> dict[str, Block]:
-    """All blocks by name, from the input on."""
-    return {name: module for name, module in network.named_modules() if isinstance(module, Block)}
 
 
 def without(network: Network, removed: list[str]) -> Network:

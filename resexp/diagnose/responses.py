@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from resexp.data.batches import Images
 from resexp.diagnose.table import Reading, numbered
-from resexp.model.network import Block, Network
+from resexp.model.network import Network, blocks_of
 from resexp.training.device import Execution
 from resexp.training.evaluate import evaluate
 
@@ -40,9 +40,8 @@ def responding(network: Network) -> dict[str, nn.Module]:
     That is before the ReLU or the addition (section 4.2).
     """
     modules: dict[str, nn.Module] = {"stem": network.stem[1]}
-    for name, module in network.named_modules():
-        if isinstance(module, Block):
-            modules |= {f"{name}.conv1": module.norm1, f"{name}.conv2": module.norm2}
+    for name, block in blocks_of(network).items():
+        modules |= {f"{name}.conv1": block.norm1, f"{name}.conv2": block.norm2}
     return modules
 
 

@@ -111,6 +111,11 @@ class Network(nn.Module):
         return self.head(self.stages(self.stem(images)).mean((2, 3)))
 
 
+def blocks_of(network: nn.Module) -> dict[str, Block]:
+    """All blocks by name, from the input on."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, Block)}
+
+
 def initialise(network: Network, seed: int, linear: str = "default") -> None:
     """Draw all weights from the seed: He normal with fan-in for convolutions, PyTorch's default for the linear head.
 

@@ -6,7 +6,7 @@ from typing import Any
 from resexp.analysis import paper
 from resexp.analysis.study import Group
 from resexp.formatting import listed, plural, spans
-from resexp.report.spec import MOST_THIN, Curve
+from resexp.report.spec import MOST_THIN, Panel
 
 DATA_NAMES: dict[str, str] = {
     "cifar10": "CIFAR-10",
@@ -69,9 +69,9 @@ def seed_words(networks: Iterable[Iterable[int]]) -> str:
     return f"{n} ({', '.join(spans(seeds))})"
 
 
-def line_words(curves: Iterable[Curve]) -> str:
+def line_words(panels: list[Panel]) -> str:
     """What bold and thin lines are; nothing where no network has several seeds."""
-    most = max((len(curve.seeds) for curve in curves), default=0)
+    most = max((len(curve.seeds) for panel in panels for curve in panel.curves), default=0)
     thin = "each seed" if most <= MOST_THIN else f"the first {MOST_THIN} of them"
     return f"Bold: mean over seeds; thin: {thin}." if most else ""
 

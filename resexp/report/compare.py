@@ -3,7 +3,7 @@
 from typing import Any
 
 from resexp.analysis.compare import Comparison, Series, settings, varying
-from resexp.analysis.study import METRICS, NetworkRuns, StudyRun
+from resexp.analysis.study import METRICS, NetworkRuns
 from resexp.analysis.wording import interval_text, mean_and_spread, points
 from resexp.config.naming import value_text
 from resexp.formatting import ABSENT, shortened
@@ -91,7 +91,7 @@ def markdown(comparison: Comparison) -> str:
 
 def runs_csv(comparison: Comparison) -> str:
     """runs.csv: a row for each run, with every setting that differs among them; errors as fractions."""
-    named = [(series.label, run) for series in comparison.series for run in _runs(series)]
+    named = [(series.label, run) for series in comparison.series for run in series.runs]
     each = [(label, run, settings(run)) for label, run in named]
     differing = list(dict.fromkeys([*varying([run for _, run in named]), comparison.over]))
     differing = [name for name in differing if any(name in own for _, _, own in each)]
@@ -109,10 +109,6 @@ def runs_csv(comparison: Comparison) -> str:
         for label, run, own in each
     ]
     return csv_text(heading, rows)
-
-
-def _runs(series: Series) -> list[StudyRun]:
-    return [run for cell in series.cells.values() for run in cell.finished]
 
 
 def plates(comparison: Comparison) -> list[Plate]:
@@ -144,7 +140,7 @@ def _errors(comparison: Comparison) -> Plate:
         limit = axis_top([error / 1.4 for one in curves for line in one.lines for _, error in line])
         panels.append(Panel(heading, curves, x, error_axis(limit), f"By value: {shown}." if shown else "Nothing."))
     key = [
-        line_words(curve for panel in panels for curve in panel.curves),
+        line_words(panels),
         "A line joins the values of one seed; what lies between them was not trained.",
     ]
     caption = f"At the end of training, for each value of {comparison.over}, in order and evenly spaced."
@@ -181,7 +177,7 @@ def _curves(comparison: Comparison) -> Plate:
         alt = f"Running training error against iteration; the curves end at {shown}."
         panels.append(Panel(series.label, drawn, iteration_axis(longest), y, alt, drops(longest) if same else []))
     key = [
-        line_words(curve for panel in panels for curve in panel.curves),
+        line_words(panels),
         "Vertical lines: drops of the learning rate, where all have the same.",
     ]
     caption = (

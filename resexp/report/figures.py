@@ -152,7 +152,7 @@ def _plate(group: Group, name: str, heading: str, lines: dict[str, list[Line]], 
     key = [
         "Dashed: training error; solid: test error." if both else "",
         "Training error: running, on augmented mini-batches.",
-        line_words(curve for panel in panels for curve in panel.curves),
+        line_words(panels),
         "Vertical lines: drops of the learning rate." if drops(recipe) else "",
     ]
     caption = [

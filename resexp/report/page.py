@@ -147,8 +147,8 @@ def _sessions(group: Group) -> Table:
 
 def _settings(group: Group, runs: Path) -> Table:
     """Settings of data and recipe, and the images that were found."""
-    data = next((run.record.data for network in group.networks for run in network.runs if run.record.data), {})
-    images = {key: data[key] for key in ("train_images", "test_images", "classes", "digest") if key in data}
+    keys = ("train_images", "test_images", "classes", "digest")
+    images = {key: group.images[key] for key in keys if key in group.images}
     parts = {"data": group.data_settings, "recipe": group.recipe_settings, "images": images}
     rows = [
         [f"{part}.{key}", tables.without_paths(str(value), runs)]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from resexp.analysis.compare import Comparison, comparisons, only_compared
-from resexp.analysis.study import Group, load_study
+from resexp.analysis.study import Group, existing_runs
 from resexp.formatting import plural
 from resexp.report import compare, page, tables
 from resexp.report.answers import Answers, answers
@@ -13,7 +13,6 @@ from resexp.report.captions import setting_words
 from resexp.report.figures import figure1, figure6
 from resexp.report.why.findings import findings
 from resexp.report.why.profiles import Finding
-from resexp.storage.run import no_runs
 from resexp.system.files import replacing, writing_to
 
 COMPARED = "compare"
@@ -39,9 +38,7 @@ def write_report(runs: Path, out: Path, margin: float = 0.005, paper_points: boo
 
     Raises UserError where there are no runs, or `out` cannot be written.
     """
-    study = load_study(runs)
-    if not study.groups:
-        raise no_runs(runs, study.unreadable())
+    study = existing_runs(runs)
     report = Report(problems=study.problems)
     found = comparisons(study)
     folded = only_compared(study, found)
@@ -71,7 +68,7 @@ def _write_group(
     tabled = {
         "table.md": tables.markdown(group).encode(),
         "final.csv": tables.final_csv(group).encode(),
-        "claims.md": tables.claims_markdown(answer.claims).encode(),
+        "claims.md": tables.claims_table(answer.claims).markdown().encode(),
         "contrasts.csv": tables.contrasts_csv(answer.verdict).encode(),
         "curves.csv": tables.curves_csv(group).encode(),
     }

@@ -36,8 +36,7 @@ def count_parameters(network: NetworkRuns) -> int | None:
     except (TypeError, UserError):
         return None
     classes = network.runs[0].record.data.get("classes")
-    more = classes - CLASSES if isinstance(classes, int) else 0
-    return parameters(model) + (64 * model.width + 1) * more
+    return parameters(model, classes if isinstance(classes, int) else CLASSES)
 
 
 def minutes(network: NetworkRuns) -> str:
@@ -117,11 +116,6 @@ def claims_table(claims: list[Claim]) -> Table:
     heading = ["claim", "kind", "outcome", "here", "published", "shown by", "command"]
     rows = [[one.text, one.kind, one.outcome, one.ours, one.published, one.evidence, one.command] for one in claims]
     return Table("Claims and what became of them", heading, rows, set(range(len(heading))))
-
-
-def claims_markdown(claims: list[Claim]) -> str:
-    """claims.md."""
-    return claims_table(claims).markdown()
 
 
 def contrasts_table(caption: str, contrasts: Iterable[Contrast]) -> Table:

@@ -1,13 +1,12 @@
 """What stands beside a file of trained weights, as JSON: name, size, digest, whose they are, errors. No torch here."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from resexp.errors import UserError
 from resexp.system import schema
-from resexp.system.files import write_text
+from resexp.system.files import file_digest, write_text
 
 NOTE = schema.fields(
     {
@@ -31,8 +30,7 @@ def note_file(weights: Path) -> Path:
 
 def write(weights: Path, **more: Any) -> None:
     """A file's name, size and digest, and `more`."""
-    content = weights.read_bytes()
-    known = {"file": weights.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    known = {"file": weights.name, "bytes": weights.stat().st_size, "sha256": file_digest(weights)}
     write_text(note_file(weights), json.dumps(known | more, indent=1) + "\n")
 
 
@@ -53,7 +51,7 @@ def holds(weights: Path, **expected: Any) -> bool:
     """Whether a file of weights is there, whole, and its note says what is expected."""
     try:
         known = read(note_file(weights))
-        whole = hashlib.sha256(weights.read_bytes()).hexdigest() == known["sha256"]
+        whole = file_digest(weights) == known["sha256"]
     except (UserError, OSError):
         return False
     return whole and all(known[name] == value for name, value in expected.items())

@@ -99,16 +99,12 @@ def wait(jobs: list[Job], stop: Stop) -> None:
                 lost |= absent & missing  # twice: the result may come a little after the end of the job
                 missing = absent
                 states = Counter(queue[job.job_id].lower() for job in waiting if job.job_id in queue)
-                line = ", ".join([f"{len(jobs) - len(waiting)} of {len(jobs)} runs done", *counted(states)])
+                others = [f"{number} {state}" for state, number in sorted(states.items())]
+                line = ", ".join([f"{len(jobs) - len(waiting)} of {len(jobs)} runs done", *others])
                 if line != last_line:
                     log.info("Slurm: %s", line)
                 last_line = line
         time.sleep(SECONDS_BETWEEN_LOOKS)
-
-
-def counted(states: Counter[str]) -> list[str]:
-    """{"running": 2} -> ["2 running"]."""
-    return [f"{number} {state}" for state, number in sorted(states.items())]
 
 
 def has_result(job: Job) -> bool:

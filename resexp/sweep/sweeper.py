@@ -4,7 +4,7 @@ import json
 import pickle
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -182,7 +182,8 @@ def refuse_duplicates(configs: list[Config], jobs: list[list[str]]) -> None:
     """Raise UserError where two runs of a sweep are the same run."""
     directories: dict[Path, list[str]] = {}
     for config, job in zip(configs, jobs, strict=True):
-        directories.setdefault(config.directory, []).append(own_overrides(job))
+        own = " ".join(word for word in job if not word.startswith("hydra."))  # what the user gave
+        directories.setdefault(config.directory, []).append(own)
     for directory, same in directories.items():
         if len(same) > 1:
             raise UserError(f"a sweep names the same run twice ({directory}): {' and '.join(same)}")
@@ -195,11 +196,6 @@ def finished_before(config: Config) -> Outcome | None:
         if run.is_done(config):
             return Outcome(str(run), FINISHED_BEFORE + run.precision_told(config))
     return None
-
-
-def own_overrides(overrides: Iterable[str]) -> str:
-    """The overrides of a run that the user gave."""
-    return " ".join(override for override in overrides if not override.startswith("hydra."))
 
 
 def outcome_of(one: JobReturn, config: Config) -> Outcome:

@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from resexp.errors import BrokenProcess, UserError
-from resexp.model.network import Block, Network
+from resexp.errors import BrokenProcess, UserError, first_line
+from resexp.model.network import Network, blocks_of
 from resexp.system.files import user_cache
 from resexp.training.device import Execution, is_out_of_memory
 from resexp.training.turns import PASS_TURN
@@ -89,11 +89,6 @@ def choose(name: str, execution: Execution) -> Engine:
     return engine
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def keep_compiled() -> None:
     """Let what is compiled outlast a restart of the machine, unless $TORCHINDUCTOR_CACHE_DIR says where it goes.
 
@@ -121,9 +116,8 @@ def compile_blocks(network: Network, deterministic: bool) -> None:
         torch.compiler.reset()
     dynamo.config.recompile_limit = VARIANTS
     dynamo.config.fail_on_recompile_limit_hit = True
-    for module in network.modules():
-        if isinstance(module, Block):
-            module.compile(dynamic=False)
+    for block in blocks_of(network).values():
+        block.compile(dynamic=False)
 
 
 def undo_compile(network: Network) -> None:
@@ -132,35 +126,20 @@ def undo_compile(network: Network) -> None:
         module._compiled_call_impl = None
 
 
-class Replayable(Protocol):
-    """Captured work."""
-
-    def replay(self) -> None:
-        """Do it again."""
-        ...
+Work = Callable[[], None]
 
 
-Capture = Callable[[Callable[[], None]], Replayable]
-"""Captures work without doing it."""
-
-
-class CudaGraph:
-    """Work captured on a CUDA device: on the current stream, which replays it, in a memory pool of its own.
+def capture_on_cuda(work: Work) -> Work:
+    """Capture work without doing it, in a memory pool of its own; what replays it, on the stream current now.
 
     A library's workspace belongs to a stream: where several graphs live, each needs the stream that it runs on.
     """
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        self.graph = torch.cuda.CUDAGraph()
-        stream = torch.cuda.current_stream()
-        # A capture that fails leaves its stream current; the outer block restores the one before.
-        recording = torch.cuda.graph(self.graph, stream=stream, capture_error_mode="thread_local")
-        with torch.cuda.stream(stream), no_collection(), recording:
-            work()
-
-    def replay(self) -> None:
-        """Do the captured work again, on the current stream."""
-        self.graph.replay()
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    # A capture that fails leaves its stream current; the outer block restores the one before.
+    recording = torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local")
+    with torch.cuda.stream(stream), no_collection(), recording:
+        work()
+    return graph.replay
 
 
 @contextmanager
@@ -186,7 +165,7 @@ def capture_explained(engine: Engine) -> Generator[None, None, None]:
         raise BrokenProcess(f"engine={engine}: cannot be captured here ({first_line(error)}); {remedy}") from error
 
 
-def warm_up(work: Callable[[], None]) -> None:
+def warm_up(work: Work) -> None:
     """Do work a few times before it is captured: libraries choose their algorithms."""
     for _ in range(WARM_UPS):
         work()
@@ -196,11 +175,13 @@ def warm_up(work: Callable[[], None]) -> None:
 class Graphed:
     """Replays an iteration; captures it again when the rate changes, since a graph holds the rate as a number."""
 
-    def __init__(self, iterate: Iterate, picks: Tensor, engine: Engine, capture: Capture = CudaGraph) -> None:
+    def __init__(
+        self, iterate: Iterate, picks: Tensor, engine: Engine, capture: Callable[[Work], Work] = capture_on_cuda
+    ) -> None:
         self.iterate, self.engine, self.capture = iterate, engine, capture
         self.picks = picks.clone()
         self.rate: float | None = None
-        self.captured: Replayable | None = None
+        self.captured: Work | None = None
 
     def __call__(self, picks: Tensor, rate: float) -> None:
         """One iteration. Raises ValueError for picks of another shape, BrokenProcess where capturing fails."""
@@ -212,4 +193,4 @@ class Graphed:
             with capture_explained(self.engine):
                 self.captured = self.capture(lambda: self.iterate(self.picks, rate))
             self.rate = rate
-        self.captured.replay()
+        self.captured()

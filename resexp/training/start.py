@@ -4,7 +4,7 @@ import torch
 
 from resexp.config.settings import Config, ModelConfig, expand, typed
 from resexp.data.dataset import Dataset
-from resexp.errors import UserError
+from resexp.errors import UserError, first_line
 from resexp.model.network import build
 from resexp.storage import checkpoint
 from resexp.system.files import file_digest
@@ -43,7 +43,7 @@ def load(config: Config, data: Dataset) -> dict[str, torch.Tensor] | None:
     try:
         build(ours, config.seed, len(data.classes), torch.device("cpu")).load_state_dict(weights)
     except RuntimeError as error:
-        raise UserError(f"{where}: does not fit {ours.name} ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{where}: does not fit {ours.name} ({first_line(error)})") from error
     return weights
 
 

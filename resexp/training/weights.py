@@ -12,7 +12,7 @@ from resexp.config.settings import TrainSettings, recorded, with_data_dir
 from resexp.data.batches import Images, mean_image
 from resexp.data.dataset import Dataset
 from resexp.data.load import load
-from resexp.errors import UserError
+from resexp.errors import UserError, first_line
 from resexp.model.cost import parameters
 from resexp.model.network import Network, build
 from resexp.storage import checkpoint
@@ -79,7 +79,7 @@ class Trained:
         try:
             network.load_state_dict(self.network)
         except RuntimeError as error:
-            raise UserError(f"the weights do not fit {model.name} ({str(error).splitlines()[0]})") from error
+            raise UserError(f"the weights do not fit {model.name} ({first_line(error)})") from error
         return network
 
     def data(self, dir: str | None) -> Dataset:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from resexp.config.settings import ModelConfig
 from resexp.data.batches import Images
 from resexp.diagnose.construction import deepen, deviation, invertible, measure
-from resexp.diagnose.lesions import blocks_of, residual_ratio
-from resexp.model.network import Network, build
+from resexp.diagnose.lesions import residual_ratio
+from resexp.model.network import Network, blocks_of, build
 from resexp.training.device import Execution
 
 CPU = Execution(torch.device("cpu"), "fp32", 1)

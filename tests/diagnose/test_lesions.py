@@ -5,9 +5,9 @@ import torch
 from chains import chain, grey_images
 from torch import Tensor, nn
 
-from resexp.diagnose.lesions import blocks_of, measure, residual_ratio, without
+from resexp.diagnose.lesions import measure, residual_ratio, without
 from resexp.diagnose.table import NEAR, Reading
-from resexp.model.network import Network, initialise
+from resexp.model.network import Network, blocks_of, initialise
 from resexp.training.device import Execution
 from resexp.training.evaluate import evaluate
 

@@ -18,6 +18,7 @@ from resexp.analysis.study import load_study
 from resexp.diagnose import table as diagnoses
 from resexp.errors import UserError
 from resexp.publish import readme
+from resexp.report.spec import Table
 from resexp.storage.run import FAILED, INTERRUPTED, Run
 
 ROOT = Path(__file__).parents[2]
@@ -314,4 +315,4 @@ def test_a_collected_run_is_bound_to_its_settings_also_if_it_was_not_before(
 
 
 def test_html_in_a_name_is_text_in_tables() -> None:
-    assert readme.table(["a"], [["<script>"]])[-1] == "| &lt;script> |\n"
+    assert Table("", ["a"], [["<script>"]]).markdown().endswith("| &lt;script> |\n")

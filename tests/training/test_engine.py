@@ -17,7 +17,7 @@ from resexp.storage.run import FAILED, FINISHED, Run
 from resexp.training import engine as engines
 from resexp.training import trainer
 from resexp.training.device import Execution
-from resexp.training.engine import EAGER, ENGINES, Engine, Graphed, Iterate, choose, keep_compiled, no_collection
+from resexp.training.engine import EAGER, ENGINES, Engine, Graphed, Work, choose, keep_compiled, no_collection
 from resexp.training.train import train
 
 GRAPH = Engine(graph=True)
@@ -30,16 +30,9 @@ def any_engine(name: str, _: Execution) -> Engine:
     return ENGINES[name]
 
 
-def pass_through(iterate: Iterate, picks: torch.Tensor, engine: Engine) -> Graphed:
-    """A graph on a device that has none."""
-    return Graphed(iterate, picks, engine, PassThrough)
-
-
-class PassThrough:
+def pass_through(work: Work) -> Work:
     """A recording on a device that has none: it does the work again as it stands."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        self.replay = work
+    return work
 
 
 def test_auto_is_the_fastest_that_was_measured() -> None:
@@ -63,11 +56,11 @@ def test_an_engine_that_cannot_be_is_refused_by_name(engine: str, execution: Exe
 
 def test_a_recording_is_made_anew_when_the_rate_changes_and_only_then() -> None:
     done: list[tuple[list[int], float]] = []
-    recordings: list[PassThrough] = []
+    recordings: list[Work] = []
 
-    def record(work: Callable[[], None]) -> PassThrough:
-        recordings.append(PassThrough(work))
-        return recordings[-1]
+    def record(work: Work) -> Work:
+        recordings.append(work)
+        return work
 
     graphed = Graphed(
         lambda picks, rate: done.append((picks.tolist(), rate)), torch.zeros(2, dtype=torch.int32), GRAPH, record
@@ -79,7 +72,7 @@ def test_a_recording_is_made_anew_when_the_rate_changes_and_only_then() -> None:
 
 
 def test_picks_of_another_shape_are_refused() -> None:
-    graphed = Graphed(lambda picks, rate: None, torch.zeros(2, 4), GRAPH, PassThrough)
+    graphed = Graphed(lambda picks, rate: None, torch.zeros(2, 4), GRAPH, pass_through)
     with pytest.raises(ValueError, match=r"\(3, 4\) for a graph of \(2, 4\)"):
         graphed(torch.zeros(3, 4), 0.1)
 
@@ -110,7 +103,7 @@ def test_a_replayed_run_is_the_eager_run_over_rate_drops_and_resumes(
     replayed = compose(*tiny, f"runs={tmp_path / 'replayed'}", "checkpoint_seconds=0")
 
     def start(self: trainer.Trainer, engine: Engine) -> Engine:
-        self.iterate = Graphed(self.eager, self.sampler.batch(1), GRAPH, PassThrough)
+        self.iterate = Graphed(self.eager, self.sampler.batch(1), GRAPH, pass_through)
         return GRAPH
 
     monkeypatch.setattr(trainer.Trainer, "start_engine", start)
@@ -177,17 +170,17 @@ def test_compile_and_graph_combine(tiny: tuple[str, ...], tmp_path: Path, monkey
 
         return note
 
-    def capture(iterate: Iterate, picks: torch.Tensor, engine: Engine) -> Graphed:
+    def capture(work: Work) -> Work:
         done.append("captured")
-        return pass_through(iterate, picks, engine)
+        return work
 
     monkeypatch.setattr(engines, "compile_blocks", stand_in("compiled"))
     monkeypatch.setattr(engines, "warm_up", stand_in("warm"))
-    monkeypatch.setattr(engines, "Graphed", capture)
+    monkeypatch.setattr(engines, "Graphed", partial(Graphed, capture=capture))
     monkeypatch.setattr("resexp.training.train.choose", any_engine)
     both = compose(*tiny, "engine=compile+graph", f"runs={tmp_path / 'both'}")
     assert train(both).sessions[0]["engine"] == "compile+graph"
-    assert done == ["compiled", "warm", "captured"]
+    assert done == ["compiled", "warm", *["captured"] * 3], "once for each learning rate"
     assert history_and_weights(both.directory)[0] == history_and_weights(eager.directory)[0]
 
 
@@ -244,14 +237,14 @@ def test_an_engine_that_does_not_compile_falls_back_once_and_is_recorded(
     said = Run(config.directory).log_file.read_text()
     assert said.count("engine=compile does not work here (no compiler here); going on with engine=eager") == 1
     assert history_and_weights(config.directory)[0] == history_and_weights(eager.directory)[0]
-    monkeypatch.setattr(engines, "warm_up", PassThrough)
-    monkeypatch.setattr(engines, "Graphed", pass_through)
+    monkeypatch.setattr(engines, "warm_up", pass_through)
+    monkeypatch.setattr(engines, "Graphed", partial(Graphed, capture=pass_through))
     monkeypatch.setattr("resexp.training.train.choose", any_engine)
     config = compose(*tiny, "engine=compile+graph", f"runs={tmp_path / 'graph'}")
     assert train(config).sessions[0]["engine"] == "graph", "what can be captured still is"
 
 
-def refuse_capture(_: Callable[[], None]) -> PassThrough:
+def refuse_capture(_: Work) -> Work:
     raise RuntimeError("operation not permitted when stream is capturing\nand much more")
 
 
@@ -261,11 +254,11 @@ def test_an_iteration_that_cannot_be_captured_ends_the_process_in_one_line(
 ) -> None:
     captures: list[object] = []
 
-    def capture(work: Callable[[], None]) -> PassThrough:
+    def capture(work: Work) -> Work:
         captures.append(work)
-        return PassThrough(work) if len(captures) < rates else refuse_capture(work)
+        return work if len(captures) < rates else refuse_capture(work)
 
-    monkeypatch.setattr(engines, "warm_up", PassThrough)
+    monkeypatch.setattr(engines, "warm_up", pass_through)
     monkeypatch.setattr(engines, "Graphed", partial(Graphed, capture=capture))
     monkeypatch.setattr("resexp.training.train.choose", any_engine)
     with pytest.raises(

@@ -206,7 +206,7 @@ def _plate(group: Group, measured: Measured, rows: list[Way]) -> Plate:
     key = [
         "Norm of the loss's gradient at each block's output, as a multiple of that at the last block's; with batch "
         "norm unless a title says otherwise.",
-        line_words(curve for panel in panels for curve in panel.curves),
+        line_words(panels),
         f"Vertical lines: borders of stages{', drops of the learning rate' if training else ''}.",
     ]
     heading, words = "Gradients on their way back", " ".join(filter(None, caption))

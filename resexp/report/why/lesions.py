@@ -4,9 +4,9 @@ import math
 import statistics
 from typing import Any
 
-from resexp.analysis.claims import FALL_BACK, NOT_REPRODUCED, REPRODUCED, SKIPS, Claim, diagnosed, outcome_of
+from resexp.analysis.claims import DEGRADES, FALL_BACK, REPRODUCED, SKIPS, Claim, diagnosed, outcome_of
 from resexp.analysis.study import Group, title
-from resexp.analysis.verdict import BETTER, NOT_OBSERVED, OBSERVED, UNDECIDED, Contrast
+from resexp.analysis.verdict import UNDECIDED, Contrast
 from resexp.diagnose.table import NEAR, PLAIN, RESIDUAL, Measured, Subject
 from resexp.formatting import ABSENT, listed, number, plural
 from resexp.report.captions import setting_words
@@ -148,13 +148,12 @@ def skipped(group: Group, by_decay: dict[float, Measured]) -> Claim | None:
     (_, of), *_ = counts[strongest].values()
     contrast = Contrast(name, "", [(1, errors[0]), (-1, errors[1])], margin=1 / of)
     left = math.exp(-strongest * total_rate(group.recipe_settings))
-    outcomes = {OBSERVED: REPRODUCED, NOT_OBSERVED: NOT_REPRODUCED, BETTER: NOT_REPRODUCED}
     shown = "; ".join(
         f"{decay:g}: {', '.join(str(near) for near, _ in seeds.values())}" for decay, seeds in sorted(counts.items())
     )
     ours = f"{title(name)}, of {of} blocks below {NEAR:g} by weight decay, each seed: {shown}"
     short = f"; too short a schedule: of what nothing holds up, {left:.0%} is left" if left > math.exp(-1) else ""
-    outcome = UNDECIDED if short else outcomes.get(contrast.word, UNDECIDED)
+    outcome = UNDECIDED if short else DEGRADES.get(contrast.word, UNDECIDED)
     return diagnosed(group, SKIPS, outcome, ours + short)
 
 

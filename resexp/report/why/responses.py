@@ -79,7 +79,7 @@ def _plate(group: Group, measured: Measured, networks: dict[str, list[Subject]])
         "Standard deviation of each 3x3 layer's response after batch norm, before the ReLU or the addition, over "
         "images, channels and places, in evaluation mode.",
         "Dashed: plain; solid: residual.",
-        line_words(curve for panel in panels for curve in panel.curves),
+        line_words(panels),
     ]
     caption = measured_words(measured) + absent(group, measured)
     heading = "How strongly layers respond"
