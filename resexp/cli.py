@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from resexp import __version__
 from resexp.errors import BrokenProcess, Interrupted, UserError, first_line
 from resexp.formatting import printable
+from resexp.sweep.outcome import Outcome
 from resexp.system.logs import log_to_console
 from resexp.system.streams import lead_nowhere, prepare_streams
 
@@ -84,14 +85,14 @@ def with_hydra(verb: str) -> None:
         Path.cwd()
     except OSError as error:
         raise UserError("the working directory is no longer there; change to another folder") from error
-    alone: list[sweeper.Outcome] = []
+    alone: list[Outcome] = []
 
-    def task(cfg: "DictConfig") -> sweeper.Outcome:
+    def task(cfg: "DictConfig") -> Outcome:
         """Errors that a user can mend become outcomes: Hydra would print more than their one line."""
         try:
-            outcome = import_module(f"resexp.commands.{verb}").task(cfg) or sweeper.Outcome(verb, "done")
+            outcome = import_module(f"resexp.commands.{verb}").task(cfg) or Outcome(verb, "done")
         except (UserError, BrokenPipeError) as error:
-            outcome = sweeper.Outcome(verb, "failed", error)
+            outcome = Outcome(verb, "failed", error)
         alone[:] = [outcome] if HydraConfig.get().mode == RunMode.RUN else []
         return outcome
 

@@ -12,7 +12,7 @@ from hydra_plugins.hydra_optuna_sweeper import optuna_sweeper
 from omegaconf import DictConfig, OmegaConf
 
 from resexp.errors import UserError
-from resexp.sweep.sweeper import Outcome, table
+from resexp.sweep.outcome import Outcome, table
 
 RESULTS = "optimization_results.yaml"
 

@@ -24,6 +24,7 @@ from resexp.config.settings import Config
 from resexp.errors import Busy, Interrupted, UserError, only_text
 from resexp.storage.run import Run
 from resexp.sweep import plan
+from resexp.sweep.outcome import Outcome, table
 from resexp.training.progress import Position
 
 Plugins.instance()
@@ -51,28 +52,6 @@ class Ahead:
 
 AHEAD: ContextVar[Ahead | None] = ContextVar("ahead", default=None)
 """Of the sweep that this process works for; None where its runs do not know of each other."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one run or task: a few words, and the error if it was not done. As a number it is its error."""
-
-    run: str
-    words: str
-    error: UserError | BrokenPipeError | Interrupted | None = None
-    log: str = ""
-    """File that tells more of a failure."""
-    running_error: float | None = None
-    """The final running training error of a run that was trained."""
-
-    def __float__(self) -> float:
-        if self.running_error is None:
-            raise ValueError(f"{self.run} has no error")
-        return self.running_error
-
-    def __str__(self) -> str:
-        more = f"; see {self.log}" if self.log else ""
-        return f"{self.run}  {self.words}" + (f": {self.error}{more}" if self.error else "")
 
 
 class StudySweeper(BasicSweeper):
@@ -206,12 +185,6 @@ def outcome_of(one: JobReturn, config: Config) -> Outcome:
         return replace(done, words="finished")
     error = one._return_value  # the property raises it
     return Outcome(str(config.directory), "failed", only_text(error))
-
-
-def table(outcomes: list[Outcome]) -> str:
-    """One line a run: which it is, and what became of it."""
-    width = max(len(outcome.run) for outcome in outcomes)
-    return "\n".join(str(replace(outcome, run=f"{outcome.run:<{width}}")) for outcome in outcomes)
 
 
 def register() -> None:

@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 
 from resexp.config.compose import to_config
 from resexp.errors import BrokenProcess, Interrupted, only_text
-from resexp.sweep.sweeper import AHEAD, Ahead, Outcome
+from resexp.sweep.outcome import Outcome
+from resexp.sweep.sweeper import AHEAD, Ahead
 from resexp.system.logs import log_to_console
 from resexp.system.machine import WORKER, claim_worker_number
 from resexp.system.signals import Stop
