@@ -54,6 +54,10 @@ def task(cfg: DictConfig) -> None:
     if settings.group not in (None, *groups):
         raise UserError(f"group={settings.group}: no such runs in {settings.runs}; choose {', '.join(groups)}")
     warn(study.problems)
+    if settings.what in ("all", "gradients") and len(settings.initial_seeds) == 1:
+        warn(
+            [f"initial_seeds={settings.initial_seeds[0]}: an interval over seeds needs two or more; there will be none"]
+        )
     with printing(settings.json) as show:
         for name, group in groups.items():
             if settings.group in (None, name):

@@ -16,7 +16,7 @@ Show = Callable[..., None]
 
 
 @contextmanager
-def printing(as_json: bool) -> Generator[Show]:
+def printing(as_json: bool) -> Generator[Show, None, None]:
     """Print each text at once, or at the end all records, also those shown before an error, and no text."""
     shown: list[Any] = []
 

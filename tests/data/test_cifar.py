@@ -31,7 +31,7 @@ from resexp.errors import UserError
 OFFICIAL = cifar.data_folder(None)
 FILES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch", "batches.meta"]
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-NOWHERE = "http://127.0.0.1:1/cifar.tar.gz"
+NOWHERE = "http://127.0.0.1:1/cifar10.tar.gz"
 
 
 def md5(content: bytes) -> str:
@@ -69,11 +69,19 @@ class Fake:
     labels: list[int]
 
 
-def publish(monkeypatch: pytest.MonkeyPatch, name: str, archive: Path, md5s: dict[str, str]) -> None:
-    """Let an archive and the files in it be the official ones."""
-    kind = cifar.KINDS[name]
+def publish(monkeypatch: pytest.MonkeyPatch, name: str, folder: Path, contents: dict[str, dict[str, Any]]) -> Path:
+    """Write files in the official layout, and let them and their archive, which is returned, be the official ones."""
+    kind, place = cifar.KINDS[name], folder / "official" / cifar.KINDS[name].folder
+    place.mkdir(parents=True)
+    for file, content in contents.items():
+        (place / file).write_bytes(pickle.dumps(content, protocol=2))
+    md5s = {file: md5((place / file).read_bytes()) for file in contents}
+    archive = folder / f"{name}.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(place, kind.folder)
     parts: Any = {part: {file: md5s[file] for file in getattr(kind, part)} for part in ("train", "test", "meta")}
     monkeypatch.setitem(cifar.KINDS, name, replace(kind, archive_md5=md5(archive.read_bytes()), **parts))
+    return archive
 
 
 @pytest.fixture
@@ -81,19 +89,12 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (60, 3072), dtype=np.uint8)
     labels = [int(label) for _ in range(6) for label in random.permutation(10)]
-    batches = tmp_path / "official" / "cifar-10-batches-py"
-    batches.mkdir(parents=True)
-    md5s: dict[str, str] = {}
-    for i, name in enumerate(FILES):
+    contents: dict[str, dict[str, Any]] = {"batches.meta": {"label_names": CLASSES}}
+    for i, name in enumerate(FILES[:-1]):
         own = slice(10 * i, 10 * i + 10)
-        content = {"label_names": CLASSES} if name == "batches.meta" else {"data": images[own], "labels": labels[own]}
-        (batches / name).write_bytes(pickle.dumps(content, protocol=2))
-        md5s[name] = md5((batches / name).read_bytes())
-    archive = tmp_path / "cifar.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(batches, "cifar-10-batches-py")
-    publish(monkeypatch, "cifar10", archive, md5s)
-    return Fake(batches.parent, archive, images.reshape(-1, 3, 32, 32), labels)
+        contents[name] = {"data": images[own], "labels": labels[own]}
+    archive = publish(monkeypatch, "cifar10", tmp_path, contents)
+    return Fake(tmp_path / "official", archive, images.reshape(-1, 3, 32, 32), labels)
 
 
 @pytest.fixture
@@ -102,21 +103,13 @@ def hundred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     random = np.random.default_rng(1)
     images = random.integers(0, 256, (200, 3072), dtype=np.uint8)
     labels = [int(label) for _ in range(2) for label in random.permutation(100)]
-    batches = tmp_path / "official" / "cifar-100-python"
-    batches.mkdir(parents=True)
-    contents: dict[str, dict[str, object]] = {
+    contents: dict[str, dict[str, Any]] = {
         "train": {"data": images[:100], "fine_labels": labels[:100], "coarse_labels": [0] * 100},
         "test": {"data": images[100:], "fine_labels": labels[100:], "coarse_labels": [0] * 100},
         "meta": {"fine_label_names": [f"class{i}" for i in range(100)], "coarse_label_names": ["all"]},
     }
-    for name, content in contents.items():
-        (batches / name).write_bytes(pickle.dumps(content, protocol=2))
-    md5s = {name: md5((batches / name).read_bytes()) for name in contents}
-    archive = tmp_path / "cifar100.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(batches, batches.name)
-    publish(monkeypatch, "cifar100", archive, md5s)
-    return Fake(batches.parent, archive, images.reshape(-1, 3, 32, 32), labels)
+    archive = publish(monkeypatch, "cifar100", tmp_path, contents)
+    return Fake(tmp_path / "official", archive, images.reshape(-1, 3, 32, 32), labels)
 
 
 class Server:
@@ -164,7 +157,7 @@ def server(fake: Fake) -> Iterator[Server]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http, ThreadPoolExecutor(1) as thread:
-        served.url = f"http://127.0.0.1:{http.server_port}/cifar.tar.gz"
+        served.url = f"http://127.0.0.1:{http.server_port}/cifar10.tar.gz"
         thread.submit(http.serve_forever, 0.02)
         yield served
         served.released.set()
@@ -260,7 +253,7 @@ def test_a_damaged_file_is_named_with_both_md5s_and_a_remedy(fake: Fake) -> None
     ("folder", "source", "why"),
     [
         ("sets", None, ["data.download=false"]),
-        ("cifar.tar.gz/sets", "cifar.tar.gz", ["cannot write"]),
+        ("cifar10.tar.gz/sets", "cifar10.tar.gz", ["cannot write"]),
         ("sets", "missing.tar.gz", ["missing.tar.gz: ", "No such file"]),
         ("sets", NOWHERE, [NOWHERE, "Connection refused"]),
     ],
@@ -293,7 +286,7 @@ def test_the_official_archive_is_fetched_once(tmp_path: Path, server: Server, mo
     assert left_in(tmp_path / "sets") == {"cifar-10-batches-py", ".cifar10.lock"}
 
 
-@pytest.mark.parametrize("source", ["{archive}", "~/cifar.tar.gz", "file://{archive}"])
+@pytest.mark.parametrize("source", ["{archive}", "~/cifar10.tar.gz", "file://{archive}"])
 def test_a_local_archive_completes_a_folder_that_lacks_a_file(fake: Fake, source: str) -> None:
     (fake.folder / "cifar-10-batches-py" / "test_batch").unlink()
     assert len(cifar.load(settings(fake.folder, source.format(archive=fake.archive))).test) == 10

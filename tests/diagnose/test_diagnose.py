@@ -88,6 +88,17 @@ def test_all_are_measured_once_and_runs_are_left_as_they_are(
         assert (tmp_path / "page" / path.relative_to(tmp_path / "report")).read_bytes() == path.read_bytes()
 
 
+def test_one_seed_of_initial_weights_is_said_to_give_no_interval(
+    here: Here, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    only = ("gradients", *SMALL, "model=plain20+depth8", "scales=[1]")
+    with caplog.at_level(logging.WARNING, "resexp"):
+        here("diagnose", *only, "initial_seeds=[0,1]")
+        assert caplog.messages == []
+        here("diagnose", *only, "initial_seeds=[0]")
+    assert caplog.messages == ["initial_seeds=0: an interval over seeds needs two or more; there will be none"]
+
+
 def test_initial_gradients_without_norm_are_measured_at_each_scale_in_float64(
     here: Here, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
