@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from resexp.analysis import paper
-from resexp.analysis.study import PARTS, Group, NetworkRuns, Study, StudyRun, content_key, distinct_labels, title
+from resexp.analysis.study import Group, NetworkRuns, Study, StudyRun, content_key, distinct_labels, title
 from resexp.analysis.verdict import Contrast, judge
 from resexp.config.naming import value_text
+from resexp.config.presets import PARTS
 from resexp.config.settings import flatten
 from resexp.errors import UserError
 from resexp.formatting import listed, natural

@@ -1,10 +1,9 @@
 """The commands that train a group's finished runs again, with the arithmetic they were trained with."""
 
-from functools import cache
 from typing import Any
 
-from resexp.analysis.study import PARTS, Group, StudyRun
-from resexp.config.compose import compose
+from resexp.analysis.study import Group, StudyRun
+from resexp.config.compose import presets_of
 from resexp.config.naming import value_text
 from resexp.config.settings import differing, flatten
 from resexp.errors import UserError
@@ -15,8 +14,9 @@ def commands(group: Group) -> list[str]:
     sweeps: dict[tuple[str, str], list[str]] = {}
     for network in group.networks:
         seeds: dict[str, list[str]] = {}
+        changed = changes(network.finished[0].result) if network.finished else ""
         for run in network.finished:
-            seeds.setdefault(arithmetic(run) + started(run) + changes(run.result), []).append(str(run.seed))
+            seeds.setdefault(arithmetic(run) + started(run) + changed, []).append(str(run.seed))
         for settings, numbers in seeds.items():
             sweeps.setdefault((",".join(numbers), settings), []).append(network.model["name"])
     return [
@@ -40,21 +40,10 @@ def started(run: StudyRun) -> str:
 
 def changes(result: dict[str, Any]) -> str:
     """The overrides that turn the presets a run is named after into its settings."""
-    preset = _composed(*(f"{part}={result[part]['name']}" for part in PARTS))
-    if preset is None:
+    try:
+        presets = presets_of(result)
+    except UserError:
         return " # and the settings of config.yaml, which no preset of this version has"
     flat = flatten(result)
-    return "".join(
-        f" {key}={value_text(flat[key])}"
-        for key in differing(result, preset)
-        if key not in ("seed", "model.start") and key in flat
-    )
-
-
-@cache
-def _composed(*overrides: str) -> dict[str, Any] | None:
-    place = ["data.dir=."] if "data=folder" in overrides else []  # a folder of images has no default to differ from
-    try:
-        return compose(*overrides, *place).result()
-    except UserError:
-        return None
+    own = [key for key in differing(result, presets) if key not in ("seed", "model.start")]
+    return "".join(f" {key}={value_text(flat[key])}" for key in own)

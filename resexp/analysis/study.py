@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from resexp.analysis import paper
+from resexp.config.presets import PARTS
 from resexp.config.settings import Chosen, flatten, recorded
 from resexp.errors import UserError
 from resexp.formatting import few, listed
@@ -21,7 +22,6 @@ from resexp.system.files import digest
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-PARTS = ("data", "recipe", "model")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,159}")
 NOT_TRAINED = 0.05
 """A network whose final running error is less than this below chance did not train."""

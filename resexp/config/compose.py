@@ -3,7 +3,8 @@
 import re
 import traceback
 from argparse import Namespace
-from contextlib import nullcontext, suppress
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -23,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from resexp.config.naming import label, name_differences, run_name
-from resexp.config.presets import GROUPS, conf_dir, help_text, own_dir, presets, settings_named
+from resexp.config.presets import GROUPS, PARTS, conf_dir, help_text, own_dir, presets, settings_named
 from resexp.config.settings import DATA_CONFIGS, Config, FolderConfig, TrainSettings, one_of, start_id
 from resexp.errors import UserError, first_line
 
@@ -94,7 +95,7 @@ def to_config(cfg: DictConfig) -> Config:
     start = start_id(settings.start) if settings.start else ""
     settings = replace(settings, data=data, model=replace(settings.model, start=start))
     result = settings.result()
-    presets = _presets(result)
+    presets = presets_of(result)
     folder = ""
     if isinstance(data, FolderConfig):  # the folder is the data set, and has no default to differ from
         folder = name_differences({"dir": Path(str(data.dir)).name}).replace("dir", "", 1)
@@ -105,22 +106,39 @@ def to_config(cfg: DictConfig) -> Config:
     return Config(**vars(settings), labels=labels, directory=path / f"seed{settings.seed}")
 
 
-def _presets(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The presets that model, data and recipe are named after, as they stand in conf/, --config-dir included."""
-    names = {group: result[group]["name"] for group in ("model", "data", "recipe")}
-    hydra = GlobalHydra.instance().hydra
-    assert hydra is not None
-    composed = _composed_presets(hydra, tuple(names.items()))
-    return {group: {key: composed[group].get(key) for key in result[group]} for group in names}
+def presets_of(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The presets that model, data and recipe are named after, as they stand in conf/, --config-dir included.
+
+    Raises UserError for a name that no preset has.
+    """
+    with _hydra() as hydra:
+        place = str(hydra.config_loader.get_search_path())
+        composed = {group: _preset(place, group, result[group]["name"]) for group in PARTS}
+    return {group: {key: composed[group].get(key) for key in result[group]} for group in PARTS}
 
 
 @lru_cache(maxsize=64)
-def _composed_presets(hydra: Hydra, names: tuple[tuple[str, str], ...]) -> DictConfig:
-    """Composing takes a tenth of a second, and the runs of a sweep share their presets."""
-    for group, name in names:
-        if name not in hydra.config_loader.get_group_options(group):
-            raise UserError(f"{group}.name={name}: a preset's name is the name of its file in conf/{group}/")
-    return hydra_compose("train", [f"{group}={name}" for group, name in names])
+def _preset(place: str, group: str, name: str) -> DictConfig:
+    """From the folders in `place`. Composing takes a tenth of a second, and the runs of a sweep share their presets."""
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    if name not in hydra.config_loader.get_group_options(group):
+        raise UserError(f"{group}.name={name}: a preset's name is the name of its file in conf/{group}/")
+    return hydra_compose("train", [f"{group}={name}"])[group]
+
+
+@contextmanager
+def _hydra() -> Generator[Hydra, None, None]:
+    """The Hydra of this process: the one at work, else one for this block. Its errors become UserErrors."""
+    register()
+    there = GlobalHydra.instance().is_initialized()
+    try:
+        with nullcontext() if there else initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            hydra = GlobalHydra.instance().hydra
+            assert hydra is not None
+            yield hydra
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain_composition(error)) from error
 
 
 def compose(*overrides: str) -> Config:
@@ -128,13 +146,8 @@ def compose(*overrides: str) -> Config:
 
     Raises UserError for an unknown setting or choice, a value of the wrong type, or a broken rule.
     """
-    register()
-    there = GlobalHydra.instance().is_initialized()
-    try:
-        with nullcontext() if there else initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return to_config(hydra_compose("train", list(overrides)))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain_composition(error)) from error
+    with _hydra():
+        return to_config(hydra_compose("train", list(overrides)))
 
 
 def options_of(arguments: list[str]) -> tuple[Namespace, list[str]]:

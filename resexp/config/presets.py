@@ -13,6 +13,8 @@ from resexp.formatting import natural
 
 GROUPS = ("model", "data", "recipe", "experiment")
 """Settings of `resexp train` that name a file in a folder of conf/."""
+PARTS = ("data", "recipe", "model")
+"""Parts of a run's settings that have the name of a preset, in the order of its folders."""
 
 
 def conf_dir() -> Path:

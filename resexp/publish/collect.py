@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from resexp.analysis.study import PARTS, StudyRun, load_study
+from resexp.analysis.study import StudyRun, load_study
+from resexp.config.presets import PARTS
 from resexp.diagnose import table
 from resexp.errors import UserError
 from resexp.formatting import plural

@@ -77,7 +77,11 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         if isinstance(getattr(done._return_value, "error", None), Interrupted):
             assert stop.signal is not None
             if stop.signal == signal.SIGUSR2:
-                os.kill(os.getpid(), stop.signal)  # submitit has its handler back, and requeues
+                try:
+                    os.kill(os.getpid(), stop.signal)  # submitit has its handler back, and requeues
+                except subprocess.CalledProcessError as error:
+                    if error.returncode >= 0:  # else Slurm has stopped it with the job that it requeues
+                        raise
             raise SystemExit(128 + stop.signal)
         return done
 
