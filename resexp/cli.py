@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from contextlib import redirect_stdout, suppress
+from contextlib import nullcontext, redirect_stdout, suppress
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
@@ -14,6 +14,7 @@ from resexp.errors import BrokenProcess, Interrupted, UserError, first_line
 from resexp.formatting import printable
 from resexp.sweep.outcome import Outcome
 from resexp.system.logs import log_to_console
+from resexp.system.memory import no_collection
 from resexp.system.streams import lead_nowhere, prepare_streams
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ PUBLISH = {
 }
 VERBS = LOOK | PUBLISH
 """Each verb is a module of `resexp.commands` and a root configuration in conf/."""
+
+READING = ("status", "report", "compare", "check", "collect")
+"""They end soon, and looking for garbage among the million numbers of many runs takes a fifth of their time."""
 
 SHELL_COMPLETION = ("-sc", "--shell-completion")
 """Hydra's option to complete a command line."""
@@ -160,7 +164,8 @@ def dispatch(arguments: list[str]) -> int:
         raise UserError('-sc: stands alone; eval "$(resexp -sc install=bash)" completes the settings of every verb')
     elif verb in VERBS:
         sys.argv = [sys.argv[0], *as_settings(verb, arguments[1:])]
-        with_hydra(verb)
+        with no_collection() if verb in READING else nullcontext():
+            with_hydra(verb)
     else:
         raise UserError(f"{verb}: no such verb; choose {', '.join(VERBS)}")
     return 0

@@ -72,7 +72,8 @@ def check(
 
 def _judge(run: StudyRun, seeds: list[StudyRun], known: dict[str, dict[Value, float]], itself: str | None) -> Judgement:
     seeds = [one for one in seeds if one.path != itself]
-    same = next((one for one in seeds if run.rows and run.rows == one.rows[: len(run.rows)]), None)
+    alike = [one for one in seeds if run.rows and run.rows[:1] == one.rows[:1]]
+    same = next((one for one in alike if run.rows == one.rows[: len(run.rows)]), None)
     if same:
         basis = f"bit for bit the curve of the reference {same.path}, up to iteration {run.reached:,}"
         return Judgement(run, basis, differences=_differences(run, same), copy=True)
@@ -126,9 +127,11 @@ def values(run: StudyRun, iterations: int) -> dict[Value, float]:
 def _against_seeds(run: StudyRun, seeds: list[StudyRun], each: list[dict[Value, float]]) -> Judgement:
     """Compare with prediction intervals. Their level is that of a whole run, however far this one has come."""
     iterations = seeds[0].iterations
-    measured = {value for one in each for value in one}
-    errors = {value: [one[value] for one in each if value in one] for value in measured}
-    errors = {value: known for value, known in errors.items() if len(known) >= ENOUGH}
+    measured: dict[Value, list[float]] = {}
+    for one in each:
+        for value, error in one.items():
+            measured.setdefault(value, []).append(error)
+    errors = {value: known for value, known in measured.items() if len(known) >= ENOUGH}
     level = level_of_each(len(errors))
     recipe, data = seeds[0].result["recipe"], seeds[0].record.data
     images = {TRAINING: iterations / 16 * recipe["batch_size"], TEST: data.get("test_images") or math.inf}

@@ -1,5 +1,8 @@
-"""How much memory there is, asked before any is taken: what is too large hangs a machine, or is killed unexplained."""
+"""How much memory there is, asked before any is taken: what is too large hangs a machine; and no garbage collection."""
 
+import gc
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from resexp.errors import UserError
@@ -49,3 +52,16 @@ def size(count: float) -> str:
         if count < 1000:
             break
     return f"{count:.1f} {unit}" if count < 1e6 else f"over 1,000 {unit}"
+
+
+@contextmanager
+def no_collection() -> Generator[None, None, None]:
+    """Collect garbage now and not inside."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

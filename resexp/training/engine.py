@@ -1,6 +1,5 @@
 """How an iteration is executed: as written, compiled, or replayed as one CUDA graph. Every engine computes the same."""
 
-import gc
 import logging
 import os
 from collections.abc import Callable, Generator
@@ -14,6 +13,7 @@ from torch import Tensor
 from resexp.errors import BrokenProcess, UserError, first_line
 from resexp.model.network import Network, blocks_of
 from resexp.system.files import user_cache
+from resexp.system.memory import no_collection
 from resexp.training.device import Execution, is_out_of_memory
 from resexp.training.turns import PASS_TURN
 
@@ -137,22 +137,9 @@ def capture_on_cuda(work: Work) -> Work:
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
     # A capture that fails leaves its stream current; the outer block restores the one before.
     recording = torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local")
-    with torch.cuda.stream(stream), no_collection(), recording:
+    with torch.cuda.stream(stream), no_collection(), recording:  # freeing a CUDA object spoils it
         work()
     return graph.replay
-
-
-@contextmanager
-def no_collection() -> Generator[None, None, None]:
-    """Collect garbage now and not inside: freeing a CUDA object during a capture spoils it."""
-    was_enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 @contextmanager

@@ -14,10 +14,11 @@ from resexp.config.compose import compose
 from resexp.errors import BrokenProcess, UserError
 from resexp.storage import checkpoint
 from resexp.storage.run import FAILED, FINISHED, Run
+from resexp.system.memory import no_collection
 from resexp.training import engine as engines
 from resexp.training import trainer
 from resexp.training.device import Execution
-from resexp.training.engine import EAGER, ENGINES, Engine, Graphed, Work, choose, keep_compiled, no_collection
+from resexp.training.engine import EAGER, ENGINES, Engine, Graphed, Work, choose, keep_compiled
 from resexp.training.train import train
 
 GRAPH = Engine(graph=True)
