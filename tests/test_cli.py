@@ -249,7 +249,7 @@ def test_a_finished_run_in_another_precision_is_named_as_such(here: Here, caplog
         ("import resexp.cli; resexp.cli.dispatch(['--help'])", ["torch", "hydra", "omegaconf", "matplotlib", "yaml"]),
         ("import resexp.commands.check, resexp.commands.collect, resexp.storage.run", ["torch", "matplotlib"]),
         (
-            f"import resexp.cli, resexp.data.cifar; resexp.cli.dispatch(['train', *{TINY}])",
+            f"import resexp.cli, resexp.data.official; resexp.cli.dispatch(['train', *{TINY}])",
             ["torch._dynamo", "torchvision", "matplotlib", "PIL", "pandas"],
         ),
     ],

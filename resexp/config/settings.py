@@ -96,8 +96,8 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class CifarConfig(DataConfig):
-    """The official files of CIFAR-10 or CIFAR-100."""
+class OfficialConfig(DataConfig):
+    """The official files of CIFAR-10, CIFAR-100 or SVHN."""
 
     dir: str | None
     download: bool
@@ -108,8 +108,9 @@ class CifarConfig(DataConfig):
 
     def __post_init__(self) -> None:
         classes = 100 if self.name == "cifar100" else 10
-        whole = self.validation % classes == 0 and 0 <= self.validation < 50_000
-        rule = f"a multiple of {classes} from 0 to {50_000 - classes}, as many of each class"
+        most = 46_580 if self.name == "svhn" else 50_000 - classes  # SVHN has 4,659 images of its rarest digit
+        whole = self.validation % classes == 0 and 0 <= self.validation <= most
+        rule = f"a multiple of {classes} from 0 to {most}, as many of each class"
         require(whole, "data.validation", self.validation, rule)
 
 
@@ -147,8 +148,9 @@ class ShapesConfig(DataConfig):
 
 
 DATA_CONFIGS: dict[str, type[DataConfig]] = {
-    "cifar10": CifarConfig,
-    "cifar100": CifarConfig,
+    "cifar10": OfficialConfig,
+    "cifar100": OfficialConfig,
+    "svhn": OfficialConfig,
     "folder": FolderConfig,
     "shapes": ShapesConfig,
 }
@@ -297,9 +299,11 @@ class TrainSettings:
         return {**{name: getattr(self, name) for name in names}, **started, "data": places}
 
     def remark(self) -> str:
-        """What is likely an oversight although it breaks no rule: drops after the last iteration; else empty."""
+        """What is likely an oversight although it breaks no rule: drops after the last iteration, mirrored digits."""
         recipe = self.recipe
         late = [drop for drop in recipe.drops if drop >= recipe.iterations]
+        if not late and self.data.name == "svhn" and recipe.flip:
+            return "data=svhn, recipe.flip=true: half of the digits are mirrored; recipe.flip=false mirrors none"
         if not late:
             return ""
         never = "the rate is never lowered" if late == recipe.drops else f"no drop at {', '.join(map(str, late))}"

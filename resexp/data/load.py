@@ -1,15 +1,15 @@
 """From the settings of a data set to its images. Only what they need is imported."""
 
-from resexp.config.settings import CifarConfig, DataConfig, FolderConfig, ShapesConfig
+from resexp.config.settings import DataConfig, FolderConfig, OfficialConfig, ShapesConfig
 from resexp.data.dataset import Dataset
 
 
 def load(config: DataConfig) -> Dataset:
     """Read or generate a data set. Raises UserError that says where files are missing or damaged."""
-    if isinstance(config, CifarConfig):
-        from resexp.data import cifar
+    if isinstance(config, OfficialConfig):
+        from resexp.data import official
 
-        return cifar.load(config)
+        return official.load(config)
     if isinstance(config, FolderConfig):
         from resexp.data import folder
 

@@ -11,6 +11,7 @@ from resexp.report.spec import MOST_THIN, Panel
 DATA_NAMES: dict[str, str] = {
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
+    "svhn": "SVHN",
     "shapes": "embedded shapes",
     "folder": "own images",
 }

@@ -1,10 +1,11 @@
-"""CIFAR-10 and CIFAR-100: what is read, where it is looked for and fetched from, and what is said when that fails."""
+"""CIFAR-10, CIFAR-100 and SVHN: what is read, where it is fetched from, and what is said when that fails."""
 
 import errno
 import hashlib
 import io
 import logging
 import pickle
+import sys
 import tarfile
 import threading
 import time
@@ -18,18 +19,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import Here
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from torchvision.datasets import CIFAR10, CIFAR100
+from torchvision.datasets import CIFAR10, CIFAR100, SVHN
 
-from resexp.config.settings import CifarConfig
-from resexp.data import cifar, download
+from resexp.config.settings import OfficialConfig
+from resexp.data import download, kinds, official
 from resexp.data.load import load
 from resexp.errors import UserError
 
-OFFICIAL = cifar.data_folder(None)
+OFFICIAL = official.data_folder(None)
 FILES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch", "batches.meta"]
+SVHN_FILES = ["train_32x32.mat", "test_32x32.mat"]
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 NOWHERE = "http://127.0.0.1:1/cifar10.tar.gz"
 
@@ -44,9 +47,9 @@ def settings(
     download: bool = True,
     validation: int = 0,
     name: str = "cifar10",
-) -> CifarConfig:
+) -> OfficialConfig:
     place = None if folder is None else str(folder)
-    return CifarConfig(name, place, download, None if url is None else str(url), validation, seed=0)
+    return OfficialConfig(name, place, download, None if url is None else str(url), validation, seed=0)
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +74,7 @@ class Fake:
 
 def publish(monkeypatch: pytest.MonkeyPatch, name: str, folder: Path, contents: dict[str, dict[str, Any]]) -> Path:
     """Write files in the official layout, and let them and their archive, which is returned, be the official ones."""
-    kind, place = cifar.KINDS[name], folder / "official" / cifar.KINDS[name].folder
+    kind, place = kinds.KINDS[name], folder / "official" / kinds.KINDS[name].folder
     place.mkdir(parents=True)
     for file, content in contents.items():
         (place / file).write_bytes(pickle.dumps(content, protocol=2))
@@ -79,8 +82,9 @@ def publish(monkeypatch: pytest.MonkeyPatch, name: str, folder: Path, contents: 
     archive = folder / f"{name}.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(place, kind.folder)
+    assert isinstance(kind, kinds.Cifar)
     parts: Any = {part: {file: md5s[file] for file in getattr(kind, part)} for part in ("train", "test", "meta")}
-    monkeypatch.setitem(cifar.KINDS, name, replace(kind, archive_md5=md5(archive.read_bytes()), **parts))
+    monkeypatch.setitem(kinds.KINDS, name, replace(kind, archive_md5=md5(archive.read_bytes()), **parts))
     return archive
 
 
@@ -164,10 +168,10 @@ def server(fake: Fake) -> Iterator[Server]:
         http.shutdown()
 
 
-def refused(config: CifarConfig, *parts: object) -> None:
+def refused(config: OfficialConfig, *parts: object) -> None:
     """Loading fails, and all these parts stand in the one line that the user reads."""
     with pytest.raises(UserError) as error:
-        cifar.load(config)
+        official.load(config)
     assert "\n" not in str(error.value)
     for part in parts:
         assert str(part) in str(error.value)
@@ -178,7 +182,7 @@ def left_in(folder: Path) -> set[str]:
 
 
 def test_pixels_and_labels_are_those_of_the_official_files_in_their_order(fake: Fake) -> None:
-    data = cifar.load(settings(fake.folder, NOWHERE))
+    data = official.load(settings(fake.folder, NOWHERE))
     assert (data.name, data.classes, data.validation) == ("cifar10", CLASSES, None)
     for split, part in ((data.train, slice(0, 50)), (data.test, slice(50, 60))):
         assert (split.images.dtype, split.labels.dtype) == (torch.uint8, torch.int64)
@@ -189,7 +193,7 @@ def test_pixels_and_labels_are_those_of_the_official_files_in_their_order(fake: 
 
 def test_cifar100_lies_beside_cifar10_and_has_a_hundred_classes(tmp_path: Path, fake: Fake, hundred: Fake) -> None:
     sets = tmp_path / "sets"
-    cifar.load(settings(sets, fake.archive))
+    official.load(settings(sets, fake.archive))
     data = load(settings(sets, hundred.archive, name="cifar100"))
     assert left_in(sets) == {"cifar-10-batches-py", ".cifar10.lock", "cifar-100-python", ".cifar100.lock"}
     assert (data.name, len(data.classes), data.classes[99]) == ("cifar100", 100, "class99")
@@ -211,30 +215,30 @@ def test_files_of_the_other_data_set_are_named_as_such(tmp_path: Path, hundred: 
 def test_the_folder_is_the_setting_then_the_variable_then_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert cifar.data_folder(None) == tmp_path / "cache" / "resexp"
+    assert official.data_folder(None) == tmp_path / "cache" / "resexp"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cifar.data_folder(None) == tmp_path / ".cache" / "resexp"
+    assert official.data_folder(None) == tmp_path / ".cache" / "resexp"
     monkeypatch.setenv("RESEXP_DATA", "~/sets")
-    assert cifar.data_folder(None) == tmp_path / "sets"
-    assert cifar.data_folder("~/mine") == tmp_path / "mine"
+    assert official.data_folder(None) == tmp_path / "sets"
+    assert official.data_folder("~/mine") == tmp_path / "mine"
 
 
 @given(st.integers(1, 19).map(lambda tens: 10 * tens), st.integers(0, 2**31 - 1))
 def test_held_out_images_are_as_many_of_each_class_and_depend_on_the_seed_alone(count: int, seed: int) -> None:
     labels = torch.arange(200) * 7 % 10
-    kept, held_out = (indices.tolist() for indices in cifar.hold_out(labels, count, seed))
+    kept, held_out = (indices.tolist() for indices in official.hold_out(labels, count, seed))
     assert labels[held_out].bincount(minlength=10).tolist() == [count // 10] * 10
     assert sorted(kept + held_out) == list(range(200))
     assert (kept, held_out) == (sorted(kept), sorted(held_out))
     torch.rand(1)
-    assert cifar.hold_out(labels, count, seed)[1].tolist() == held_out
-    assert any(cifar.hold_out(labels, count, seed + more)[1].tolist() != held_out for more in (1, 2, 3))
+    assert official.hold_out(labels, count, seed)[1].tolist() == held_out
+    assert any(official.hold_out(labels, count, seed + more)[1].tolist() != held_out for more in (1, 2, 3))
 
 
 def test_validation_images_leave_the_training_set(fake: Fake) -> None:
-    data = cifar.load(settings(fake.folder, validation=20))
+    data = official.load(settings(fake.folder, validation=20))
     assert data.validation is not None
-    kept, held_out = cifar.hold_out(torch.tensor(fake.labels[:50]), 20, seed=0)
+    kept, held_out = official.hold_out(torch.tensor(fake.labels[:50]), 20, seed=0)
     for split, indices in ((data.train, kept), (data.validation, held_out)):
         assert np.array_equal(split.images.numpy(), fake.images[indices.numpy()])
         assert split.labels.tolist() == [fake.labels[i] for i in indices.tolist()]
@@ -278,10 +282,10 @@ def test_a_full_disk_is_not_taken_for_a_broken_network(server: Server) -> None:
 
 
 def test_the_official_archive_is_fetched_once(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cifar, "SITE", server.url.rpartition("/")[0])
+    monkeypatch.setattr(kinds, "CIFAR_SITE", server.url.rpartition("/")[0])
     monkeypatch.setenv("RESEXP_DATA", str(tmp_path / "sets"))
     for _ in range(2):
-        assert len(cifar.load(settings()).train) == 50
+        assert len(official.load(settings()).train) == 50
     assert server.ranges == [None]
     assert left_in(tmp_path / "sets") == {"cifar-10-batches-py", ".cifar10.lock"}
 
@@ -289,7 +293,7 @@ def test_the_official_archive_is_fetched_once(tmp_path: Path, server: Server, mo
 @pytest.mark.parametrize("source", ["{archive}", "~/cifar10.tar.gz", "file://{archive}"])
 def test_a_local_archive_completes_a_folder_that_lacks_a_file(fake: Fake, source: str) -> None:
     (fake.folder / "cifar-10-batches-py" / "test_batch").unlink()
-    assert len(cifar.load(settings(fake.folder, source.format(archive=fake.archive))).test) == 10
+    assert len(official.load(settings(fake.folder, source.format(archive=fake.archive))).test) == 10
     assert fake.archive.exists()
 
 
@@ -299,7 +303,7 @@ def test_another_archive_is_refused_and_leaves_nothing(tmp_path: Path, server: S
         settings(tmp_path / "sets", server.url),
         server.url,
         md5(server.content),
-        cifar.KINDS["cifar10"].archive_md5,
+        *(known for _, _, known in kinds.KINDS["cifar10"].downloads(None)),
         "data.url=",
     )
     assert left_in(tmp_path / "sets") == {".cifar10.lock"}
@@ -309,7 +313,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path, fake: Fake) -> No
     orphan = tmp_path / "sets" / ".tmp-cifar10-orphan"
     orphan.mkdir(parents=True)
     (orphan / "archive.tar.gz").touch()
-    cifar.load(settings(orphan.parent, fake.archive))
+    official.load(settings(orphan.parent, fake.archive))
     assert not orphan.exists()
 
 
@@ -319,9 +323,9 @@ def test_an_interrupted_download_leaves_nothing(tmp_path: Path, monkeypatch: pyt
         file.write(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cifar, "download", interrupted)
+    monkeypatch.setattr(official, "download", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        cifar.load(settings(tmp_path / "sets"))
+        official.load(settings(tmp_path / "sets"))
     assert left_in(tmp_path / "sets") == {".cifar10.lock"}
 
 
@@ -340,7 +344,7 @@ def test_a_failure_is_tried_again_where_it_broke_and_tries_are_counted_afresh_af
     tmp_path: Path, server: Server, answers: list[int | str], ranges: list[str | None]
 ) -> None:
     server.answers = answers
-    assert len(cifar.load(settings(tmp_path / "sets", server.url)).train) == 50
+    assert len(official.load(settings(tmp_path / "sets", server.url)).train) == 50
     assert server.ranges == ranges
 
 
@@ -380,7 +384,7 @@ def test_a_slow_server_is_not_taken_for_a_stalled_one(
     monkeypatch.setattr(download, "SECONDS_BETWEEN_LINES", 0.0)
     caplog.set_level(logging.INFO, "resexp")
     server.answers = ["slow"]
-    assert len(cifar.load(settings(tmp_path / "sets", server.url)).train) == 50
+    assert len(official.load(settings(tmp_path / "sets", server.url)).train) == 50
     assert len(server.ranges) == 1
     assert f" of {len(server.content) / 1e6:.1f} MB" in caplog.text
 
@@ -392,7 +396,7 @@ def test_of_two_that_need_the_files_at_once_one_fetches_them(
     caplog.set_level(logging.INFO, "resexp")
     server.answers = ["waits"]
     with ThreadPoolExecutor(2) as threads:
-        both = [threads.submit(cifar.load, settings(tmp_path / "sets", server.url)) for _ in range(2)]
+        both = [threads.submit(official.load, settings(tmp_path / "sets", server.url)) for _ in range(2)]
         until(lambda: len(server.ranges) == 1 and "waiting for another process" in caplog.text)
         server.released.set()
     assert [len(loaded.result().train) for loaded in both] == [50, 50]
@@ -411,7 +415,7 @@ def until(holds: Callable[[], bool]) -> None:
     reason=f"the official files are not in {OFFICIAL}; say where they are with RESEXP_DATA",
 )
 def test_the_official_files_hold_what_the_data_set_is_known_for() -> None:
-    data = cifar.load(settings(OFFICIAL, download=False, validation=5000))
+    data = official.load(settings(OFFICIAL, download=False, validation=5000))
     assert data.validation is not None
     assert data.classes == CLASSES
     for split, each in ((data.train, 4500), (data.validation, 500), (data.test, 1000)):
@@ -423,12 +427,72 @@ def test_the_official_files_hold_what_the_data_set_is_known_for() -> None:
     assert means.tolist() == pytest.approx([0.4914, 0.4822, 0.4465], abs=5e-5)
 
 
-@pytest.mark.parametrize(("kind", "theirs"), [(cifar.CIFAR10, CIFAR10), (cifar.CIFAR100, CIFAR100)])
-def test_the_files_are_those_that_torchvision_knows(kind: cifar.Kind, theirs: type[CIFAR10]) -> None:
-    assert (f"{cifar.SITE}/{kind.archive}", kind.archive_md5) == (theirs.url, theirs.tgz_md5)
-    assert (kind.folder, kind.classes) == (theirs.base_folder, theirs.meta["key"])
+@pytest.mark.parametrize(("kind", "theirs"), [(kinds.CIFAR10, CIFAR10), (kinds.CIFAR100, CIFAR100)])
+def test_the_files_are_those_that_torchvision_knows(kind: kinds.Cifar, theirs: type[CIFAR10]) -> None:
+    assert (f"{kinds.CIFAR_SITE}/{kind.archive}", kind.archive_md5) == (theirs.url, theirs.tgz_md5)
+    assert (kind.folder, kind.names) == (theirs.base_folder, theirs.meta["key"])
     assert (kind.train, kind.test) == (dict(theirs.train_list), dict(theirs.test_list))
     assert kind.meta == {theirs.meta["filename"]: theirs.meta["md5"]}
+
+
+def test_the_files_of_svhn_are_those_that_torchvision_knows() -> None:
+    theirs = [SVHN.split_list[part] for part in ("train", "test")]
+    assert kinds.SVHN.downloads(None) == [(name, url, known) for url, name, known in theirs]
+
+
+@pytest.fixture
+def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    """Thirty images for training and twenty for the test, in the official layout of SVHN: "0" is labelled 10."""
+    matlab = pytest.importorskip("scipy.io", reason="needs resexp[svhn]")
+    random = np.random.default_rng(2)
+    images = random.integers(0, 256, (50, 3, 32, 32), dtype=np.uint8)
+    labels = [int(label) for _ in range(5) for label in random.permutation(10)]
+    folder = tmp_path / "housenumbers"
+    folder.mkdir()
+    for name, part in (("train_32x32.mat", slice(0, 30)), ("test_32x32.mat", slice(30, 50))):
+        shown = [[label or 10] for label in labels[part]]
+        entry = {"X": images[part].transpose(2, 3, 1, 0), "y": np.array(shown, dtype=np.uint8)}
+        matlab.savemat(folder / name, entry, do_compression=True)
+    train, test = ({name: md5((folder / name).read_bytes())} for name in SVHN_FILES)
+    monkeypatch.setitem(kinds.KINDS, "svhn", replace(kinds.SVHN, train=train, test=test))
+    return Fake(tmp_path, folder, images, labels)
+
+
+def test_svhn_is_fetched_as_two_files_and_its_digits_are_their_labels(tmp_path: Path, digits: Fake) -> None:
+    data = load(settings(tmp_path / "sets", digits.archive, validation=10, name="svhn"))
+    assert left_in(tmp_path / "sets") == {"svhn", ".svhn.lock"}
+    assert left_in(tmp_path / "sets" / "svhn") == set(SVHN_FILES) == left_in(digits.archive)
+    assert (data.name, data.classes) == ("svhn", list("0123456789"))
+    assert np.array_equal(data.test.images.numpy(), digits.images[30:])
+    assert data.test.labels.tolist() == digits.labels[30:]
+    assert data.validation is not None
+    assert (len(data.train), sorted(data.validation.labels.tolist())) == (20, list(range(10)))
+    (tmp_path / "sets" / "svhn" / SVHN_FILES[1]).unlink()
+    assert len(load(settings(tmp_path / "sets", digits.archive, name="svhn")).test) == 20
+
+
+def test_a_network_is_trained_on_svhn_and_mirrored_digits_are_remarked_on(
+    digits: Fake, here: Here, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = ("recipe.iterations=2", "recipe.drops=[1]", "recipe.row_every=1", "recipe.evaluate_every=2")
+    run = ("model.depth=8", "recipe.batch_size=10", *short, "data=svhn", f"data.url={digits.archive}", "data.dir=sets")
+    here("train", *run)
+    assert "data=svhn, recipe.flip=true: half of the digits are mirrored; recipe.flip=false mirrors none" in caplog.text
+    assert "mirrored" not in here("train", *run, "recipe.flip=false", "plan=true")
+    assert "svhn/paper" in here("status")
+
+
+def test_svhn_that_is_not_there_is_refused_with_what_stands_in_for_it(
+    tmp_path: Path, digits: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused(
+        settings(tmp_path, download=False, name="svhn"), "SVHN is not in", "put svhn there", "data.url=FOLDER-OR-URL"
+    )
+    (digits.archive / SVHN_FILES[1]).write_bytes(b"another")
+    refused(settings(tmp_path, digits.archive, name="svhn"), f"{SVHN_FILES[1]} has MD5 {md5(b'another')}, expected")
+    assert not (tmp_path / "svhn").exists()
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    refused(settings(tmp_path, name="svhn"), "data=svhn: needs scipy", "pip install -e '.[svhn]'")
 
 
 def test_what_is_too_large_to_be_the_archive_is_not_fetched_to_its_end(
@@ -438,5 +502,5 @@ def test_what_is_too_large_to_be_the_archive_is_not_fetched_to_its_end(
     source = tmp_path / "large"
     source.write_bytes(bytes(1_000_000))
     with pytest.raises(UserError, match="more than 0 MB, which is not the archive"):
-        cifar.load(settings(tmp_path / "sets", url=str(source)))
+        official.load(settings(tmp_path / "sets", url=str(source)))
     assert not list((tmp_path / "sets").glob(".tmp*"))
