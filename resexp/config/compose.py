@@ -7,7 +7,6 @@ from collections.abc import Generator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from difflib import get_close_matches
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
@@ -54,6 +53,9 @@ COMPOSING = ("config_loader_impl", "defaults_list")
 """Hydra's modules that make a configuration."""
 
 Settings = TypeVar("Settings")
+
+_presets: dict[tuple[str, str, str], DictConfig] = {}
+"""By folders of conf/, group and name: composing takes a tenth of a second, and the runs of a sweep share presets."""
 
 
 def register(**chosen: Any) -> None:
@@ -111,20 +113,16 @@ def presets_of(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
     Raises UserError for a name that no preset has.
     """
+    names = {group: result[group]["name"] for group in PARTS}
     with _hydra() as hydra:
         place = str(hydra.config_loader.get_search_path())
-        composed = {group: _preset(place, group, result[group]["name"]) for group in PARTS}
-    return {group: {key: composed[group].get(key) for key in result[group]} for group in PARTS}
-
-
-@lru_cache(maxsize=64)
-def _preset(place: str, group: str, name: str) -> DictConfig:
-    """From the folders in `place`. Composing takes a tenth of a second, and the runs of a sweep share their presets."""
-    hydra = GlobalHydra.instance().hydra
-    assert hydra is not None
-    if name not in hydra.config_loader.get_group_options(group):
-        raise UserError(f"{group}.name={name}: a preset's name is the name of its file in conf/{group}/")
-    return hydra_compose("train", [f"{group}={name}"])[group]
+        due = [(group, name) for group, name in names.items() if (place, group, name) not in _presets]
+        for group, name in due:
+            if name not in hydra.config_loader.get_group_options(group):
+                raise UserError(f"{group}.name={name}: a preset's name is the name of its file in conf/{group}/")
+        composed = hydra_compose("train", [f"{group}={name}" for group, name in due]) if due else {}
+        _presets.update({(place, group, name): composed[group] for group, name in due})
+    return {group: {key: _presets[place, group, names[group]].get(key) for key in result[group]} for group in PARTS}
 
 
 @contextmanager
