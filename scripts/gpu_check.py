@@ -1,4 +1,4 @@
-"""Make the most of a GPU that is lent for minutes, in this order; called again, it goes on.
+"""Make the most of a few minutes on a GPU, in this order; called again, it goes on.
 
 tests    those that need CUDA, each engine in a process of its own: a failed capture spoils a process
 choice   how fast each engine trains, alone and several networks at once (scripts/sharing.py)

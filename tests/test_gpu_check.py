@@ -1,4 +1,4 @@
-"""What a GPU is lent for: steps go on after failures and interruptions, and everything comes home."""
+"""A few minutes on a GPU: steps go on after failures and interruptions, and everything is packed."""
 
 import csv
 import io

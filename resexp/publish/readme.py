@@ -94,13 +94,14 @@ def generated(results: Path, margin: float) -> str:
             shown = f"\n{claims_table(found.tested).markdown()}" if found.tested else ""
         else:
             shown = f"\n{found.sentence}\n\n{claims_table(found.claims).markdown()}"
-        parts.append(f"\n### {setting_words(group)}\n{shown}")
-        parts += [
+        shown += "".join(
             f"\n{finding.sentence}\n\n{finding.table.caption}:\n\n{finding.table.markdown()}"
             for finding in found.findings.values()
             if finding.summary
-        ]
-        parts.append(f'\nFiles of the column "shown by": `figures/{group.data}/{group.recipe}/`.\n')
+        )
+        if shown:
+            place = f"figures/{group.data}/{group.recipe}/"
+            parts.append(f'\n### {setting_words(group)}\n{shown}\nFiles of the column "shown by": `{place}`.\n')
     if compared:
         parts.append("\n## Comparisons\n")
         parts += [f"\n{comparison_markdown(one)}\nFiles: `figures/compare/{one.over}/`.\n" for one in compared]

@@ -270,9 +270,12 @@ def test_reproduce_goes_on_where_it_stopped_and_ends_with_results(here: Here, ch
     assert done.returncode == 0, done.stderr
     assert "data: shapes, 96 training and 40 test images, sound" in done.stderr
     assert (done.stderr.count("finished before"), done.stderr.count("finished, training error")) == (1, 1)
-    assert [row["network"] for row in table(checkout / "results/summary.csv")] == ["plain20+depth8", "plain56+depth8"]
-    assert list((checkout / "results/figures").rglob("figure6.png"))
-    assert {path.name for path in checkout.iterdir()} == {".venv", "scripts", "reproduce", "results"}
+    assert [row["network"] for row in table(checkout / "reproduce/results/summary.csv")] == [
+        "plain20+depth8",
+        "plain56+depth8",
+    ]
+    assert list((checkout / "reproduce/results/figures").rglob("figure6.png"))
+    assert {path.name for path in checkout.iterdir()} == {".venv", "scripts", "reproduce"}
 
 
 def test_reproduce_says_what_is_wrong_before_anything_is_trained(checkout: Path) -> None:
