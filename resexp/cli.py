@@ -93,11 +93,12 @@ def with_hydra(verb: str) -> None:
 
     def task(cfg: "DictConfig") -> Outcome:
         """Errors that a user can mend become outcomes: Hydra would print more than their one line."""
+        mode = HydraConfig.get().mode  # of runs that take turns, the first to end takes it away
         try:
             outcome = import_module(f"resexp.commands.{verb}").task(cfg) or Outcome(verb, "done")
         except (UserError, BrokenPipeError) as error:
             outcome = Outcome(verb, "failed", error)
-        alone[:] = [outcome] if HydraConfig.get().mode == RunMode.RUN else []
+        alone[:] = [outcome] if mode == RunMode.RUN else []
         return outcome
 
     if not {*sys.argv[1:2]} & {*SHELL_COMPLETION}:

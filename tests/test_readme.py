@@ -112,6 +112,14 @@ def test_the_first_screen_says_what_results_say() -> None:
     assert " ".join(verdict.split()) in " ".join(screen.split())
 
 
+def test_each_section_of_results_shows_something_and_names_files_that_are_there() -> None:
+    _, claims, *_ = (ROOT / "results" / "README.md").read_text(encoding="utf-8").split("\n## ")
+    for section in claims.split("\n### ")[1:]:
+        assert "\n| " in section, section
+        (place,) = re.findall(r"`(figures/\S+/)`", section)
+        assert (ROOT / "results" / place).is_dir()
+
+
 def table(text: str) -> dict[str, dict[str, str]]:
     """The rows of the only table of a Markdown text by their first cell: the cells by column."""
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]

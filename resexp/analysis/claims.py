@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from resexp.analysis import paper
-from resexp.analysis.study import Group, content_key, title
+from resexp.analysis.study import NOT_TRAINED, Group, NetworkRuns, content_key, title
 from resexp.analysis.verdict import (
     BETTER,
     NOT_OBSERVED,
@@ -38,6 +38,9 @@ LEARNED_ERROR = 0.5
 
 UNTRAINED_ERROR = 0.6
 """plain-110's training error lies above this in the paper (caption of figure 6)."""
+
+TEN_CLASSES = 0.9
+"""The error of guessing among as many."""
 
 LEAST_SEEDS = 2
 """With fewer, a claim stays undecided: another seed might say the opposite."""
@@ -192,15 +195,13 @@ def _projections(group: Group, margin: float) -> list[Claim]:
     shown = f"running training error: {', '.join(errors)}"
     deepest = max(network.model["depth"] for network, _ in pairs)
     contrasts = [
-        Contrast(
-            f"{network.title} minus {identity.title}",
-            "running_error",
-            [(1, network.by_seed("running_error")), (-1, identity.by_seed("running_error"))],
-            margin,
-        )
+        contrast
         for network, identity in pairs
-        if network.model["depth"] == deepest
+        if network.model["depth"] == deepest and (contrast := _difference(network, identity, margin)).compared
     ]
+    if not contrasts:
+        untested = Claim(needless, "contrast", command=command)
+        return [Claim(works, "existence", outcome, shown, ABSENT, "final.csv", command), untested]
     words = {contrast.word for contrast in contrasts}
     judged = NOT_REPRODUCED if BETTER in words else REPRODUCED if words <= {OBSERVED, NOT_OBSERVED} else UNDECIDED
     differences = "; ".join(f"{one.name}: {_found(one)}" for one in contrasts)
@@ -208,6 +209,12 @@ def _projections(group: Group, margin: float) -> list[Claim]:
         Claim(works, "existence", outcome, shown, ABSENT, "final.csv", command),
         Claim(needless, "contrast", judged, differences, ABSENT, "final.csv", command),
     ]
+
+
+def _difference(network: NetworkRuns, other: NetworkRuns, margin: float) -> Contrast:
+    """One network minus another in running training error."""
+    terms = [(1, network.by_seed("running_error")), (-1, other.by_seed("running_error"))]
+    return Contrast(f"{network.title} minus {other.title}", "running_error", terms, margin)
 
 
 def _cause(group: Group, contrast: Contrast, vanish: Claim | None) -> Claim:
@@ -271,12 +278,14 @@ def _slow(group: Group) -> Claim:
     learned = {name: found.iterations_to(LEARNED_ERROR) if (found := group.network(name)) else {} for name in names}
     seeds = set[int].intersection(*(set(found) for found in learned.values()))
     command = _command(group, *names)
-    if not seeds:
+    if not seeds or _chance(group) - NOT_TRAINED < LEARNED_ERROR:
         return Claim(text, "rate", command=command)
     shallow, deep, residual = (learned[name] for name in names)
-    held = [deep[seed] > max(shallow[seed], residual[seed]) for seed in seeds]
+    both = {seed: (deep[seed], max(shallow[seed], residual[seed])) for seed in seeds}
+    held = [slow > other for slow, other in both.values() if not math.isinf(min(slow, other))]
+    outcome = outcome_of(held, len(held)) if held else UNDECIDED
     shown = (f"{title(name)} {_iterations([learned[name][seed] for seed in sorted(seeds)])}" for name in names)
-    return Claim(text, "rate", outcome_of(held, len(seeds)), "; ".join(shown), ABSENT, "curves.csv", command)
+    return Claim(text, "rate", outcome, "; ".join(shown), ABSENT, "curves.csv", command)
 
 
 def _iterations(seeds: list[float]) -> str:
@@ -288,7 +297,7 @@ def _iterations(seeds: list[float]) -> str:
 def _guarantee(group: Group, contrast: Contrast) -> Claim:
     """That depth never hurts a residual network: one seed in which it does, by more than the margin, refutes it."""
     text = "Added residual layers are guaranteed not to hurt (training error)"
-    if not contrast.compared or not contrast.trained:
+    if not contrast.seeds or not contrast.trained:
         return Claim(text, "guarantee", command=_command(group, *RESIDUAL_PAIR))
     worse = {seed: more for seed, more in contrast.differences.items() if more > contrast.margin}
     found = (
@@ -300,12 +309,22 @@ def _guarantee(group: Group, contrast: Contrast) -> Claim:
     return Claim(text, "guarantee", outcome, ours, ABSENT, "final.csv", _command(group, *RESIDUAL_PAIR))
 
 
+def _chance(group: Group) -> float:
+    """The error of guessing."""
+    known = (run.chance for network in group.networks for run in network.finished)
+    return next((chance for chance in known if chance is not None), TEN_CLASSES)
+
+
 def _of_network(group: Group, name: str, text: str, trains: bool) -> Claim:
-    """A claim that every finished run of a network `trains` (the recipe's warm-up provided), or that none does."""
+    """A claim that every finished run of a network `trains` (the recipe's warm-up provided), or that none does.
+
+    Its threshold is for ten classes.
+    """
     network = group.network(name)
     theirs = f"training error, %: {paper.TRAIN_ERROR[name]}" if group.is_papers else ABSENT
     errors = network.values("running_error") if network else []
-    if not errors or (trains and group.recipe_settings.get("warmup") == "never"):
+    other = not math.isclose(_chance(group), TEN_CLASSES) or (trains and group.recipe_settings.get("warmup") == "never")
+    if not errors or other:
         return Claim(text, "existence", published=theirs, command=_command(group, name))
     ours = f"training error {100 * statistics.fmean(errors):.1f}% ({plural(len(errors), 'seed')})"
     outcome = outcome_of([(error <= UNTRAINED_ERROR) == trains for error in errors], len(errors))

@@ -132,7 +132,9 @@ def _comparison(study: Study, over: str) -> Comparison | None:
         rest = {key: flat[key] for key in flat if key not in (over, PRECISION) and not key.startswith(f"{over}.")}
         key = content_key(rest)
         common[key] = rest | {f"{part}.name": run.result[part]["name"] for part in PARTS if part != over}
-        cells.setdefault(key, {}).setdefault(value, []).append(run)
+        cell = cells.setdefault(key, {}).setdefault(value, [])
+        if all(other.seed != run.seed for other in cell):  # else the same settings under the names of two presets
+            cell.append(run)
     kept = [key for key, own in cells.items() if len(own) > 1]
     if not kept:
         return None

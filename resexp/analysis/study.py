@@ -86,6 +86,11 @@ class StudyRun:
         """Whether it counts."""
         return self.state == FINISHED
 
+    def counts_before(self, other: "StudyRun") -> bool:
+        """Of two runs with the same settings, seed and precision: the finished one counts, else the one begun later."""
+        began = [str(run.record.sessions[0].get("started")) if run.record.sessions else "" for run in (self, other)]
+        return (self.finished, began[0]) > (other.finished, began[1])
+
     @property
     def reached(self) -> int:
         """The last iteration of its history."""
@@ -278,6 +283,10 @@ class Study:
             [own | vars(run.final) | {"seconds": run.record.seconds} for run, own in about if run.finished]
         )
 
+    def other_precisions(self, folder: Path) -> list[str]:
+        """A line for each of `repeats`, for commands that leave them out."""
+        return [f"{folder / run.path}: there in another precision; name it in runs=" for run in self.repeats]
+
     def unreadable(self) -> str:
         """What to add where there are no runs: how many could not be read, and the first of them; else empty."""
         return f" ({len(self.problems)} could not be read: {self.problems[0]})" if self.problems else ""
@@ -301,10 +310,12 @@ def load_study(folder: Path) -> Study:
             study.problems.append(f"{where}{' '.join(str(error).split())}; the run is left out")
             continue
         same = runs.setdefault((*(content_key(run.part(part)) for part in PARTS), str(run.seed)), {})
-        first = same.setdefault(run.precision, run)
-        if first is not run:
+        other = same.get(run.precision, run)
+        kept, left = (run, other) if run.counts_before(other) else (other, run)
+        same[run.precision] = kept
+        if kept is not left:
             study.problems.append(
-                f"{directory}: the same settings and seed as {folder / first.path}; the run is left out"
+                f"{folder / left.path}: the same settings and seed as {folder / kept.path}; the run is left out"
             )
     usual = Counter((*key[:2], run.precision) for key, same in runs.items() for run in same.values() if run.finished)
     for key, same in runs.items():  # of several precisions that count in which most of the group's runs are finished

@@ -38,7 +38,7 @@ def task(cfg: DictConfig) -> None:
     folder = Path(settings.reference) if settings.reference else conf_dir().parent / "results"
     itself = folder.exists() and folder.samefile(runs)
     references = study if itself else load_references(folder, settings.reference is not None)
-    warn(dict.fromkeys(study.problems + references.problems))
+    warn(dict.fromkeys(study.problems + study.other_precisions(runs) + references.problems))
     judgements = [
         judgement
         for group in study.groups

@@ -53,7 +53,7 @@ def task(cfg: DictConfig) -> None:
     groups = {f"{group.data}/{group.recipe}": group for group in study.groups}
     if settings.group not in (None, *groups):
         raise UserError(f"group={settings.group}: no such runs in {settings.runs}; choose {', '.join(groups)}")
-    warn(study.problems)
+    warn(study.problems + study.other_precisions(Path(settings.runs)))
     if settings.what in ("all", "gradients") and len(settings.initial_seeds) == 1:
         warn(
             [f"initial_seeds={settings.initial_seeds[0]}: an interval over seeds needs two or more; there will be none"]

@@ -52,8 +52,7 @@ def task(cfg: DictConfig) -> None:
         folder = Path(settings.runs)
         study = existing_runs(folder)
         runs = [Run(folder / run.path) for run in study.chosen(settings)]
-        again = [f"{folder / run.path}: there in another precision; name it in runs=" for run in study.repeats]
-        warn(study.problems + again)
+        warn(study.problems + study.other_precisions(folder))
         failed = 0
         for run in runs:
             try:

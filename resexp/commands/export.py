@@ -46,7 +46,7 @@ def task(cfg: DictConfig) -> None:
     chosen = study.chosen(settings, finished=True)
     if not chosen:
         raise no_runs(runs, study.unreadable(), "finished runs")
-    warn(study.problems)
+    warn(study.problems + study.other_precisions(runs))
     with writing_to("out"), printing(settings.json) as show:
         for run in chosen:
             path = out / weights.file_name(run.labels, run.seed)

@@ -24,7 +24,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from resexp.config.naming import label, name_differences, run_name
 from resexp.config.presets import GROUPS, PARTS, conf_dir, help_text, own_dir, presets, settings_named
-from resexp.config.settings import DATA_CONFIGS, Config, FolderConfig, TrainSettings, one_of, start_id
+from resexp.config.settings import DATA_CONFIGS, Config, FolderConfig, TrainSettings, expand, one_of, start_id
 from resexp.errors import UserError, first_line
 
 SWEEPER = "hydra_plugins.resexp.StudySweeper"
@@ -94,6 +94,8 @@ def to_config(cfg: DictConfig) -> Config:
     settings = settings_of(cfg, TrainSettings)
     one_of("data.name", cfg.data.get("name"), *DATA_CONFIGS)
     data = settings_of(cfg.data, DATA_CONFIGS[cfg.data.name], "data.")
+    if isinstance(data, FolderConfig):  # the same data set however its path is spelled
+        data = replace(data, dir=str(expand("data.dir", str(data.dir)).resolve()))
     start = start_id(settings.start) if settings.start else ""
     settings = replace(settings, data=data, model=replace(settings.model, start=start))
     result = settings.result()
@@ -144,6 +146,8 @@ def compose(*overrides: str) -> Config:
 
     Raises UserError for an unknown setting or choice, a value of the wrong type, or a broken rule.
     """
+    if not GlobalHydra.instance().is_initialized():
+        _presets.clear()  # files may have been edited since
     with _hydra():
         return to_config(hydra_compose("train", list(overrides)))
 

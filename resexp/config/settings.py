@@ -123,8 +123,6 @@ class FolderConfig(DataConfig):
 
     def __post_init__(self) -> None:
         require(bool(self.dir), "data.dir", self.dir, "name the folder that holds train/ and test/ with data.dir=PATH")
-        resolved = expand("data.dir", str(self.dir)).resolve()  # the same data set however its path is spelled
-        object.__setattr__(self, "dir", str(resolved))
         within("data.image_size", self.image_size, 8, 1024)
 
 

@@ -139,6 +139,8 @@ def _fetch(kind: Kind, folder: Path, url: str | None) -> None:
             shutil.rmtree(left_by_killed_process, ignore_errors=True)
         with TemporaryDirectory(prefix=prefix, dir=folder) as temporary:
             for name, source, md5 in kind.downloads(url and _as_url(url)):
+                if name in kind.files and (folder / kind.folder / name).exists():
+                    continue
                 log.info("fetching %s from %s into %s", kind.title, source, folder)
                 path = Path(temporary, name)
                 with path.open("wb") as file:
@@ -151,6 +153,7 @@ def _fetch(kind: Kind, folder: Path, url: str | None) -> None:
                     whose = f", that of {known[actual]}" if actual in known else ""
                     raise _absent(kind, folder, f"{source} has MD5 {actual}{whose}, expected {md5}")
                 kind.unpack(path, Path(temporary, kind.folder))
-            (folder / kind.folder).mkdir(exist_ok=True)
-            for part in kind.files:
-                Path(temporary, kind.folder, part).replace(folder / kind.folder / part)
+                (folder / kind.folder).mkdir(exist_ok=True)
+                for part in Path(temporary, kind.folder).iterdir():
+                    if part.name in kind.files:
+                        part.replace(folder / kind.folder / part.name)

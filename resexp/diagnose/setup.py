@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from resexp.analysis.study import Group, StudyRun
-from resexp.config.settings import TrainSettings, recorded, with_data_dir
+from resexp.config.settings import TrainSettings, differing, recorded, with_data_dir
 from resexp.data.batches import Images, Sampler, mean_image
 from resexp.data.dataset import Dataset, Split
 from resexp.data.load import load
@@ -106,7 +106,8 @@ class Setup:
         """The exported weights of a run. Raises UserError where they are not there or of another run."""
         trained = weights.load_file(path)
         known = note.holds(path, history_sha256=found.record.history_sha256)
-        if not known or (trained.config.result(), trained.iteration) != (found.result, found.iterations):
+        other = differing(trained.config.result() | {"data": {}}, found.result | {"data": {}})  # whose folder may move
+        if not known or other or trained.iteration != found.iterations:
             raise UserError(f"weights={path}: not of the run {found.path}; export it again")
         return trained.network
 

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from resexp.analysis.compare import Comparison, Series, settings, varying
+from resexp.analysis.compare import PRECISION, Comparison, Series, settings, varying
 from resexp.analysis.study import METRICS, NetworkRuns
 from resexp.analysis.wording import interval_text, mean_and_spread, points
 from resexp.config.naming import value_text
-from resexp.formatting import ABSENT, shortened
+from resexp.formatting import ABSENT, listed, shortened
 from resexp.report.captions import line_words, seed_words
 from resexp.report.figures import axis_top, drops, error_axis, iteration_axis, mean_points, row_step, run_points
 from resexp.report.spec import Axis, Curve, Panel, Plate, Points, Table
@@ -76,11 +76,15 @@ def notes(comparison: Comparison) -> str:
         for value in series.cells
         if value != comparison.against(series)
     } - {""}
+    precisions = {run.precision for run in comparison.runs} if comparison.over != PRECISION else set[str]()
+    equal = "All their other settings are equal"
+    if len(precisions) > 1:
+        equal += f", but they were trained in {listed(sorted(precisions))}"
     how = f"; 95% intervals by {' or '.join(sorted(method))}" if method else ", without an interval for a single seed"
     return (
         "Mean ± sample standard deviation over seeds. Points more: than the same network with "
         f"{comparison.over}={comparison.reference} (its first value where it has none of that){how}. "
-        "All their other settings are equal. An interval is about seeds, not about other schedules or data."
+        f"{equal}. An interval is about seeds, not about other schedules or data."
     )
 
 

@@ -81,6 +81,8 @@ class Record:
         return sum(session.get("seconds", 0.0) for session in self.sessions)
 
 
+LONGEST_ERROR = 10_000
+"""Characters of the cause of a failure that are kept; a compiler's have no bound."""
 SESSION = {
     **dict.fromkeys(("from", "to"), schema.whole()),
     **dict.fromkeys(("seconds", "seconds_startup"), schema.number(0)),
@@ -104,7 +106,7 @@ RECORD = schema.fields(
         "state": schema.one_of(NEW, RUNNING, FINISHED, INTERRUPTED, FAILED),
         **dict.fromkeys(("iteration", "iterations", "rows"), schema.whole()),
         "final": schema.names(schema.number()),
-        "error": schema.optional(schema.text(10_000)),
+        "error": schema.optional(schema.text(LONGEST_ERROR)),
         **dict.fromkeys(("history_sha256", "config_sha256"), schema.text(64)),
         "data": schema.fields(DATA, needed=()),
         "process": schema.fields({"host": schema.text(), "pid": schema.whole()}, needed=()),
@@ -232,7 +234,7 @@ class Run:
         if self._config and not self.config_file.exists():
             write_text(self.config_file, self._config)
         sync(self.history_file)
-        content = asdict(replace(record, error=record.error and printable(record.error)))
+        content = asdict(replace(record, error=record.error and printable(record.error)[:LONGEST_ERROR]))
         content["sha256"] = digest(json.dumps(content))
         write_text(self.record_file, json.dumps(content, indent=1) + "\n")
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from resexp.config.settings import Config, ModelConfig, expand, typed
+from resexp.config.settings import Config, ModelConfig, expand, start_id, typed
 from resexp.data.dataset import Dataset
 from resexp.errors import UserError, first_line
 from resexp.model.network import build
@@ -29,6 +29,8 @@ def load(config: Config, data: Dataset) -> dict[str, torch.Tensor] | None:
         checkpoint.tensors(tensors, "network")
     except (LookupError, TypeError, AttributeError, ValueError, UserError) as error:
         raise UserError(f"{where}: holds no weights of a network of this program") from error
+    if start_id(config.start) != config.model.start:
+        raise UserError(f"{where}: has changed since the run was named after it; give the command again")
     ours = config.model
     if others := [key for key in SHAPE if getattr(theirs, key) != getattr(ours, key)]:
         named = ", ".join(f"model.{key} {getattr(theirs, key)} instead of {getattr(ours, key)}" for key in others)

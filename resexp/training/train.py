@@ -72,6 +72,8 @@ def loop(trainer: Trainer, recorder: Recorder, stop: Stop) -> None:
             recorder.row_trained()
             test = trainer.test() if trainer.test_due() else None
             clean = trainer.clean() if trainer.clean_due() else None
+            if trainer.finished:
+                trainer.check_finite(test, clean)
             recorder.row(trainer.close_row(test, clean))
         if stop.signal is not None:
             recorder.save(INTERRUPTED)

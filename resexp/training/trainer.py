@@ -89,9 +89,10 @@ class Trainer:
         """The clean training error is measured before each drop of the rate and at the end."""
         return self.iteration in self.recipe.drops or self.finished
 
-    def check_finite(self) -> None:
-        """Wait for the device. Raises UserError if a loss of the row in progress was not finite."""
-        if not math.isfinite(float(self.loss_sum)):
+    def check_finite(self, *measured: Measured | None) -> None:
+        """Wait for the device. Raises UserError if a loss of the row in progress, or one measured, was not finite."""
+        losses = [float(self.loss_sum), *(one[0] for one in measured if one)]
+        if not all(map(math.isfinite, losses)):
             rate, last = self.schedule.rate(self.iteration), self.iteration
             first = self.rows[-1].iteration + 1 if self.rows else 1
             when = f"at iteration {last}" if first == last else f"within iterations {first} to {last}"

@@ -199,6 +199,37 @@ def test_projections_train_and_are_not_essential(
     assert needless.command.endswith("seed=0,1,2 model.shortcut=A,B,C")
 
 
+def test_projections_and_identities_without_a_shared_seed_are_not_compared(runs: Path) -> None:
+    for seed, shortcut in enumerate("AB"):
+        Synthetic(runs, "shapes", "quick", {"model.shortcut": shortcut}).add("resnet56", seed, noise=0)
+    tested = found(Synthetic(runs))
+    assert (tested[WORKS].outcome, tested[NEEDLESS].outcome) == (UNDECIDED, NOT_TESTED)
+
+
+@pytest.mark.parametrize(("classes", "error"), [(2, 0.5), (100, 0.65)])
+def test_thresholds_for_ten_classes_decide_nothing_about_others(study: Synthetic, classes: int, error: float) -> None:
+    for seed in range(3):
+        for name in ("plain110", "resnet110", "plain20", "plain56", "resnet56"):
+            study.add(name, seed, error, noise=0, data={"name": "folder", "digest": "d", "classes": classes})
+    tested = found(study)
+    assert {tested[text].outcome for text in (PLAIN_110, RESNET_110)} == {NOT_TESTED}
+    assert tested[SLOW].outcome == (NOT_TESTED if classes == 2 else UNDECIDED)
+
+
+def test_who_is_slow_is_not_decided_where_nobody_learns(study: Synthetic) -> None:
+    for seed in range(2):
+        for name in ("plain20", "plain56", "resnet56"):
+            study.add(name, seed, 0.8, noise=0)
+    assert found(study)[SLOW].outcome == UNDECIDED
+
+
+def test_a_guarantee_needs_a_seed_that_both_networks_have(study: Synthetic) -> None:
+    for name, first, error in (("resnet20", 0, 0.01), ("resnet56", 2, 0.2)):
+        for seed in (first, first + 1):
+            study.add(name, seed, error, noise=0)
+    assert found(study)[GUARANTEE].outcome == NOT_TESTED
+
+
 def test_what_cannot_be_trained_here_says_so(runs: Path) -> None:
     study = Synthetic(runs)
     study.add_all(["plain20"])

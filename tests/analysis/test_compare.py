@@ -114,6 +114,14 @@ def test_of_two_precisions_that_counts_in_which_most_of_the_group_was_trained(ru
     assert [run.precision for run in study.repeats] == ["bf16"]
 
 
+def test_two_names_of_the_same_settings_are_not_two_seeds(runs: Path) -> None:
+    swept(runs, "recipe.lr", {"0.05": 0.2, "0.1": 0.1}, ("plain20",), seeds=1)
+    again = {"model.depth": 20, "recipe.lr": 0.1}
+    Synthetic(runs, "shapes", "quick", {**again, "model.residual": False}).add("resnet32", 0, 0.3)
+    (found,) = comparisons(load_study(runs))
+    assert [len(cell.runs) for one in found.series for cell in one.cells.values()] == [1, 1]
+
+
 def test_the_same_run_twice_in_one_precision_is_a_problem(runs: Path) -> None:
     for folder in ("a", "b"):
         Synthetic(runs / folder).add("plain20")

@@ -205,6 +205,24 @@ def test_a_copy_of_a_run_does_not_count_twice(short: Synthetic) -> None:
     assert "zz-copy" in problem
 
 
+def test_of_two_copies_the_finished_one_counts_and_of_two_finished_ones_the_later(short: Synthetic) -> None:
+    whole = short.add("plain20")
+    for name in ("aa-stopped", "bb-later"):
+        shutil.copytree(whole.directory, short.runs / name)
+    stopped, later = Run(short.runs / "aa-stopped"), Run(short.runs / "bb-later")
+    record = stopped.record()
+    record.state, record.final = INTERRUPTED, {}
+    stopped.write_record(record)
+    record = later.record()
+    record.sessions[0]["started"] = "2026-02-01T00:00:00+00:00"
+    later.write_record(record)
+    study = load_study(short.runs)
+    assert [run.path for run in study.runs] == ["bb-later"]
+    assert len(study.problems) == 2
+    later.record_file.unlink()
+    assert [run.path for run in load_study(short.runs).finished] == [str(whole.directory.relative_to(short.runs))]
+
+
 def test_runs_on_different_images_are_not_one_data_set(short: Synthetic) -> None:
     short.add("plain20")
     short.add("plain56", data={"name": "cifar10", "digest": "other", "classes": 10})

@@ -1,4 +1,5 @@
 import re
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -179,6 +180,26 @@ def test_a_recorded_configuration_is_read_back_whole() -> None:
     assert again.result() == config.result()
     assert again.execution() == config.execution()
     assert isinstance(again.recipe, RecipeConfig)
+
+
+def test_a_recorded_folder_of_images_is_the_same_once_a_link_stands_in_its_place(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    config = compose("data=folder", f"data.dir={images}")
+    images.rename(tmp_path / "elsewhere")
+    images.symlink_to(tmp_path / "elsewhere")
+    content = config.content()
+    assert recorded(content["result"], content["execution"]).result() == config.result()
+
+
+def test_a_preset_that_was_edited_names_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(conf_dir(), tmp_path / "conf")
+    monkeypatch.setattr("resexp.config.compose.conf_dir", lambda: tmp_path / "conf")
+    mine = tmp_path / "conf/recipe/mine.yaml"
+    for rate in ("0.05", "0.02"):
+        mine.write_text(f"defaults: [quick]\nname: mine\nlr: {rate}\n")
+        config = compose("recipe=mine", "data=shapes")
+        assert (config.recipe.lr, config.labels["recipe"]) == (float(rate), "mine")
 
 
 def test_a_recorded_configuration_of_another_version_is_refused() -> None:

@@ -490,7 +490,7 @@ def test_svhn_that_is_not_there_is_refused_with_what_stands_in_for_it(
     )
     (digits.archive / SVHN_FILES[1]).write_bytes(b"another")
     refused(settings(tmp_path, digits.archive, name="svhn"), f"{SVHN_FILES[1]} has MD5 {md5(b'another')}, expected")
-    assert not (tmp_path / "svhn").exists()
+    assert left_in(tmp_path / "svhn") == {SVHN_FILES[0]}, "what was fetched whole is kept"
     monkeypatch.setitem(sys.modules, "scipy.io", None)
     refused(settings(tmp_path, name="svhn"), "data=svhn: needs scipy", "pip install -e '.[svhn]'")
 

@@ -239,6 +239,7 @@ def test_a_group_whose_images_are_gone_does_not_keep_the_others_from_being_measu
     here("train", *own, f"data.dir={images}")
     here("train", *own, f"data.dir={images}/../pets/")
     assert caplog.messages[-1].endswith("finished already")  # one folder, however it is spelled
+    here("export", f"runs={folder}", "model=resnet20+depth8", "out=weights")
     images.rename(tmp_path / "gone")
     groups = here("diagnose", "responses").split("shapes", 1)
     assert "nothing could be measured" in groups[0]
@@ -248,6 +249,11 @@ def test_a_group_whose_images_are_gone_does_not_keep_the_others_from_being_measu
         "responses.csv and 3 more files"
         in here("diagnose", "responses", f"data.dir={tmp_path}/gone").split("shapes", 1)[0]
     )
+    (found,) = folder.rglob("folder+pets/*/*/seed0/run.json")
+    without_checkpoint(Run(found.parent), Run(found.parent))
+    with caplog.at_level(logging.WARNING, "resexp"):
+        printed = here("diagnose", "responses", "fresh=true", "weights=weights", f"data.dir={tmp_path}/gone")
+    assert "nothing could be measured" not in printed.split("shapes", 1)[0]
 
 
 def error_of(printed: str) -> str:

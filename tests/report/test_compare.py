@@ -11,7 +11,7 @@ from resexp.analysis.compare import comparisons
 from resexp.analysis.study import load_study
 from resexp.commands.compare import task
 from resexp.errors import UserError
-from resexp.report.compare import compared_table, plates, runs_csv
+from resexp.report.compare import compared_table, notes, plates, runs_csv
 from resexp.report.report import write_report
 
 
@@ -37,6 +37,16 @@ def test_the_table_has_errors_and_differences(runs: Path) -> None:
     ]
     assert rows["plain-20", "0.1"] == ["2", "13.00 ± 1.41", "12.50 ± 0.71", "11.25 ± 0.64", "-", "-"]
     assert rows["plain-20", "0.2"][-2:] == ["+18.0 (18.0 to 18.0)", "+18.0 (18.0 to 18.0)"]
+
+
+def test_runs_of_several_precisions_are_said_to_be(tmp_path: Path) -> None:
+    for lr, precision in (("0.05", "bf16"), ("0.1", "fp32")):
+        run = Synthetic(tmp_path, "shapes", "quick", {"recipe.lr": lr}).add("plain20")
+        record = run.record()
+        record.sessions[0]["precision"] = precision
+        run.write_record(record)
+    (found,) = comparisons(load_study(tmp_path))
+    assert "All their other settings are equal, but they were trained in bf16 and fp32." in notes(found)
 
 
 def test_the_csv_has_a_row_for_each_run_and_the_settings_that_differ(runs: Path) -> None:

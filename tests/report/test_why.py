@@ -432,6 +432,24 @@ def test_every_pair_tells_whether_responses_are_smaller(
     assert outcomes(find("responses", group, measured)) == {SMALLER: smaller, SMALLER_STILL: still}
 
 
+def test_responses_of_networks_that_differ_in_more_than_depth_are_not_compared(runs: Path) -> None:
+    for width, networks in ((1, ("plain20", "resnet20")), (2, ("resnet20", "resnet56"))):
+        study = Synthetic(runs, "cifar10", "short32", {"model.width": width})
+        study.add_all([*networks], seeds=2)
+    (group,) = load_study(runs).groups
+    measured = {
+        replace(subject(group, name.partition("+")[0], seed, INITIALISATION), network=name): readings(
+            "response", [value]
+        )
+        for name, value in (("plain20", 1.0), ("resnet20", 0.5), ("resnet20+width2", 0.2), ("resnet56+width2", 0.3))
+        for seed in (0, 1)
+    }
+    smaller, still = find("responses", group, measured).claims
+    assert smaller.ours.startswith("ResNet-20 0.50 times plain-20 (")
+    assert still.ours.startswith("ResNet-56+width2 1.50 times ResNet-20+width2 (")
+    assert ";" not in smaller.ours + still.ours
+
+
 def test_responses_are_compared_over_shared_seeds(group: Group) -> None:
     values = {("plain20", 0): 9.0, ("plain20", 1): 1.0, ("resnet20", 1): 0.5, ("plain56", 0): 1.0, ("resnet56", 1): 1.0}
     measured = {subject(group, *key): readings("response", [value]) for key, value in values.items()}

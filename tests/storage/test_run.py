@@ -18,7 +18,7 @@ from resexp.analysis.rerun import changes
 from resexp.config.compose import compose
 from resexp.errors import Busy, UserError
 from resexp.storage import history
-from resexp.storage.run import FINISHED, Record, Run, find_runs
+from resexp.storage.run import FAILED, FINISHED, Record, Run, find_runs
 from resexp.system import lock
 
 ROWS = [history.Row(100, 0.256, 0.1, 2.0, 0.75), history.Row(200, 0.512, 0.1, 1.5, 0.5)]
@@ -179,6 +179,13 @@ def test_rows_are_on_the_disk_before_the_record_vouches_for_them(run: Run, monke
     run.write_record(record)
     assert waited == [run.history_file]
     assert len(run.rows(run.record())) == 3
+
+
+def test_a_failure_of_any_length_can_be_read_back(run: Run) -> None:
+    record = run.record()
+    record.state, record.error = FAILED, "x" * 20_000
+    run.write_record(record)
+    assert str(run.record().error).startswith("xxx")
 
 
 def test_a_record_of_another_configuration_is_refused_with_the_remedy(run: Run) -> None:

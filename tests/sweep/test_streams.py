@@ -128,6 +128,17 @@ def test_a_run_that_fails_leaves_the_others_whole(here: Here, tmp_path: Path) ->
     assert states.count(FINISHED) == 2
 
 
+def test_each_run_tells_how_it_ended_although_hydra_forgets_its_settings_at_the_first_end(tmp_path: Path) -> None:
+    """In a process of its own: in this one Hydra has settings from elsewhere."""
+    command = [sys.executable, "-m", "resexp", *STREAMS, "hydra.launcher.at_once=3"]
+    done = subprocess.run(
+        [*command, "recipe.lr=0.01,0.02,1e30"], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("  finished, training error") == 2, done.stderr
+    assert "the loss is not finite" in done.stderr.rpartition("seed0  failed: ")[2]
+
+
 def test_a_signal_lets_every_run_save_and_the_same_command_goes_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "resexp", *STREAMS, "hydra.launcher.at_once=2", "seed=0,1,2"]
     command.append("recipe.iterations=1000000")

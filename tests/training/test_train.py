@@ -219,6 +219,13 @@ def test_out_of_memory_names_the_settings_to_change_and_keeps_the_checkpoint(
     assert outcome(config) == undisturbed
 
 
+def test_a_network_whose_last_step_leads_nowhere_has_not_finished(tiny: tuple[str, ...]) -> None:
+    config = compose(*tiny, "recipe.iterations=2", "recipe.lr=1e30", "precision=fp32")
+    with pytest.raises(UserError, match=r"not finite .*; use recipe\.lr below"):
+        train(config)
+    assert Run(config.directory).record().state == FAILED
+
+
 @pytest.mark.parametrize(("seconds", "when", "kept"), [(0, "at iteration 7", 6), (1000, "within iterations 7 to 8", 0)])
 def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_its_checkpoint(
     tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, seconds: int, when: str, kept: int

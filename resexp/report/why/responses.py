@@ -1,11 +1,13 @@
 """Are the responses of residual networks smaller, and smaller still in deeper ones? The paper's figure 7."""
 
 import statistics
+from typing import Any
 
 from resexp.analysis.claims import LEAST_SEEDS, SMALLER, SMALLER_STILL, Claim, diagnosed, outcome_of
 from resexp.analysis.intervals import geometric_interval, geometric_mean
 from resexp.analysis.study import Group, title
 from resexp.analysis.verdict import UNDECIDED
+from resexp.config.settings import differing
 from resexp.diagnose.table import PLAIN, RESIDUAL, Measured, Subject
 from resexp.formatting import ABSENT, plural
 from resexp.report.captions import line_words, setting_words
@@ -26,6 +28,8 @@ from resexp.report.why.profiles import (
 ALIKE = 0.05
 """Mean responses that differ by no more than this part are about as large."""
 
+Models = dict[str, dict[str, Any]]
+"""Settings by network."""
 Ratios = dict[str, tuple[str, dict[int, float]]]
 """For a network the one it is compared with, and by shared seed its mean response as a multiple of the other's."""
 
@@ -40,8 +44,9 @@ def find(group: Group, measured: Measured) -> Finding | None:
         for name, subjects in networks.items()
     }
     first = [subjects[0] for subjects in networks.values()]
-    same = compared(strengths, {one.network: _plain(one, first) for one in first if one.family == RESIDUAL})
-    shallower = compared(strengths, {one.network: _shallower(one, first) for one in first})
+    models = {network.name: network.model for network in group.networks}
+    same = compared(strengths, {one.network: _plain(one, first, models) for one in first if one.family == RESIDUAL})
+    shallower = compared(strengths, {one.network: _shallower(one, first, models) for one in first})
     deeper = {name: ratios for name, ratios in shallower.items() if networks[name][0].family == RESIDUAL}
     subjects = {(subject.network, subject.seed): subject for own in networks.values() for subject in own}
     rows: list[list[str]] = []
@@ -86,15 +91,26 @@ def _plate(group: Group, measured: Measured, networks: dict[str, list[Subject]])
     return Plate("responses", heading, panels, setting_words(group), caption, key)
 
 
-def _plain(one: Subject, others: list[Subject]) -> str | None:
-    """The plain network of the same depth."""
-    return next((other.network for other in others if (other.family, other.depth) == (PLAIN, one.depth)), None)
+def _plain(one: Subject, others: list[Subject], models: Models) -> str | None:
+    """The plain network of the same depth, and alike but for shortcuts, which it has none of."""
+    alike = (
+        other.network
+        for other in others
+        if (other.family, other.depth) == (PLAIN, one.depth)
+        and _alike(models, one.network, other.network, "residual", "shortcut")
+    )
+    return next(alike, None)
 
 
-def _shallower(one: Subject, others: list[Subject]) -> str | None:
-    """The next shallower network of the same family."""
-    own = [other for other in others if other.family == one.family and other.depth < one.depth]
+def _shallower(one: Subject, others: list[Subject], models: Models) -> str | None:
+    """The next shallower network that is alike."""
+    own = [other for other in others if other.depth < one.depth and _alike(models, one.network, other.network)]
     return next((other.network for other in own if other.depth == own[-1].depth), None)
+
+
+def _alike(models: Models, one: str, other: str, *but: str) -> bool:
+    """Whether two networks have the same settings besides name, depth and some more."""
+    return not {*differing(models.get(one, {}), models.get(other, {}))} - {"name", "depth", *but}
 
 
 def compared(strengths: dict[str, dict[int, float]], references: dict[str, str | None]) -> Ratios:
