@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from resexp.config.settings import FolderConfig
+from resexp.config.settings import FolderConfig, expand
 from resexp.data.dataset import Dataset, Split
 from resexp.errors import UserError
 
@@ -24,7 +24,7 @@ def load(config: FolderConfig) -> Dataset:
 
     Raises UserError naming the folder or file that is missing, empty or no image.
     """
-    root = Path(str(config.dir))
+    root = expand("data.dir", str(config.dir))
     folders = {split: _class_folders(root, split) for split in ("train", "test")}
     classes = [folder.name for folder in folders["train"]]
     if differing := ", ".join(sorted(set(classes) ^ {folder.name for folder in folders["test"]})):
