@@ -105,10 +105,11 @@ class Steps:
             for name, filter in due.items()
         ]
         for name, status in zip(due, self.wait(started, min(LIMITS["tests"], self.left())), strict=True):
-            if status == 0:
+            lines = (self.out / f"tests-{name}.txt").read_text(errors="replace").strip().splitlines()
+            last = lines[-1] if lines else "no output"
+            if status == 0 and " passed" in last:  # not where all were skipped
                 (self.out / f"passed-{name}").touch()
-            last = (self.out / f"tests-{name}.txt").read_text(errors="replace").strip().splitlines()
-            say(f"tests of engine {name}: status {status},", last[-1] if last else "no output")
+            say(f"tests of engine {name}: status {status},", last)
 
     def choice(self) -> None:
         """How fast each engine is, alone and shared."""
@@ -166,7 +167,8 @@ class Steps:
             "--turns",
             "3",
         ]
-        options += ["--networks", "resnet20", "--engines", self.fastest()[0], "--window", str(self.args.window)]
+        options += ["--networks", "resnet20", "--engines", self.args.engine or self.fastest()[0]]
+        options += ["--precisions", self.args.precision, "--window", str(self.args.window)]
         if self.left() > SAVING:
             process = self.start("bench", "scripts/benchmark.py", *options)
             say("bench: status", *self.wait([process], min(LIMITS["bench"], self.left())))
@@ -179,9 +181,11 @@ class Steps:
             old.unlink()
         small, kept = io.BytesIO(), io.BytesIO()
         with tarfile.open(fileobj=small, mode="w:gz") as archive:
-            for path in sorted([*self.runs.rglob("*"), *self.out.glob("*.txt"), *self.out.glob("*.csv")]):
+            printed = [*self.out.glob("*.txt"), *self.out.glob("*.csv"), *(self.out / "bench").glob("*")]
+            for path in sorted([*self.runs.rglob("*"), *printed]):
                 if path.is_file() and path.suffix != ".pt" and path.name != ".lock":
-                    archive.add(path, path.name if path.parent == self.out else path.relative_to(self.runs.parent))
+                    base = self.runs.parent if path.is_relative_to(self.runs) else self.out
+                    archive.add(path, path.relative_to(base))
         left = self.args.megabytes * 1_000_000 - small.tell()
         records = self.runs.rglob("run.json")
         states = {path.parent: json.loads(path.read_text())["state"] for path in records}
@@ -219,21 +223,22 @@ def main() -> None:
     option("--runs", default="", help="folder of the runs (OUT/runs)")
     option("--megabytes", type=int, default=60, help="at most, of all packed pieces")
     option("settings", nargs="*", help="more settings of resexp train")
-    steps = Steps(args := parser.parse_intermixed_args())
+    args = parser.parse_intermixed_args()
+    known: dict[str, Callable[[Steps], None]] = {
+        "tests": Steps.tests,
+        "choice": Steps.choice,
+        "study": Steps.study,
+        "bench": Steps.bench,
+    }
+    if wrong := set(args.steps.split(",")) - known.keys():
+        parser.error(f"--steps={','.join(sorted(wrong))}: choose from {', '.join(known)}")
+    steps = Steps(args)
     for name in args.steps.split(","):
-        step: Callable[[], None] | None = {
-            "tests": steps.tests,
-            "choice": steps.choice,
-            "study": steps.study,
-            "bench": steps.bench,
-        }.get(name)
-        if step is None:
-            parser.error(f"--steps={name}: choose from tests, choice, study, bench")
         if steps.stopped or steps.left() <= 0:
             say(f"{name}: no time left")
             continue
         try:
-            step()
+            known[name](steps)
         except Exception as error:  # it is noted, and the next step goes on
             say(f"{name}: {type(error).__name__}: {error}")
     steps.pack()

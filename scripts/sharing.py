@@ -106,6 +106,8 @@ def main() -> None:
     option("--batch-size", type=int, default=128)
     option("--one", default="", help="(of its own use) be the process of ENGINE:PRECISION")
     args = parser.parse_args()
+    if args.several < 2:
+        parser.error(f"--several={args.several}: an even number from 2 to 32")
     if args.one:
         engine, precision = args.one.split(":")
         several = Several(engine, precision, args)

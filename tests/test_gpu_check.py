@@ -74,6 +74,13 @@ def test_steps_without_time_or_that_fail_are_said_and_packing_is_done(tmp_path: 
     assert "pack: small.tar.gz" in said
 
 
+def test_a_wrong_step_is_refused_before_the_others_begin(tmp_path: Path) -> None:
+    process = start(tmp_path / "out", "--steps=study,stduy")
+    process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_sharing_measures_each_engine_alone_and_shared(tmp_path: Path) -> None:
     options = ["--device=cpu", "--precisions=fp32,bf16", "--several=2", "--seconds=0.1", "--images=64"]
     options += ["--image-size=8", "--batch-size=4"]

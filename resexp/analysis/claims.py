@@ -281,8 +281,8 @@ def _slow(group: Group) -> Claim:
     if not seeds or _chance(group) - NOT_TRAINED < LEARNED_ERROR:
         return Claim(text, "rate", command=command)
     shallow, deep, residual = (learned[name] for name in names)
-    both = {seed: (deep[seed], max(shallow[seed], residual[seed])) for seed in seeds}
-    held = [slow > other for slow, other in both.values() if not math.isinf(min(slow, other))]
+    pairs = [(deep[seed], max(shallow[seed], residual[seed])) for seed in seeds]
+    held = [slow > other for slow, other in pairs if not math.isinf(min(slow, other))]  # never and never decide nothing
     outcome = outcome_of(held, len(held)) if held else UNDECIDED
     shown = (f"{title(name)} {_iterations([learned[name][seed] for seed in sorted(seeds)])}" for name in names)
     return Claim(text, "rate", outcome, "; ".join(shown), ABSENT, "curves.csv", command)

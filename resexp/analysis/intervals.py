@@ -38,13 +38,16 @@ def paired_interval(differences: list[float]) -> Interval:
 
 
 def geometric_mean(values: Iterable[float]) -> float:
-    """Of positive numbers; nan where one is nan."""
-    return math.exp(statistics.fmean(map(math.log, values)))
+    """Of numbers from 0 on; nan where one is nan."""
+    numbers = [*values]
+    if 0 in numbers:
+        return math.nan if any(map(math.isnan, numbers)) else 0.0
+    return math.exp(statistics.fmean(map(math.log, numbers)))
 
 
 def geometric_interval(values: list[float]) -> Interval | None:
-    """Two-sided 95% interval of the geometric mean; None for fewer than two values, or where one is nan."""
-    if len(values) < 2 or any(map(math.isnan, values)):
+    """Two-sided 95% interval of the geometric mean; None for fewer than two values, or where one is 0 or nan."""
+    if len(values) < 2 or not all(value > 0 for value in values):
         return None
     low, high = paired_interval([math.log(value) for value in values])
     return math.exp(low), math.exp(high)

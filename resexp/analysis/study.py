@@ -86,10 +86,10 @@ class StudyRun:
         """Whether it counts."""
         return self.state == FINISHED
 
-    def counts_before(self, other: "StudyRun") -> bool:
-        """Of two runs with the same settings, seed and precision: the finished one counts, else the one begun later."""
-        began = [str(run.record.sessions[0].get("started")) if run.record.sessions else "" for run in (self, other)]
-        return (self.finished, began[0]) > (other.finished, began[1])
+    @property
+    def precedence(self) -> tuple[bool, str]:
+        """Of runs with the same settings, seed and precision the highest counts: finished, then begun last."""
+        return self.finished, str(self.record.sessions[0].get("started")) if self.record.sessions else ""
 
     @property
     def reached(self) -> int:
@@ -310,9 +310,10 @@ def load_study(folder: Path) -> Study:
             study.problems.append(f"{where}{' '.join(str(error).split())}; the run is left out")
             continue
         same = runs.setdefault((*(content_key(run.part(part)) for part in PARTS), str(run.seed)), {})
-        other = same.get(run.precision, run)
-        kept, left = (run, other) if run.counts_before(other) else (other, run)
-        same[run.precision] = kept
+        precision = run.precision or next(iter(same), "")  # one that has not begun may be in any
+        other = same.pop("", None) or same.get(precision, run)
+        left, kept = sorted((run, other), key=lambda one: one.precedence)
+        same[precision] = kept
         if kept is not left:
             study.problems.append(
                 f"{folder / left.path}: the same settings and seed as {folder / kept.path}; the run is left out"

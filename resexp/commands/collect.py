@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from resexp.analysis.study import load_study
 from resexp.commands.printing import printing, warn
 from resexp.config.compose import settings_of
 from resexp.config.settings import check_margin, require
@@ -48,9 +49,10 @@ def task(cfg: DictConfig) -> None:
     with writing_to("out"):
         if settings.checkpoints is not None:
             write_text(out / settings.name / readme.CHECKPOINTS, settings.checkpoints.strip() + "\n")
-        write_text(out / SUMMARY, summary(out))
+        study = load_study(out)
+        write_text(out / SUMMARY, summary(study))
         readme.write(out, *around, settings.margin / 100)
-    warn(collected.problems)
+    warn(collected.problems + study.problems)
     if collected.there:
         log.info("%s collected before", plural(len(collected.there), "run"))
     if collected.unfinished:

@@ -1,6 +1,7 @@
 """`resexp export`: trained weights as small files, measured once loaded back."""
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from resexp.analysis.study import StudyRun, load_study
 from resexp.commands.printing import printing, warn
 from resexp.config.compose import settings_of
 from resexp.config.settings import Chosen, DataPlace, check_device, one_of
+from resexp.errors import UserError
 from resexp.storage import note
 from resexp.storage.run import Run, no_runs
 from resexp.system.files import writing_to
@@ -47,14 +49,17 @@ def task(cfg: DictConfig) -> None:
     if not chosen:
         raise no_runs(runs, study.unreadable(), "finished runs")
     warn(study.problems + study.other_precisions(runs))
-    with writing_to("out"), printing(settings.json) as show:
-        for run in chosen:
-            path = out / weights.file_name(run.labels, run.seed)
+    paths = [out / weights.file_name(run.labels, run.seed) for run in chosen]
+    if twice := [path for path, count in Counter(paths).items() if count > 1]:
+        raise UserError(f"{twice[0]}: the name of two runs with other settings in {runs}; name one of them in runs=")
+    with printing(settings.json) as show:
+        for run, path in zip(chosen, paths, strict=True):
             there = note.holds(path, dtype=settings.dtype, history_sha256=run.record.history_sha256)
             if there:
                 log.info("%s is there already", path)
             else:
-                export(run, Run(runs / run.path), path, settings)
+                with writing_to("out"):
+                    export(run, Run(runs / run.path), path, settings)
             written = note.read(note.note_file(path))
             loaded, before = (100 * (written[key] or 0) for key in ("test_error", "run_test_error"))
             line = f"{path}  test error {loaded:.2f}%, of the run {before:.2f}%"

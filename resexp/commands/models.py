@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from resexp.analysis.paper import TEST_ERROR
 from resexp.commands.printing import printing
-from resexp.config.compose import settings_of
+from resexp.config.compose import model_preset, settings_of
 from resexp.config.presets import content_of, presets
 from resexp.config.settings import ModelConfig
 from resexp.formatting import ABSENT
@@ -33,7 +33,10 @@ def task(cfg: DictConfig) -> None:
     sources = HydraConfig.get().runtime.config_sources
     own = next((Path(source.path) for source in sources if source.provider == "command-line"), None)
     for path in presets("model", own):
-        settings: dict[str, Any] = {"shortcut": "A", "width": 1, "norm": "batch"} | content_of(path)
+        content = content_of(path)
+        if "defaults" in content:  # of a preset of one's own that builds on another
+            content = model_preset(path.stem)
+        settings: dict[str, Any] = {"shortcut": "A", "width": 1, "norm": "batch"} | content
         model = ModelConfig(**settings)
         published = TEST_ERROR.get(model.name)
         shown = f"{published.percent:.2f}%" if published else "-"

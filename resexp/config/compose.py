@@ -24,7 +24,16 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from resexp.config.naming import label, name_differences, run_name
 from resexp.config.presets import GROUPS, PARTS, conf_dir, help_text, own_dir, presets, settings_named
-from resexp.config.settings import DATA_CONFIGS, Config, FolderConfig, TrainSettings, expand, one_of, start_id
+from resexp.config.settings import (
+    DATA_CONFIGS,
+    Config,
+    FolderConfig,
+    ModelConfig,
+    TrainSettings,
+    expand,
+    one_of,
+    start_id,
+)
 from resexp.errors import UserError, first_line
 
 SWEEPER = "hydra_plugins.resexp.StudySweeper"
@@ -125,6 +134,12 @@ def presets_of(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
         composed = hydra_compose("train", [f"{group}={name}" for group, name in due]) if due else {}
         _presets.update({(place, group, name): composed[group] for group, name in due})
     return {group: {key: _presets[place, group, names[group]].get(key) for key in result[group]} for group in PARTS}
+
+
+def model_preset(name: str) -> dict[str, Any]:
+    """The settings of a network's preset as Hydra composes them. Raises UserError where it cannot."""
+    with _hydra():
+        return vars(settings_of(hydra_compose("train", [f"model={name}"]).model, ModelConfig, "model."))
 
 
 @contextmanager

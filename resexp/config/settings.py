@@ -300,15 +300,16 @@ class TrainSettings:
         """What is likely an oversight although it breaks no rule: drops after the last iteration, mirrored digits."""
         recipe = self.recipe
         late = [drop for drop in recipe.drops if drop >= recipe.iterations]
-        if not late and self.data.name == "svhn" and recipe.flip:
-            return "data=svhn, recipe.flip=true: half of the digits are mirrored; recipe.flip=false mirrors none"
-        if not late:
-            return ""
-        never = "the rate is never lowered" if late == recipe.drops else f"no drop at {', '.join(map(str, late))}"
-        return (
-            f"recipe.iterations={recipe.iterations}, recipe.drops={recipe.drops}: {never}; "
-            "recipe.drops=[...] moves the drops, recipe=short8 shortens all of the schedule"
-        )
+        remarks: list[str] = []
+        if late:
+            never = "the rate is never lowered" if late == recipe.drops else f"no drop at {', '.join(map(str, late))}"
+            remarks.append(
+                f"recipe.iterations={recipe.iterations}, recipe.drops={recipe.drops}: {never}; "
+                "recipe.drops=[...] moves the drops, recipe=short8 shortens all of the schedule"
+            )
+        if self.data.name == "svhn" and recipe.flip:
+            remarks.append("recipe.flip=true: half of the digits are mirrored; recipe.flip=false mirrors none")
+        return "; ".join(remarks)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Kind(ABC):
     meta: dict[str, str]
     """The file that names the classes, if there is one."""
     needs: ClassVar[str] = ""
-    """The module that reads the files, if it comes with an extra of the data set's name."""
+    """The package that reads the files, if it comes with an extra of the data set's name."""
 
     @property
     def files(self) -> dict[str, str]:
@@ -88,7 +88,7 @@ class Cifar(Kind):
 class Svhn(Kind):
     """Digits of house numbers in two files of MATLAB's (Netzer et al., "Reading Digits in Natural Images", 2011)."""
 
-    needs = "scipy.io"
+    needs = "scipy"
 
     def downloads(self, url: str | None) -> list[tuple[str, str, str]]:
         """Both files, for whose folder `url` stands."""

@@ -6,7 +6,7 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,11 +33,8 @@ def load(config: OfficialConfig) -> Dataset:
     Raises UserError where they are absent and cannot be fetched, or damaged.
     """
     kind, folder = KINDS[config.name], data_folder(config.dir)
-    try:
-        import_module(kind.needs or "pickle")
-    except ImportError as error:
-        needs = f"needs {kind.needs.partition('.')[0]}"
-        raise UserError(f"data={kind.name}: {needs}; in a checkout, pip install -e '.[{kind.name}]'") from error
+    if kind.needs and find_spec(kind.needs) is None:
+        raise UserError(f"data={kind.name}: needs {kind.needs}; in a checkout, pip install -e '.[{kind.name}]'")
     if not _complete(kind, folder / kind.folder):
         for name, other in KINDS.items():
             if _complete(other, folder / kind.folder):

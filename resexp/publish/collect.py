@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from resexp.analysis.study import StudyRun, load_study
+from resexp.analysis.study import Study, StudyRun, load_study
 from resexp.config.presets import PARTS
 from resexp.diagnose import table
 from resexp.errors import UserError
@@ -52,7 +52,8 @@ def collect(runs: Path, folder: Path) -> Collection:
             if target.history_file.read_bytes() != source.history_file.read_bytes():
                 remedy = "choose another name=NAME, or remove the one that is not wanted"
                 raise UserError(f"{target} holds another curve of the same run than {source}; {remedy}")
-            result.there.append(target.directory)
+            if whole(target):
+                result.there.append(target.directory)
     result.copied = sorted(wanted.keys() - set(result.there))
     with writing_to("out"):
         for place in result.copied:
@@ -60,6 +61,14 @@ def collect(runs: Path, folder: Path) -> Collection:
         for path in table.files(runs):
             table.add(path, folder / "diagnoses" / Path(*path.parts[-3:]))
     return result
+
+
+def whole(run: Run) -> bool:
+    """Whether a run that was collected can still be read."""
+    try:
+        return run.is_complete(run.read()[1])
+    except UserError:
+        return False
 
 
 def run_folder(folder: Path, run: StudyRun) -> Path:
@@ -79,9 +88,8 @@ def copy(source: Run, target: Run) -> None:
     write_text(target.history_file, source.history_file.read_text(encoding="utf-8"))
 
 
-def summary(results: Path) -> str:
+def summary(study: Study) -> str:
     """summary.csv of everything that was collected: errors as fractions, a row for each run."""
-    study = load_study(results)
     networks = [(group, network) for group in study.groups for network in group.networks]
     rows = [
         _row(group.data, group.recipe, network.name, run) for group, network in networks for run in network.finished

@@ -21,6 +21,14 @@ from resexp.report.spec import Plate, Table
 from resexp.report.why.findings import FIND
 from resexp.storage.provenance import commit, hardware, versions
 
+WARM_UPS = {
+    "auto": "ResNet-110 has a warm-up, the others have none",
+    "always": "all with a warm-up",
+    "never": "none with a warm-up",
+}
+"""What recipe.warmup means, in words."""
+DRAWN = ("width", "linear")
+"""Settings on which initial weights depend besides depth and seed."""
 WRAPPED = 20
 """Characters beyond which the text of a cell is set in several lines."""
 
@@ -102,7 +110,7 @@ def values(
             for caption, contrasts in (
                 ("Secondary: the same contrasts in the other errors", answers.verdict.secondary),
                 (
-                    "Exploratory: other depths (ResNet-110 has a warm-up, the others have none)",
+                    f"Exploratory: other depths ({WARM_UPS[group.recipe_settings['warmup']]})",
                     answers.verdict.exploratory,
                 ),
             )
@@ -115,6 +123,8 @@ def values(
         "diagnoses": list(FIND),
         "sessions": _sessions(group),
         "commands": commands(group),
+        "one_start": len({tuple(network.model.get(key) for key in DRAWN) for network in group.networks}) == 1
+        and not any(network.model.get("start") for network in group.networks),
         "settings": _settings(group, runs),
         "unfinished": _unfinished(group, runs),
     }

@@ -72,7 +72,8 @@ def _write_group(
         "contrasts.csv": tables.contrasts_csv(answer.verdict).encode(),
         "curves.csv": tables.curves_csv(group).encode(),
     }
-    files = {} if folded else tabled
+    evidence = {claim.evidence for claim in answer.tested}
+    files = {name: content for name, content in tabled.items() if not folded or name in evidence}
     figures = [] if folded else [figure1(group), figure6(group, paper_points)]
     figures += [one.plate for one in answer.findings.values()]
     drawn = {plate.name: page.Drawn(plate, draw_panels(plate)) for plate in figures if plate}

@@ -24,11 +24,13 @@ class Axis:
     """Whether fractions are written as percent."""
     counted: bool = False
     """Whether places are the first, second, third... of many, from 0 to 1."""
+    backwards: bool = False
+    """Whether the last of them stands first."""
 
     def said(self, value: float, index: int, count: int) -> str:
         """A value on it in words, that of the point `index` of `count`: 4.72%, 3 of 27, recipe.lr 0.1."""
         if self.counted:
-            return f"{index + 1} of {count}"
+            return f"{count - index if self.backwards else index + 1} of {count}"
         if self.percent:
             return f"{100 * value:.2f}%"
         return dict(self.ticks).get(value) or (f"{value:,.0f}" if value == round(value) else number(value))

@@ -1,4 +1,4 @@
-"""How much memory there is, asked before any is taken: what is too large hangs a machine; and no garbage collection."""
+"""Memory: how much there is, asked before any is taken, since too much hangs a machine; no collection of garbage."""
 
 import gc
 from collections.abc import Generator

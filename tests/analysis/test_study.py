@@ -223,6 +223,15 @@ def test_of_two_copies_the_finished_one_counts_and_of_two_finished_ones_the_late
     assert [run.path for run in load_study(short.runs).finished] == [str(whole.directory.relative_to(short.runs))]
 
 
+def test_a_copy_that_has_not_begun_is_not_there_in_another_precision(short: Synthetic) -> None:
+    run = short.add("plain20")
+    for name in ("aa", "zz"):
+        (short.runs / name).mkdir()
+        shutil.copy(run.config_file, short.runs / name / "config.yaml")
+    study = load_study(short.runs)
+    assert (len(study.finished), study.repeats, len(study.problems)) == (1, [], 2)
+
+
 def test_runs_on_different_images_are_not_one_data_set(short: Synthetic) -> None:
     short.add("plain20")
     short.add("plain56", data={"name": "cifar10", "digest": "other", "classes": 10})

@@ -202,6 +202,13 @@ def test_a_preset_that_was_edited_names_the_next_run(tmp_path: Path, monkeypatch
         assert (config.recipe.lr, config.labels["recipe"]) == (float(rate), "mine")
 
 
+def test_a_network_of_ones_own_that_builds_on_another_is_listed(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "own" / "model").mkdir(parents=True)
+    (tmp_path / "own" / "model" / "wide20.yaml").write_text("defaults: [resnet20]\nname: wide20\nwidth: 2\n")
+    (line,) = [line for line in here("models", "--config-dir", "own").splitlines() if line.startswith("wide20")]
+    assert line.split()[1:3] == ["20", "1,073,962"]
+
+
 def test_a_recorded_configuration_of_another_version_is_refused() -> None:
     config = compose()
     result = config.result()

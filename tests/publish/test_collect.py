@@ -164,6 +164,22 @@ def test_collecting_again_changes_nothing_and_mends_what_was_interrupted(
     assert contents(tmp_path / "results") == kept
 
 
+def test_a_collected_run_of_which_one_file_is_damaged_is_collected_again_or_named(
+    here: Here, tmp_path: Path, short: Synthetic, caplog: pytest.LogCaptureFixture
+) -> None:
+    here("collect", "name=figure1")
+    kept = contents(tmp_path / "results")
+    run = Run(tmp_path / "results/figure1/cifar10/short32/plain20/seed0")
+    run.record_file.write_text("{")
+    here("collect", "name=figure1")
+    assert contents(tmp_path / "results") == kept
+    short.add("plain20", 5)
+    shutil.copytree(run.directory, tmp_path / "results/other")
+    (tmp_path / "results/other/run.json").write_text("{")
+    here("collect", "name=figure1")
+    assert "results/other/run.json is damaged" in caplog.text
+
+
 def test_readme_says_where_everything_came_from(here: Here, tmp_path: Path, short: Synthetic) -> None:
     short.add("plain20", 1)
     here("collect", "name=figure1", "checkpoints='on the shelf, runs.tar'")

@@ -213,17 +213,22 @@ def test_initial_gradients_have_a_row_for_each_norm_and_scale_with_intervals_ove
     ]
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 0.0])
-def test_gradients_that_are_not_finite_are_called_that_and_the_rest_is_drawn(group: Group, bad: float) -> None:
+@pytest.mark.parametrize(
+    ("bad", "word"), [(float("nan"), "not finite"), (float("inf"), "not finite"), (0.0, "vanishing")]
+)
+def test_gradients_that_are_no_number_are_called_what_they_are_and_the_rest_is_drawn(
+    group: Group, bad: float, word: str
+) -> None:
     measured = {
         subject(group, "plain20"): [*readings("output_gradient", [bad]), *falling(2.0)[1:]],
         subject(group, "plain56"): falling(2.0),
     }
     finding = find("gradients", group, measured)
-    assert row(finding, "plain-20", "batch")[-1] == "not finite"
+    assert row(finding, "plain-20", "batch")[-1] == word
     assert row(finding, "plain-56", "batch")[-1] == "exploding"
     initial = {subject(group, "plain20", seed, INITIALISATION): values for seed, values in enumerate(measured.values())}
-    assert row(find("gradients", group, initial), "plain-20", "batch", "He", "2")[:3] == ["not finite"] * 3
+    block, blocks, *_ = row(find("gradients", group, initial), "plain-20", "batch", "He", "2")
+    assert block == blocks == ("not finite" if bad else "0")
     assert [len(curve.mean) for curve in plate(finding).panels[0].curves] == [8, 9]
 
 
@@ -430,6 +435,21 @@ def test_every_pair_tells_whether_responses_are_smaller(
         for seed in (0, 1)
     }
     assert outcomes(find("responses", group, measured)) == {SMALLER: smaller, SMALLER_STILL: still}
+
+
+def test_blocks_and_layers_are_counted_from_the_input_and_sorted_ones_by_rank(group: Group) -> None:
+    gradients = find("gradients", group, {subject(group, "plain20", source=INITIALISATION): falling(2.0)})
+    blocks = plate(gradients).panels[0].x
+    assert [blocks.said(at, index, 9) for at, index in ((0.0, 0), (1.0, 8))] == ["9 of 9", "1 of 9"]
+    responses = find("responses", group, {subject(group, "plain20"): readings("response", [0.5, 1.5])})
+    in_order, by_size = (panel.x for panel in plate(responses).panels)
+    assert (in_order.said(0.0, 0, 2), in_order.label) == ("1 of 2", "3x3 layer, first to last")
+    assert by_size.label == "rank of a 3x3 layer, largest to smallest"
+
+
+def test_nothing_is_said_of_batch_norm_where_only_networks_without_were_measured(group: Group) -> None:
+    measured = {subject(group, "plain20", source=INITIALISATION, norm="none"): falling(2.0)}
+    assert find("gradients", group, measured).sentence == "Only networks without norm were measured."
 
 
 def test_responses_of_networks_that_differ_in_more_than_depth_are_not_compared(runs: Path) -> None:

@@ -128,6 +128,23 @@ def test_what_cannot_be_exported_is_refused(here: Here, trained: Path) -> None:
         here("export", "dtype=int8")
 
 
+def test_two_runs_whose_weights_would_share_a_file_are_refused_before_anything_is_written(
+    here: Here, tmp_path: Path
+) -> None:
+    """Two presets of one name."""
+    steps = "iterations: 4\nbatch_size: 20\ndrops: [2]\nrow_every: 2\nevaluate_every: 4\n"
+    images = ("data=shapes", "data.train_images=96", "data.test_images=40", "data.image_size=8")
+    for rate, runs in (("0.05", "all/a"), ("0.02", "all/b")):
+        preset = tmp_path / runs / "own" / "recipe" / "mine.yaml"
+        preset.parent.mkdir(parents=True)
+        preset.write_text(f"defaults: [quick]\nname: mine\nlr: {rate}\n{steps}")
+        here("train", "--config-dir", f"{runs}/own", "recipe=mine", *images, "device=cpu", f"runs={runs}")
+    with pytest.raises(UserError, match=r"seed0\.pt: the name of two runs with other settings in all; name one"):
+        here("export", "runs=all", "out=weights", "device=cpu")
+    assert not (tmp_path / "weights").exists()
+    here("export", "runs=all/b", "out=weights", "device=cpu")
+
+
 def test_weights_of_the_middle_of_a_finished_run_are_not_exported_and_training_makes_the_end_again(
     here: Here, tmp_path: Path
 ) -> None:

@@ -57,10 +57,10 @@ HEADING = [
 def backwards(measured: Measured, subject: Subject) -> Profile:
     """Gradient norms at block outputs from the last block to the first, as multiples of the last one's.
 
-    nan where it is 0 or not finite.
+    0 where nothing is left of it, nan where it is not finite, or the last one's is 0.
     """
     norms = profile(measured, subject, "output_gradient")[::-1]
-    return [norm / norms[0] if 0 < norm < math.inf and 0 < norms[0] < math.inf else math.nan for norm in norms]
+    return [norm / norms[0] if 0 <= norm < math.inf and 0 < norms[0] < math.inf else math.nan for norm in norms]
 
 
 def behaviour(path: Profile) -> str:
@@ -147,8 +147,12 @@ def find(group: Group, measured: Measured) -> Finding | None:
     initial = [way for way in rows if way.subject.source == INITIALISATION]
     others = [way for way in rows if way.subject.norm != "none"]
     sentence = (
-        "With batch norm, on their way from the last block back to the first, gradients "
-        f"{_where(others, VANISHING, 'vanish')}; they {_where(others, EXPLODING, 'explode')}."
+        "Only networks without norm were measured."
+        if not others
+        else (
+            "With batch norm, on their way from the last block back to the first, gradients "
+            f"{_where(others, VANISHING, 'vanish')}; they {_where(others, EXPLODING, 'explode')}."
+        )
     )
     return Finding(
         plate,
@@ -182,7 +186,13 @@ def _plate(group: Group, measured: Measured, rows: list[Way]) -> Plate:
     """Along the blocks, for each kind of weights; then against iteration, where weights were kept during training."""
     panels: list[Panel] = []
     for kind in dict.fromkeys(when(way.subject) for way in rows if way.subject.source != SNAPSHOT):
-        own = {way.subject: dict(zip(way.seeds, way.paths, strict=True)) for way in rows if when(way.subject) == kind}
+        own = {  # no 0 on an axis of powers
+            way.subject: {
+                seed: [at or math.nan for at in path] for seed, path in zip(way.seeds, way.paths, strict=True)
+            }
+            for way in rows
+            if when(way.subject) == kind
+        }
         curves = [
             (one, with_mean(one.network, short(one.network), paths, geometric_mean)) for one, paths in own.items()
         ]
@@ -275,7 +285,8 @@ def _product(group: Group, he: list[Way], small: list[Way]) -> Claim:
     found: list[str] = []
     for at_he in he:
         for way in small:
-            if way.subject.depth == at_he.subject.depth and len(way.block) == len(at_he.block):
+            same = way.subject.depth == at_he.subject.depth and len(way.block) == len(at_he.block)
+            if same and all(way.block) and all(at_he.block):  # nothing follows from what is too small for a number
                 wanted = way.subject.scale**2
                 ratios = [own / reference for own, reference in zip(way.block, at_he.block, strict=True)]
                 outcomes += [abs(ratio / wanted - 1) < ALIKE for ratio in ratios]
@@ -322,7 +333,7 @@ def followed(measured: Measured, network: str, subjects: list[Subject]) -> Curve
     seeds: dict[int, dict[int, float]] = defaultdict(dict)
     for subject in subjects:
         value = backwards(measured, subject)[-1]
-        if (subject.seed, subject.norm) in trained and not math.isnan(value):
+        if (subject.seed, subject.norm) in trained and value > 0:
             seeds[subject.seed][subject.iteration] = value
     times = sorted({at for values in seeds.values() for at in values})
     mean = [(float(at), geometric_mean(values.get(at, math.nan) for values in seeds.values())) for at in times]

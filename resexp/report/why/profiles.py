@@ -96,7 +96,7 @@ def linear_axis(curves: list[Curve]) -> Axis:
 
 def place_axis(what: str, low: str = "first", high: str = "last") -> Axis:
     """Along the network."""
-    return Axis(0, 1, [(0, low), (1, high)], f"{what}, {low} to {high}", counted=True)
+    return Axis(0, 1, [(0, low), (1, high)], f"{what}, {low} to {high}", counted=True, backwards=low == "last")
 
 
 def ends(curves: list[Curve]) -> str:
