@@ -227,16 +227,19 @@ def plan(args: Namespace) -> Generator[list[Side], None, None]:
     for engine, precision in product(args.engines, args.precisions):
         run = f"data=shapes data.image_size=32 data.test_images=10 data.train_images={args.images} recipe.drops=[]"
         run += f" recipe.iterations=1000000000 recipe.batch_size={args.batch_size} deterministic={args.deterministic}"
-        run += f" device={args.device} threads={args.threads} engine={engine} precision={precision}"
-        execution = prepare(config := compose(*run.split()))
+        run += f" device={args.device} engine={engine} precision={precision} threads="
+        execution = prepare(config := compose(*f"{run}{args.threads}".split()))
+        on_cpu = execution.device.type == "cpu"
         how = f"{choose(config.engine, execution)} {execution.precision}{' deterministic' * args.deterministic}"
         how += f" batch {args.batch_size} threads {args.threads} {execution.device}"
-        side = partial(Side, window=args.window, settings=run)
+        settings = {n: f"{run}{max(1, args.threads // n) if on_cpu else args.threads}" for n in {1, *args.together}}
+        side = partial(Side, window=args.window)
         for network in args.networks:
-            yield [side(f"{network} {how}", loop, network, 1) for loop in args.measures]
+            yield [side(f"{network} {how}", loop, network, 1, settings=settings[1]) for loop in args.measures]
             for n in sorted({*args.together} - {1}):
-                yield [side(f"{network} x{n} {how}", f"{m} at once", network, m) for m in (1, n)]
-        yield [side(f"depths {how}", depth, f"resnet{depth}", 1) for depth in args.depths]
+                name = f"{network} x{n} {how}"
+                yield [side(name, f"{m} at once", network, m, settings=settings[m]) for m in (1, n)]
+        yield [side(f"depths {how}", depth, f"resnet{depth}", 1, settings=settings[1]) for depth in args.depths]
 
 
 def spread(values: list[float], digits: int) -> str:
@@ -265,7 +268,8 @@ def summary(rows: list[Row]) -> Generator[str, None, None]:
             if both and (top == "resexp" or bottom == "1 at once"):
                 ratios = [float(one["images_per_second"]) / float(other["images_per_second"]) for one, other in both]
                 equal = all(one["digest"] == other["digest"] for one, other in both)
-                bits = f", weights {'' if equal else 'not '}equal to the bit" if bottom == "1 at once" else ""
+                alike = bottom == "1 at once" and all(one["settings"] == other["settings"] for one, other in both)
+                bits = f", weights {'' if equal else 'not '}equal to the bit" if alike else ""
                 yield f"  {top}/{bottom} {spread(ratios, 2)}{bits}"
         if comparison.startswith("depths"):
             # Divided by depth: residuals then count relatively, and the deepest network does not decide alone.
@@ -294,7 +298,12 @@ def main(arguments: list[str] | None = None) -> None:
     option("--together", type=lambda text: [*map(int, words(text))], default="", help="numbers of processes: 2,4,8")
     option("--deterministic", action="store_true", help="train with deterministic=true")
     option("--device", default="auto")
-    option("--threads", type=int, default=cores(), help="of a process; and DataLoader workers of `usual`")
+    option(
+        "--threads",
+        type=int,
+        default=cores(),
+        help="of a loop, shared by its processes on a CPU; and DataLoader workers of `usual`",
+    )
     option("--batch-size", type=int, default=128)
     option("--images", type=int, default=10_000, help="in the training set")
     option("--window", type=int, default=10, help="iterations of 20 layers that a turn times, of more layers fewer")

@@ -57,7 +57,13 @@ def table(bench: Any, *options: str) -> str:
 def rows(comparison: str, side: str, *speeds: float, **more: object) -> list[dict[str, str]]:
     """Rows of bench.csv as far as a summary reads them, no two with the same seconds."""
     row = {"comparison": comparison, "side": side, "measured": 1, "seconds_startup": 2.5, "peak_memory_mb": 900}
-    row |= {"how": "eager fp32", "digest": "d", "seconds_per_iteration": time.monotonic(), **more}
+    row |= {
+        "how": "eager fp32",
+        "digest": "d",
+        "settings": "threads=1",
+        "seconds_per_iteration": time.monotonic(),
+        **more,
+    }
     found = [row | {"turn": turn, "images_per_second": speed} for turn, speed in enumerate(speeds)]
     return [{name: str(value) for name, value in one.items()} for one in found]
 
@@ -96,18 +102,22 @@ def test_what_cannot_be_measured_is_refused_in_one_line_and_nothing_is_lost(benc
 def test_a_benchmark_that_was_stopped_goes_on(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[list[str]] = []
 
+    threads: dict[str, str] = {}
+
     def measure(sides: list[Any], turns: int) -> list[dict[str, str]]:
         done.append([one.side for one in sides])
+        threads.update({one.side: one.settings.rpartition("threads=")[2] for one in sides if "at once" in one.side})
         if len(done) == 2:
             raise KeyboardInterrupt
         return [row for one in sides for row in rows(one.comparison, one.side, *[1.0] * turns, measured=len(done))]
 
     monkeypatch.setattr(bench, "measure", measure)
-    asked = ("--together=1,4", "--depths=20,32", "--repeats=2", "--resume")
+    asked = ("--together=1,4", "--threads=4", "--depths=20,32", "--repeats=2", "--resume")
     with pytest.raises(SystemExit, match="stopped; --resume goes on"):
         table(bench, *asked)
     kept, loops, beside, depths = Path("out/bench.csv").read_text(), *done, ["20", "32"]
     assert (loops, beside) == (["usual", "resexp", "bare"], ["1 at once", "4 at once"])
+    assert threads == {"1 at once": "4", "4 at once": "1"}, "processes at once share the cores"
     whole = table(bench, *asked)
     assert done[2:] == [beside, depths, loops, beside, depths]
     assert whole.startswith(kept)
@@ -149,6 +159,7 @@ def test_the_summary_compares_speeds_of_one_turn_bits_and_depths(bench: Any) -> 
     found += rows("a", "usual", 10, measured=2, seconds_startup=0.5)
     found += rows("b", "1 at once", 100) + rows("b", "4 at once", 250, digest="d e")
     found += rows("c", "1 at once", 9) + rows("c", "2 at once", 9)
+    found += rows("d", "1 at once", 8, settings="threads=2") + rows("d", "2 at once", 12)
     for depth in (20, 110, 1202):
         found += rows("depths", str(depth), 1, seconds_per_iteration=0.5 + 0.01 * depth)
     text = "\n".join(bench.summary(found))
@@ -156,4 +167,5 @@ def test_the_summary_compares_speeds_of_one_turn_bits_and_depths(bench: Any) -> 
     assert "  resexp/usual 2.00 (2.00 to 2.50)\n  resexp/bare 0.50 (0.50 to 0.50)" in text
     assert "  4 at once/1 at once 2.50 (2.50 to 2.50), weights not equal to the bit" in text
     assert "  2 at once/1 at once 1.00 (1.00 to 1.00), weights equal to the bit" in text
+    assert "  2 at once/1 at once 1.50 (1.50 to 1.50)" in text, "sums of other threads have other bits"
     assert "0.500000 + 0.010000 * depth\n  intercept worth 50.0 layers\n  largest relative residual 0.0%" in text
