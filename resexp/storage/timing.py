@@ -76,15 +76,10 @@ class Timing:
         """The next row begins after `iteration`."""
         self.row_began, self.row_iteration = time.monotonic(), iteration
 
-    def end_row(self, iteration: int) -> float | None:
-        """Write the line of a row whose last iteration has just been computed; its images per second.
-
-        A row that was start-up alone has none, and no line.
-        """
+    def end_row(self, iteration: int) -> None:
+        """Write the line of a row whose last iteration has just been computed; none of one that was start-up alone."""
         images = (iteration - self.row_iteration) * self.batch_size
-        if not images:
-            return None
-        speed = images / max(time.monotonic() - self.row_began, 1e-9)
-        self.speeds[iteration] = speed
-        append_text(self.file, str(Line(iteration, self.before + self.seconds, speed)))
-        return speed
+        if images:
+            speed = images / max(time.monotonic() - self.row_began, 1e-9)
+            self.speeds[iteration] = speed
+            append_text(self.file, str(Line(iteration, self.before + self.seconds, speed)))

@@ -32,11 +32,10 @@ class Recorder:
         recipe = config.recipe
         run.write_history(record, trainer.rows)
         self.timing = Timing(run, trainer.iteration, recipe.batch_size, began)
-        self.mirror = Mirror(config, trainer.rows, self.timing.speeds)
+        self.mirror = Mirror(config, trainer.rows, self.timing.speeds, trainer.gradient_norms)
         name = f"{run.directory.parent.name} {run.directory.name}"
         self.progress = Progress(name, trainer.iteration, recipe.iterations, position or Position())
         self.saved = time.monotonic()
-        self.speed: float | None = None
 
     def begin(self, execution: Execution, data: Dataset, engine: Engine) -> None:
         """Note in run.json who trains from here, on what, with which versions and images."""
@@ -87,7 +86,7 @@ class Recorder:
     def row_trained(self) -> None:
         """The iterations of a row are done, its evaluations are not: here its time ends."""
         self.trainer.check_finite()  # waits for the device
-        self.speed = self.timing.end_row(self.trainer.iteration)
+        self.timing.end_row(self.trainer.iteration)
         if self.trainer.test_due() or self.trainer.clean_due():
             self.progress.evaluating()
 
@@ -97,7 +96,7 @@ class Recorder:
             self.run.snapshot_folder.mkdir(exist_ok=True)
             checkpoint.save(self.trainer.snapshot(), self.run.snapshot_file(row.iteration))
         self.run.append_history(row)
-        self.mirror.add(row, self.speed)
+        self.mirror.add(row)
         self.progress.row(row)
         self.timing.start_row(row.iteration)
 

@@ -1,5 +1,6 @@
 """TensorBoard's view of a run: written again from its rows at every start, so that no point is ever there twice."""
 
+import math
 import os
 import time
 from textwrap import indent
@@ -29,13 +30,16 @@ TAGS = {
     "loss/clean_train": "clean_train_loss",
     "error/clean_train": "clean_train_error",
 }
-"""TensorBoard's tag -> column of history.csv; `images_per_second` comes from timing.csv."""
+"""TensorBoard's tag -> column of history.csv; the speed comes from timing.csv, gradients from the checkpoint."""
 SPEED = "images_per_second"
+GRADIENTS = ("gradient_norm/first_block", "gradient_norm/last_block")
 MEANINGS = {
     "learning_rate": "The rate of the last iteration of a row.",
     "train": "Running: of mini-batches as they are trained on, cropped and flipped, before their step.",
     "test": "On the test images, with the weights after this iteration.",
     "clean_train": "On all training images, without crops and flips, with the weights after this iteration.",
+    "first_block": "Of the loss's gradient for the block's weights, in the last mini-batch of a row.",
+    "last_block": "Of the loss's gradient for the block's weights, in the last mini-batch of a row.",
     SPEED: "Of training alone, without start-up, evaluations and checkpoints.",
 }
 """The last part of a tag -> what is measured. Errors are fractions."""
@@ -47,8 +51,10 @@ class Mirror:
     Raises OSError naming the file.
     """
 
-    def __init__(self, config: Config, rows: list[Row], speeds: dict[int, float]) -> None:
-        self.config, directory = config, config.directory
+    def __init__(
+        self, config: Config, rows: list[Row], speeds: dict[int, float], gradients: dict[int, tuple[float, float]]
+    ) -> None:
+        self.config, self.speeds, self.gradients, directory = config, speeds, gradients, config.directory
         # A reader that is watching stands in the last file, and is stuck if that goes away: it is emptied, and deleted
         # the next time. The points that the reader has in memory are dropped by the session's start.
         stamps = [int(time.time())]
@@ -64,20 +70,23 @@ class Mirror:
         self._write(Event(file_version="brain.Event:2"))
         self._write(Event(step=0, session_log=SessionLog(status=SessionLog.START)))
         both = {"training and test error": ["Multiline", ["error/train", "error/test"]]}
+        ends = {"first and last block": ["Multiline", [*GRADIENTS]]}
         settings = indent(
             yaml.safe_dump(config.content(), sort_keys=False), "    "
         )  # Markdown's way to leave a text alone
-        for summary in (custom_scalars({"error": both}), text("settings", settings)):
+        for summary in (custom_scalars({"error": both, "gradient norm": ends}), text("settings", settings)):
             self._write(Event(step=0, summary=summary))
         self.explained: set[str] = set()
         for row in rows:
-            self.add(row, speeds.get(row.iteration))
+            self.add(row)
 
-    def add(self, row: Row, images_per_second: float | None) -> None:
-        """Add one row's points."""
+    def add(self, row: Row) -> None:
+        """Add one row's points, so far as there are any and they are finite."""
         points = {tag: getattr(row, column) for tag, column in TAGS.items()}
-        points[SPEED] = images_per_second
-        values = [Summary.Value(tag=tag, simple_value=point) for tag, point in points.items() if point is not None]
+        points |= {SPEED: self.speeds.get(row.iteration)}
+        points |= zip(GRADIENTS, self.gradients.get(row.iteration, ()), strict=False)
+        there = {tag: point for tag, point in points.items() if point is not None and math.isfinite(point)}
+        values = [Summary.Value(tag=tag, simple_value=point) for tag, point in there.items()]
         for value in values:
             if value.tag not in self.explained:  # readers keep what comes with the first point
                 self.explained.add(value.tag)

@@ -4,13 +4,13 @@ import copy
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from resexp.config.settings import Config
 from resexp.data.batches import Images, Sampler, mean_image
 from resexp.data.dataset import Dataset
 from resexp.errors import UserError
-from resexp.model.network import build
+from resexp.model.network import blocks_of, build
 from resexp.storage import checkpoint, history
 from resexp.training.device import Execution
 from resexp.training.engine import Engine, Iterate
@@ -41,6 +41,8 @@ class Trainer:
         self.schedule = Schedule(recipe, warms_up(recipe, config.model))
         self.iteration = 0
         self.rows: list[history.Row] = []
+        self.gradient_norms: dict[int, tuple[float, float]] = {}
+        """Of first and last block in a row's last mini-batch, by its iteration."""
         self.loss_sum = torch.zeros((), device=device)
         self.wrong_sum = torch.zeros((), dtype=torch.int64, device=device)
         self.iterate: Iterate = self.eager
@@ -69,7 +71,6 @@ class Trainer:
         deterministic = self.config.deterministic
         engine, self.iterate = engine.prepare(self.eager, self.network, deterministic, picks, rate)
         self.load_state(before)
-        self.network.zero_grad()
         return engine
 
     @property
@@ -106,6 +107,13 @@ class Trainer:
         """Loss and error on the whole training set as it is, in evaluation mode."""
         return evaluate(self.network, self.train_images, self.execution)
 
+    def measure_gradients(self) -> tuple[float, float]:
+        """Norms of the loss's gradient for the weights of the first and of the last block, in the last mini-batch."""
+        blocks = [*blocks_of(self.network).values()]
+        ends = ([one.grad for one in block.parameters() if one.grad is not None] for block in (blocks[0], blocks[-1]))
+        first, last = torch.stack([nn.utils.get_total_norm(own) for own in ends]).tolist()
+        return first, last
+
     def close_row(self, test: Measured | None, clean: Measured | None) -> history.Row:
         """The row in progress, with what else was measured at its end; the next one begins."""
         at, recipe = self.iteration, self.recipe
@@ -120,6 +128,7 @@ class Trainer:
             *(clean or (None, None)),
         )
         self.rows.append(history.as_written(row))
+        self.gradient_norms[at] = self.measure_gradients()
         self.schedule.row_done(self.rows[-1].train_error)
         self.loss_sum.zero_()
         self.wrong_sum.zero_()
@@ -132,6 +141,7 @@ class Trainer:
             "images": self.digest,
             "iteration": self.iteration,
             "rows": history.write(self.rows),
+            "gradient_norms": dict(self.gradient_norms),
             "loss_sum": self.loss_sum,
             "wrong_sum": self.wrong_sum,
             "warming_up": self.schedule.warming_up,
@@ -147,6 +157,7 @@ class Trainer:
         """Go on from what `state` gave."""
         self.iteration = state["iteration"]
         self.rows = history.parse(state["rows"], "checkpoint")
+        self.gradient_norms = dict(state.get("gradient_norms", {}))
         self.loss_sum.copy_(state["loss_sum"])
         self.wrong_sum.copy_(state["wrong_sum"])
         self.schedule.warming_up = state["warming_up"]

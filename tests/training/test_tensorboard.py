@@ -5,9 +5,10 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import torch
 import yaml
 from conftest import TINY
-from faulty import points
+from faulty import interrupt, points
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_SCALAR  # pyright: ignore[reportAttributeAccessIssue]
@@ -15,10 +16,14 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Layout  # pyright: igno
 from tensorboard.plugins.hparams import metadata as hparams
 
 from resexp.config.compose import compose
+from resexp.data.load import load
+from resexp.model.network import blocks_of
 from resexp.storage import history
 from resexp.storage.run import Run
-from resexp.training.tensorboard import TAGS, Mirror
+from resexp.training.device import prepare
+from resexp.training.tensorboard import GRADIENTS, TAGS, Mirror
 from resexp.training.train import train
+from resexp.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +46,24 @@ def test_every_measured_value_is_a_point(run: Run) -> None:
     assert [step for step, _ in points(run.directory, "images_per_second")] == [row.iteration for row in rows]
 
 
+def test_gradients_of_first_and_last_block_are_those_of_a_rows_last_mini_batch_also_after_an_interruption(
+    run: Run, tmp_path: Path
+) -> None:
+    config = compose(*TINY, "model=plain20", f"runs={tmp_path}")
+    interrupt(config, 7)
+    train(config)
+    trainer = Trainer(config, load(config.data), prepare(config))
+    for end, tag in enumerate(GRADIENTS):
+        found = points(run.directory, tag)
+        assert [step for step, _ in found] == [row.iteration for row in run.rows(run.record())]
+        assert points(config.directory, tag) == found
+        while trainer.iteration < 2:
+            trainer.advance()
+        block = [*blocks_of(trainer.network).values()][-end]
+        gradients = [parameter.grad for parameter in block.parameters() if parameter.grad is not None]
+        assert found[0][1] == pytest.approx(float(torch.cat([one.flatten() for one in gradients]).norm()))
+
+
 def test_runs_are_overlaid_under_names_that_say_what_they_are(run: Run, runs: Path) -> None:
     reader = EventMultiplexer().AddRunsFromDirectory(str(runs))
     reader.Reload()
@@ -55,14 +78,14 @@ def test_a_view_made_anew_replaces_the_old_points_for_a_reader_that_has_seen_the
         return history.Row(iteration, 0.1, 0.1, 1.0, error)
 
     config = replace(compose(*TINY), directory=tmp_path)
-    first = Mirror(config, [], {})
+    first = Mirror(config, [], {}, {})
     for iteration in (10, 20, 30):
-        first.add(row(iteration, 0.9), 5.0)
+        first.add(row(iteration, 0.9))
     reader = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0})
     reader.Reload()
     assert len(reader.Scalars("error/train")) == 3
-    second = Mirror(config, [row(10, 0.9)], {10: 5.0})
-    second.add(row(20, 0.8), 5.0)
+    second = Mirror(config, [row(10, 0.9)], {}, {})
+    second.add(row(20, 0.8))
     reader.Reload()
     shown = [(event.step, event.value) for event in reader.Scalars("error/train")]
     assert shown == points(tmp_path, "error/train") == [(10, pytest.approx(0.9)), (20, pytest.approx(0.8))]
@@ -95,13 +118,13 @@ def test_hparams_are_what_names_a_run_and_tensorboard_finds_what_differs(run: Ru
 def test_every_curve_is_explained_and_both_errors_share_a_chart(run: Run) -> None:
     events = EventAccumulator(str(run.directory))
     events.Reload()
-    for tag in (*TAGS, "images_per_second"):
+    for tag in (*TAGS, *GRADIENTS, "images_per_second"):
         metadata = events.SummaryMetadata(tag)
         assert len(metadata.summary_description) > 20
         assert metadata.data_class == DATA_CLASS_SCALAR, "else the loader that TensorBoard prefers drops it"
     (layout,) = events.Tensors("custom_scalars__config__")
-    ((chart,),) = [category.chart for category in Layout.FromString(layout.tensor_proto.string_val[0]).category]
-    assert list(chart.multiline.tag) == ["error/train", "error/test"]
+    charts = [category.chart for category in Layout.FromString(layout.tensor_proto.string_val[0]).category]
+    assert [list(chart.multiline.tag) for (chart,) in charts] == [["error/train", "error/test"], [*GRADIENTS]]
 
 
 def test_the_text_tab_has_all_settings(run: Run) -> None:
