@@ -1,5 +1,6 @@
 """From conf/ and a command line to checked settings. Hydra and OmegaConf do it; their errors are explained here."""
 
+import argparse
 import re
 import traceback
 from argparse import Namespace
@@ -8,10 +9,12 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra._internal import utils as hydra_utils
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
@@ -60,6 +63,16 @@ NO_CHOICE = r"|null|true|false|~|[-+.\d][\d.e_-]*|\[.*\]"
 """Values that are no name of a file; Hydra answers them with a traceback."""
 COMPOSING = ("config_loader_impl", "defaults_list")
 """Hydra's modules that make a configuration."""
+
+
+class OptionParser(argparse.ArgumentParser):
+    """Adds an option of Hydra 1.3 whose help becomes a text only when it is shown, which Python 3.14 refuses."""
+
+    def _check_help(self, action: argparse.Action) -> None:
+        """What Python 3.14 would do for each option."""
+
+
+hydra_utils.argparse = SimpleNamespace(**vars(argparse) | {"ArgumentParser": OptionParser})  # pyright: ignore[reportPrivateImportUsage]
 
 Settings = TypeVar("Settings")
 

@@ -1,7 +1,9 @@
+import argparse
 import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -9,7 +11,7 @@ from conftest import Here
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resexp.config.compose import compose
+from resexp.config.compose import compose, options_of
 from resexp.config.naming import name_differences, run_name
 from resexp.config.presets import conf_dir
 from resexp.config.settings import ModelConfig, RecipeConfig, differing, flatten, recorded
@@ -24,6 +26,24 @@ def test_the_directory_says_what_a_run_is() -> None:
     assert directory("model=plain56") == "runs/cifar10/paper/plain56/seed0"
     assert directory("data=shapes", "recipe=quick", "seed=3") == "runs/shapes/quick/resnet20/seed3"
     assert directory("runs=/elsewhere/all") == "/elsewhere/all/cifar10/paper/resnet20/seed0"
+
+
+def test_hydras_options_are_read_where_python_examines_their_help_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Python 3.14 does; Hydra's for --shell-completion becomes a text only when it is shown."""
+
+    def examine(parser: argparse.ArgumentParser, action: argparse.Action) -> None:
+        if type(action.help) not in (str, type(None)):
+            raise ValueError("badly formed help string")
+
+    def add(parser: Any, *names: str, **settings: Any) -> argparse.Action:
+        parser._check_help(action := added(parser, *names, **settings))
+        return action
+
+    added = argparse.ArgumentParser.add_argument
+    monkeypatch.setattr(argparse.ArgumentParser, "_check_help", examine, raising=False)
+    monkeypatch.setattr(argparse.ArgumentParser, "add_argument", add)
+    options, others = options_of(["-m", "seed=0,1", "--config-dir", "own"])
+    assert (options.multirun, options.overrides, options.config_dir, others) == (True, ["seed=0,1"], "own", [])
 
 
 def test_what_differs_from_the_presets_stands_in_the_name() -> None:

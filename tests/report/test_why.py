@@ -444,7 +444,7 @@ def test_blocks_and_layers_are_counted_from_the_input_and_sorted_ones_by_rank(gr
     responses = find("responses", group, {subject(group, "plain20"): readings("response", [0.5, 1.5])})
     in_order, by_size = (panel.x for panel in plate(responses).panels)
     assert (in_order.said(0.0, 0, 2), in_order.label) == ("1 of 2", "3x3 layer, first to last")
-    assert by_size.label == "rank of a 3x3 layer, largest to smallest"
+    assert by_size.label == "rank, largest to smallest"
 
 
 def test_nothing_is_said_of_batch_norm_where_only_networks_without_were_measured(group: Group) -> None:

@@ -158,6 +158,10 @@ def test_a_graph_is_the_eager_loop_to_the_bit_at_the_papers_size(tmp_path: Path,
     (curve, weights), (same_curve, same_weights) = map(history_and_weights, (eager.directory, graph.directory))
     assert same_curve == curve
     assert all(torch.equal(one, other) for one, other in zip(weights, same_weights, strict=True))
+    norms, same_norms = (
+        checkpoint.load(Run(config.directory).checkpoint_file)["gradient_norms"] for config in (eager, graph)
+    )
+    assert same_norms == norms
 
 
 def test_compile_and_graph_combine(tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def _plate(group: Group, measured: Measured, networks: dict[str, list[Subject]])
 
     panels = [
         panel("Responses in the order of layers", place_axis("3x3 layer"), False),
-        panel("Responses sorted by size", place_axis("rank of a 3x3 layer", "largest", "smallest"), True),
+        panel("Responses sorted by size", place_axis("rank", "largest", "smallest"), True),
     ]
     key = [
         "Standard deviation of each 3x3 layer's response after batch norm, before the ReLU or the addition, over "
