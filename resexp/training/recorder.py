@@ -13,6 +13,7 @@ from resexp.storage.provenance import source_version, this_process, utc_now
 from resexp.storage.run import FINISHED, RUNNING, Record, Run
 from resexp.storage.timing import Timing
 from resexp.training import start
+from resexp.training.crowd import Crowd
 from resexp.training.device import Execution
 from resexp.training.engine import Engine
 from resexp.training.progress import Position, Progress, errors
@@ -35,6 +36,7 @@ class Recorder:
         self.mirror = Mirror(config, trainer.rows, self.timing.speeds, trainer.gradient_norms)
         name = f"{run.directory.parent.name} {run.directory.name}"
         self.progress = Progress(name, trainer.iteration, recipe.iterations, position or Position())
+        self.crowd = Crowd(trainer.execution)
         self.saved = time.monotonic()
 
     def begin(self, execution: Execution, data: Dataset, engine: Engine) -> None:
@@ -81,6 +83,15 @@ class Recorder:
         if self.timing.starting:
             self.trainer.check_finite()
             self.timing.end_startup(self.trainer.iteration)
+            self.crowd = Crowd(self.trainer.execution)
+        elif self.crowd.noticed():
+            threads, remedy = self.crowd.threads, "give each run cores of its own, such as with threads=1"
+            log.warning(
+                "%s: its %d threads wait for cores that other work uses, which slows all of it; %s",
+                self.run,
+                threads,
+                remedy,
+            )
         self.progress.iteration()
 
     def row_trained(self) -> None:

@@ -1,5 +1,6 @@
 import csv
 import gc
+import itertools
 import logging
 import math
 import os
@@ -20,6 +21,7 @@ from resexp.data.load import load
 from resexp.errors import Busy, Interrupted, UserError
 from resexp.storage import checkpoint, history, timing
 from resexp.storage.run import FAILED, FINISHED, INTERRUPTED, Run
+from resexp.training import crowd
 from resexp.training.recorder import Recorder
 from resexp.training.train import train
 from resexp.training.trainer import Trainer
@@ -297,6 +299,23 @@ def test_the_warm_up_ends_for_good_when_the_error_has_fallen(tiny: tuple[str, ..
 def test_a_batch_larger_than_the_training_set_is_refused(tiny: tuple[str, ...]) -> None:
     with pytest.raises(UserError, match=r"recipe\.batch_size=97: larger than the training set of 96 images"):
         train(compose(*tiny, "recipe.batch_size=97"))
+
+
+@pytest.mark.parametrize(("threads", "lost", "told"), [(2, 9e9, 1), (2, 0, 0), (1, 9e9, 0)])
+def test_a_run_whose_threads_wait_for_cores_says_so_once(
+    tiny: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    threads: int,
+    lost: float,
+    told: int,
+) -> None:
+    monkeypatch.setattr(crowd, "AFTER", 0.0)
+    monkeypatch.setattr(crowd, "losses", itertools.count(0, lost).__next__)
+    train(compose(*tiny, f"threads={threads}"))
+    said = [line for line in caplog.messages if "threads wait for cores that other work uses" in line]
+    assert len(said) == told
+    assert all("threads=1" in line for line in said)
 
 
 def test_training_learns(tiny: tuple[str, ...]) -> None:
