@@ -16,7 +16,7 @@ from resexp.analysis.verdict import (
     Interval,
     Verdict,
 )
-from resexp.formatting import ABSENT, few, listed, plural
+from resexp.formatting import ABSENT, few, listed, plural, spans
 
 NAMES = (*PLAIN_PAIR, *RESIDUAL_PAIR)
 NAMED = 4
@@ -130,7 +130,11 @@ def _absent(group: Group) -> list[str]:
     every = set[int]().union(*seeds.values())
     lists = {
         "Not run": [title(name) for name in NAMES if name not in seeds],
-        "Missing": [f"{title(name)} seed {seed}" for name, own in seeds.items() for seed in sorted(every - own)],
+        "Missing": [
+            f"{title(name)} seed{'s' * (len(missing) > 1)} {', '.join(spans(missing))}"
+            for name, own in seeds.items()
+            if (missing := sorted(every - own))
+        ],
         "Not counted, because not finished": [
             f"{network.title} seed {run.seed} ({run.progress})" for network, run in group.not_counted
         ],

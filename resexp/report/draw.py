@@ -204,7 +204,8 @@ def _draw_curve(axes: "Axes", curve: Curve, style: Style, top: float) -> None:
     from matplotlib.collections import LineCollection
 
     dashes: Any = (3.2, 1.4) if curve.dashed else (1, 0)
-    look: dict[str, Any] = {"linewidths": 0.7, "alpha": 0.5, "zorder": 2}
+    faint = 0.5 * min(1.0, 5 / max(1, len(curve.thin)))  # many seeds must not hide the means
+    look: dict[str, Any] = {"linewidths": 0.7, "alpha": faint, "zorder": 2}
     if not curve.mean:
         look = {"linewidths": 0.9, "alpha": 0.8, "zorder": 3, "linestyles": (0, dashes) if curve.dashed else "solid"}
     axes.add_collection(LineCollection([*curve.thin.values()], colors=style.color, **look), autolim=False)

@@ -10,8 +10,8 @@ AFTER = 10.0
 CROWDED = 50.0
 """Times a second that a thread loses its core: 1 to 13 alone, 180 to 370 where two runs of two threads share two cores.
 
-Threads wait for each other many times an iteration. Two such runs together did a fifth of the work of one alone in fp32,
-and a 36th in bf16 on a Xeon with AMX, where oneDNN's threads do not give their cores away while they wait.
+Threads wait for each other many times an iteration. Two such runs together did a fifth of the work of one alone in
+fp32, and a 36th in bf16 on a Xeon with AMX, where oneDNN's threads do not give their cores away while they wait.
 """
 
 

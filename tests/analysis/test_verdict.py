@@ -218,7 +218,7 @@ def test_contrasts_over_different_numbers_of_seeds_say_so(short: Synthetic) -> N
     assert said.startswith("1 to 3 shared seeds: ")
     assert "over 3 seeds: degradation observed)" in said
     assert "ResNet-56 0.30 points below ResNet-20 (one seed, no interval)" in said
-    assert "Missing: ResNet-20 seed 1, ResNet-20 seed 2, ResNet-56 seed 1 and ResNet-56 seed 2." in said
+    assert "Missing: ResNet-20 seeds 1, 2 and ResNet-56 seeds 1, 2." in said
 
 
 def test_deep_networks_that_did_not_train_are_named_and_counted(short: Synthetic) -> None:
