@@ -161,7 +161,8 @@ def _of_contrast(
     published = paper.TRAIN_ERROR if contrast is None or contrast.metric == "running_error" else paper.TEST_ERROR
     shallow, deep = (published[name] for name in pair)
     digitised = ", digitised" if shallow.digitised or deep.digitised else ""
-    theirs = f"{deep.percent - shallow.percent:+.2f} points{digitised}" if group.is_papers else ABSENT
+    after = f" after {paper.RECIPE['iterations']:,} iterations{digitised}"
+    theirs = f"{deep.percent - shallow.percent:+.2f} points{after}" if group.is_papers else ABSENT
     if contrast is None or not contrast.compared or not contrast.trained:
         return Claim(text, "contrast", published=theirs, command=_command(group, *pair))
     outcome = outcomes.get(contrast.word, UNDECIDED)

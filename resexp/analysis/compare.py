@@ -6,8 +6,8 @@ from typing import Any
 from resexp.analysis import paper
 from resexp.analysis.study import Group, NetworkRuns, Study, StudyRun, content_key, distinct_labels, title
 from resexp.analysis.verdict import Contrast, judge
-from resexp.config.naming import value_text
-from resexp.config.presets import PARTS
+from resexp.config.naming import name_differences, value_text
+from resexp.config.presets import PARTS, settings_named
 from resexp.config.settings import flatten
 from resexp.errors import UserError
 from resexp.formatting import listed, natural
@@ -110,7 +110,8 @@ def compare(study: Study, over: str) -> Comparison:
     found = _comparison(study, over) if over in {*known, *PARTS} else None
     if found:
         return found
-    what = "no such setting" if over not in {*known, *PARTS, "seed"} else "no finished runs differ in this alone"
+    there = over in {*known, *PARTS, *settings_named("train")}
+    what = "no finished runs differ in this alone" if there else "no such setting"
     raise UserError(f"over={over}: {'seeds are averaged' if over == 'seed' else what}; {offered(study)}")
 
 
@@ -175,9 +176,13 @@ def _labels(common: list[dict[str, Any]]) -> list[str]:
 
 
 def _network(own: dict[str, Any]) -> str:
-    """ResNet-56, or what of it is the same in all runs of a series."""
+    """ResNet-56, ResNet-56+startfrom-20, or what of it is the same in all runs of a series."""
     residual, depth = own.get("model.residual"), own.get("model.depth")
+    unusual = {key: own[key] for key, usual in NOT_RECORDED.items() if own.get(key, usual) != usual}
     if residual is None:
-        return f"{depth} layers" if depth else ""
-    family = "resnet" if residual else "plain"
-    return title(f"{family}{depth}") if depth else f"{'residual' if residual else 'plain'} networks"
+        name = f"{depth} layers" if depth else ""
+    elif depth:
+        name = title(f"{'resnet' if residual else 'plain'}{depth}")
+    else:
+        name = f"{'residual' if residual else 'plain'} networks"
+    return name + name_differences(unusual)

@@ -107,11 +107,13 @@ class Contrast:
         if self.method == PAIRED:
             samples = [list(self.differences.values())]
         variances = [statistics.variance(sample) for sample in samples]
-        for n in range(min(map(len, samples)) + 1, MOST_SEEDS + 1):
+        exactly = range(min(map(len, samples)) + 1, MOST_SEEDS + 1)
+        for n in (*exactly, *(MOST_SEEDS * 2**doubling for doubling in range(1, 12))):
             half = t_quantile(LEVEL, (n - 1) * len(variances)) * math.sqrt(sum(variances) / n)
             outcome = word((self.difference - half, self.difference + half), self.margin)
             if outcome != UNDECIDED:
-                return f"about {n} seeds would show {self.effects[outcome]} at this mean and spread"
+                many = f"about {n}" if n <= MOST_SEEDS else f"more than {MOST_SEEDS}"
+                return f"{many} seeds would show {self.effects[outcome]} at this mean and spread"
         return f"more than {MOST_SEEDS} seeds would be needed"
 
 

@@ -1,5 +1,6 @@
 """The verdict in a sentence, true of the data. Percent and points from here on."""
 
+import math
 import statistics
 
 from resexp.analysis.study import Group, NetworkRuns, title
@@ -19,6 +20,8 @@ from resexp.analysis.verdict import (
 from resexp.formatting import ABSENT, few, listed, plural, spans
 
 NAMES = (*PLAIN_PAIR, *RESIDUAL_PAIR)
+LEARNING = 0.01
+"""Networks learn fast whose running errors fall by more in the last eighth of the iterations before the first drop."""
 NAMED = 4
 """Runs named one by one before the rest is only counted."""
 
@@ -59,7 +62,30 @@ def sentence(group: Group, verdict: Verdict) -> str:
         parts = [f"{_opening(group, [contrast for contrast, _, _ in present])}: {', '.join(clauses)}{closing}."]
     else:
         parts = ["No verdict: no network was finished at both depths with the same seed."]
-    return " ".join(parts + _not_trained(group) + _absent(group))
+    return " ".join(parts + _not_trained(group) + _still_learning(group, verdict) + _absent(group))
+
+
+def bottom_line(verdict: Verdict) -> str:
+    """The answer for somebody who has not read on: Deeper plain networks ended worse on their own training set; ..."""
+    kinds = (("plain", verdict.plain), ("residual", verdict.residual))
+    found = [(kind, contrast) for kind, contrast in kinds if contrast.compared and contrast.trained]
+    alone = any(contrast.interval is None for _, contrast in found)
+    said = [f"{kind} networks {_in_plain_words(contrast)}" for kind, contrast in found]
+    if not said:
+        return ""
+    close = "; one seed, which proves nothing by itself" if alone else ""
+    return f"On their own training set deeper {' and deeper '.join(said)}{close}."
+
+
+def _in_plain_words(contrast: Contrast) -> str:
+    """What became of the error of a kind of networks when they got deeper."""
+    if contrast.interval is None:
+        return "ended worse" if contrast.difference > 0 else "ended better"
+    return {
+        OBSERVED: "are worse",
+        BETTER: "are better",
+        NOT_OBSERVED: "are not worse",
+    }.get(contrast.word, "may be worse or not (too few seeds to tell)")
 
 
 def _opening(group: Group, contrasts: list[Contrast]) -> str:
@@ -122,6 +148,34 @@ def _not_trained(group: Group) -> list[str]:
         if network.name in (PLAIN_PAIR[0], RESIDUAL_PAIR[0]):
             sentences.append(f"A comparison with {network.title} therefore says nothing about depth.")
     return sentences
+
+
+def _still_learning(group: Group, verdict: Verdict) -> list[str]:
+    """A sentence where plain networks degrade that were still learning fast when the rate first dropped."""
+    first = min(group.recipe_settings["drops"], default=0)
+    falls = [_fall(group, name, first) for name in PLAIN_PAIR]
+    if not (verdict.plain.compared and verdict.plain.difference > 0 and statistics.fmean(falls) > LEARNING):
+        return []
+    names, by = listed([title(name) for name in PLAIN_PAIR]), listed([f"{100 * fall:.1f}" for fall in falls])
+    return [
+        f"{names} were still learning when the rate first dropped (their running training errors fell by {by} points "
+        f"in the {first // 8:,} iterations before), so on this schedule some of the difference may be slower learning."
+    ]
+
+
+def _fall(group: Group, name: str, at: int) -> float:
+    """By how much a network's running error fell, from one eighth of the iterations until `at` to the next, the last.
+
+    The mean over seeds; nan where it was not recorded.
+    """
+    falls: list[float] = []
+    network = group.network(name)
+    for run in network.finished if network else ():
+        eighths = [
+            [row.train_error for row in run.rows if end - at // 8 < row.iteration <= end] for end in (at - at // 8, at)
+        ]
+        falls.append(statistics.fmean(eighths[0]) - statistics.fmean(eighths[1]) if all(eighths) else math.nan)
+    return statistics.fmean(falls) if falls else math.nan
 
 
 def _absent(group: Group) -> list[str]:

@@ -47,7 +47,7 @@ def task(cfg: DictConfig) -> None:
     study = load_study(runs)
     chosen = study.chosen(settings, finished=True)
     if not chosen:
-        raise no_runs(runs, study.unreadable(), "finished runs")
+        raise no_runs(runs, study.unreadable(), "finished runs" if study.runs else "runs")
     warn(study.problems + study.other_precisions(runs))
     paths = [out / weights.file_name(run.labels, run.seed) for run in chosen]
     if twice := [path for path, count in Counter(paths).items() if count > 1]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from operator import itemgetter
@@ -238,6 +239,15 @@ def current(measured: Measured, group: Group) -> tuple[Measured, list[str]]:
         else:
             kept[subject] = readings
     return kept, problems
+
+
+def comparable(measured: Measured) -> tuple[Measured, list[str]]:
+    """What was measured on as many images as most with that norm, and a line for each subject that was not."""
+    counts = Counter((subject.norm, subject.images) for subject in measured)
+    usual = {norm: images for (norm, images), _ in reversed(counts.most_common())}
+    others = [subject for subject in measured if subject.images != usual[subject.norm]]
+    problems = [f"{subject}: measured on {subject.images}, most on {usual[subject.norm]}" for subject in others]
+    return {one: readings for one, readings in measured.items() if one not in others}, problems
 
 
 def why_not(run: StudyRun | None, must_have_trained: bool) -> str | None:

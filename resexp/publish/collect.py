@@ -41,7 +41,7 @@ def collect(runs: Path, folder: Path) -> Collection:
     ]
     if not study.finished:
         hint = f" ({plural(result.unfinished, 'run')} not finished)" if result.unfinished else ""
-        raise no_runs(runs, hint + study.unreadable(), "finished runs")
+        raise no_runs(runs, hint + study.unreadable(), "finished runs" if study.runs else "runs")
     wanted: dict[Path, Run] = {}
     for run in study.finished:
         source, target = Run(runs / run.path), Run(run_folder(folder, run))

@@ -6,7 +6,7 @@ from pathlib import Path
 from resexp.analysis.claims import NOT_TESTED, Claim, claims
 from resexp.analysis.study import Group
 from resexp.analysis.verdict import Verdict, judge
-from resexp.analysis.wording import sentence
+from resexp.analysis.wording import bottom_line, sentence
 from resexp.report.why.findings import findings, skipping
 from resexp.report.why.profiles import Finding
 
@@ -16,6 +16,8 @@ class Answers:
     """All of it, for the page and for the README of collected results."""
 
     verdict: Verdict
+    bottom_line: str
+    """The answer in plain words; empty where nothing can be compared."""
     sentence: str
     """The verdict in words."""
     findings: dict[str, Finding]
@@ -37,4 +39,4 @@ def answers(group: Group, groups: list[Group], runs: Path, margin: float) -> Ans
     found, csv, problems = findings(group, runs)
     of_diagnoses = [claim for finding in found.values() for claim in finding.claims]
     judged = claims(group, verdict, of_diagnoses + skipping(group, groups, runs))
-    return Answers(verdict, sentence(group, verdict), found, judged, csv, problems)
+    return Answers(verdict, bottom_line(verdict), sentence(group, verdict), found, judged, csv, problems)

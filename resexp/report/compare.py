@@ -83,7 +83,8 @@ def notes(comparison: Comparison) -> str:
     how = f"; 95% intervals by {' or '.join(sorted(method))}" if method else ", without an interval for a single seed"
     return (
         "Mean ± sample standard deviation over seeds. Points more: than the same network with "
-        f"{comparison.over}={comparison.reference} (its first value where it has none of that){how}. "
+        f"{comparison.over}={comparison.reference} (its first value where it has none of that), over the seeds "
+        f"that both have, if any{how}. "
         f"{equal}. An interval is about seeds, not about other schedules or data."
     )
 

@@ -102,8 +102,9 @@ def values(
         "drawn": drawn,
         "networks": networks.only(*networks.heading[:-1]),
         "notes": tables.own_notes(group),
+        "each_run": tables.runs_table(group),
         "declared": tables.contrasts_table(
-            "Declared before any run: running training error", answers.verdict.contrasts
+            "The three contrasts of the study: running training error", answers.verdict.contrasts
         ),
         "other_contrasts": [
             tables.contrasts_table(caption, contrasts)

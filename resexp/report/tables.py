@@ -76,12 +76,27 @@ def networks_table(group: Group) -> Table:
     return Table("Each network at the end of training", heading, rows, {0, len(heading) - 1})
 
 
+def runs_table(group: Group) -> Table:
+    """A row for each finished run of the first seeds of each network."""
+    rows = [
+        [network.title, str(run.seed), *(ABSENT if error is None else f"{100 * error:.2f}" for error in errors)]
+        for network in group.networks
+        for run in network.finished[:EACH]
+        for errors in [[getattr(run.final, metric) for metric in ERRORS]]
+    ]
+    few_of = f" (the first {EACH} of each network)" if any(len(one.finished) > EACH for one in group.networks) else ""
+    heading = ["network", "seed", "test error, %", "running training error, %", "clean training error, %"]
+    return Table(f"Each seed at the end of training{few_of}", heading, rows, {0})
+
+
 def short(group: Group) -> str:
     """The same for a terminal, which has no space for the last four columns."""
     table = networks_table(group)
     return Table("", table.heading[:-4], [row[:-4] for row in table.rows]).terminal()
 
 
+EACH = 20
+"""Seeds of a network that the page lists; final.csv has all."""
 WORDS = {
     "±": "sample standard deviation over seeds, behind the mean",
     "test error": "at the last iteration",

@@ -17,7 +17,8 @@ log = logging.getLogger("resexp")
 IN_NOTEBOOK = "ipykernel" in sys.modules
 """Whose cells show a bar although they are no terminal."""
 NAME_WIDTH = 20
-"""Characters of a run's name in the bar, which fits into 80 columns then."""
+"""Characters of a run's name in the bar, which fits into 80 columns then, in a sweep with that of its place."""
+BAR = "{{desc}}: {{remaining}} left{sweep}, {{n_fmt}}/{{total_fmt}}{{postfix}} |{{bar}}|"
 
 
 def errors(row: Row, test_error: float | None) -> str:
@@ -45,13 +46,13 @@ class Progress:
         self.bar = tqdm(
             total=total,
             initial=start,
-            desc=position.label + shortened(name, NAME_WIDTH),
+            desc=position.label + shortened(name, NAME_WIDTH - len(position.label) // 2),
             unit="it",
             disable=bool(os.environ.get("TQDM_DISABLE")) or (False if IN_NOTEBOOK else None),  # None: on no terminal
             file=sys.stderr,
             dynamic_ncols=True,
             leave=False,
-            bar_format="{desc}: {remaining} left, {n_fmt}/{total_fmt}{postfix} |{bar}|",
+            bar_format=BAR.format(sweep=""),
         )
 
     def iteration(self) -> None:
@@ -71,7 +72,8 @@ class Progress:
         left = an_iteration * (self.total - row.iteration)
         sweep = f", sweep {duration(left + an_iteration * self.total * self.cost_after)}" if self.cost_after else ""
         tested = "" if self.test_error is None else f", test {self.test_error:.1%}"
-        self.bar.set_postfix_str(f"train {row.train_error:.1%}{tested}{sweep}", refresh=False)
+        self.bar.bar_format = BAR.format(sweep=sweep)
+        self.bar.set_postfix_str(f"train {row.train_error:.1%}{tested}", refresh=False)
         if self.bar.disable and row.iteration < self.total and now - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = now
             done = f"{row.iteration:,} of {self.total:,} iterations, {errors(row, self.test_error)}"

@@ -37,7 +37,7 @@ def load(config: Config, data: Dataset) -> dict[str, torch.Tensor] | None:
         raise UserError(f"{where}: weights of another network ({named})")
     if digest not in (None, data.digest):
         raise UserError(
-            f"{where}: trained on other images than those of data={data.name}; choose theirs with data=NAME"
+            f"{where}: trained on other images than those of data={data.name}; name that data set and its settings"
         )
     if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
         raise UserError(f"{where}: a weight is not finite")

@@ -55,9 +55,9 @@ def test_runs_like_the_papers_reproduce_its_claims(runs: Path) -> None:
     assert outcomes == dict.fromkeys(outcomes, REPRODUCED)
     claim = found(study)[DEGRADE]
     assert claim.ours.startswith("+4.3 points (95% interval ")
-    assert claim.published == "+4.30 points, digitised"
+    assert claim.published == "+4.30 points after 64,000 iterations, digitised"
     assert claim.command == "resexp train -m model=plain20,plain56 data=cifar10 recipe=paper seed=0,1,2"
-    assert found(study)["Added residual layers do not hurt"].published == "-1.78 points"
+    assert found(study)["Added residual layers do not hurt"].published == "-1.78 points after 64,000 iterations"
 
 
 def test_the_opposite_is_not_reproduced_and_better_is_not_worse(study: Synthetic) -> None:

@@ -138,6 +138,12 @@ def test_runs_started_from_weights_named_after_the_seed_are_one_network(runs: Pa
         study.add("plain56", seed, start={"file": str(weights), "sha256": "0" * 64})
     (network,) = load_study(runs).groups[0].networks
     assert (network.name, [run.seed for run in network.finished]) == ("plain56+startfrom-20", [0, 1])
+    for seed in (0, 1):
+        weights = tmp_path / f"plain56-from-20-seed{seed}.pt"
+        faster = Synthetic(runs, "shapes", "quick", {"start": weights, "recipe.lr": "0.2"})
+        faster.add("plain56", seed, start={"file": str(weights), "sha256": "0" * 64})
+    (series,) = compare_over(load_study(runs), "recipe.lr").series
+    assert series.label == "plain-56+startfrom-20", "not the network that is trained from its own initial weights"
 
 
 def test_a_group_that_a_comparison_shows_has_no_verdict_of_its_own(runs: Path) -> None:
@@ -152,6 +158,7 @@ def test_a_group_that_a_comparison_shows_has_no_verdict_of_its_own(runs: Path) -
     [
         ("recipe.momentum", "no finished runs differ in this alone"),
         ("recipe.rate", "no such setting"),
+        ("device", "no finished runs differ in this alone"),
         ("seed", "seeds are averaged"),
     ],
 )

@@ -1,9 +1,10 @@
 """Three contrasts, their words, and a sentence that is true of the data."""
 
+import shutil
 from pathlib import Path
 
 import pytest
-from synthetic import Synthetic
+from synthetic import Synthetic, write_run
 
 from resexp.analysis.intervals import paired_interval, t_quantile
 from resexp.analysis.study import load_study
@@ -22,9 +23,9 @@ from resexp.analysis.verdict import (
     judge,
     word,
 )
-from resexp.analysis.wording import sentence
+from resexp.analysis.wording import bottom_line, sentence
 from resexp.report.tables import contrasts_csv
-from resexp.storage.run import FAILED, INTERRUPTED
+from resexp.storage.run import FAILED, FINISHED, INTERRUPTED
 
 MARGIN = 0.005
 Ends = dict[str, list[float]]
@@ -92,7 +93,7 @@ def contrast_of(deep: dict[int, float], shallow: dict[int, float]) -> Contrast:
         ([0.01, 0.03], "about 5 seeds would show degradation at this mean and spread"),
         ([-0.01, -0.03], "about 4 seeds would show no degradation at this mean and spread"),
         ([0.0, 0.004, -0.004], "about 5 seeds would show no degradation at this mean and spread"),
-        ([0.003, -0.05, 0.05], "more than 30 seeds would be needed"),
+        ([0.003, -0.05, 0.05], "more than 30 seeds would show no degradation at this mean and spread"),
     ],
 )
 def test_undecided_says_how_many_seeds_would_show_what(deep: list[float], more: str) -> None:
@@ -189,6 +190,30 @@ def test_two_seeds_are_undecided(short: Synthetic) -> None:
     assert said.endswith("Not run: ResNet-20 and ResNet-56.")
 
 
+@pytest.mark.parametrize(
+    ("errors", "line"),
+    [
+        (
+            {"plain20": [0.01, 0.011, 0.012], "plain56": [0.05, 0.051, 0.053]}
+            | {"resnet20": [0.01, 0.02, 0.03], "resnet56": [0.01, 0.02, 0.03]},
+            "On their own training set deeper plain networks are worse and deeper residual networks are not worse.",
+        ),
+        (
+            {"plain20": [0.01, 0.02], "plain56": [0.05, 0.08]},
+            "On their own training set deeper plain networks may be worse or not (too few seeds to tell).",
+        ),
+        (
+            {"plain20": [0.05], "plain56": [0.06], "resnet20": [0.04], "resnet56": [0.03]},
+            "On their own training set deeper plain networks ended worse and deeper residual networks ended better; "
+            "one seed, which proves nothing by itself.",
+        ),
+        ({"plain20": [0.05]}, ""),
+    ],
+)
+def test_the_bottom_line_says_it_in_plain_words(short: Synthetic, errors: dict[str, list[float]], line: str) -> None:
+    assert bottom_line(verdict_of(short, errors)[0]) == line
+
+
 def test_one_seed_is_a_difference_without_an_interval(short: Synthetic) -> None:
     verdict, said = verdict_of(short, {"plain20": [0.05], "plain56": [0.173], "resnet20": [0.04], "resnet56": [0.04]})
     assert {contrast.word for contrast in verdict.contrasts} == {ONE_SEED}
@@ -196,6 +221,29 @@ def test_one_seed_is_a_difference_without_an_interval(short: Synthetic) -> None:
         "One seed: plain-56 ends 12.3 points above plain-20 in running training error, ResNet-56 level with "
         "ResNet-20; no interval can be given."
     )
+
+
+@pytest.mark.parametrize(("falls", "said"), [(0.05, True), (0.0, False)])
+def test_plain_networks_that_were_still_learning_when_the_rate_dropped_are_told(
+    short: Synthetic, falls: float, said: bool
+) -> None:
+    """Errors of both fall by as much in each eighth of the iterations before the first drop."""
+    for name, error in (("plain20", 0.2), ("plain56", 0.4)):
+        run = short.add(name, 0, error, noise=0)
+        record = run.record()
+        drop = short.config(name, 0).recipe.drops[0]
+        rows = [
+            row._replace(train_error=error + falls * (drop - row.iteration) / (drop // 8))
+            if row.iteration <= drop
+            else row
+            for row in run.rows(record)
+        ]
+        shutil.rmtree(run.directory)
+        write_run(run, short.config(name, 0), rows, FINISHED)
+    sentence = "plain-20 and plain-56 were still learning when the rate first dropped"
+    text = judged(short)[1]
+    assert (sentence in text) == said
+    assert ("fell by 6.0 and 6.0 points" in text) == said, "rows 900 and 1,000 against 800"
 
 
 def test_only_seeds_that_both_have_are_compared(short: Synthetic) -> None:

@@ -121,3 +121,15 @@ def test_what_was_built_holds_as_long_as_the_run_that_it_was_built_from(group: G
     kept, problems = table.current({built: [], other: []}, group)
     assert kept == {built: []}
     assert problems == ["plain-56 built from plain-20 seed 0: the run was trained again since it was measured"]
+
+
+def test_what_was_measured_on_another_number_of_images_is_left_out_by_name(subject: Subject) -> None:
+    reading = [Reading("response", 1, "stem", 0.5)]
+    few, without = "the first 8 images", replace(subject, norm="none", images="the first 4 images")
+    measured: Measured = {replace(subject, seed=seed): reading for seed in (0, 1)}
+    measured |= {replace(subject, seed=2, images=few): reading, without: reading}
+    kept, problems = table.comparable(measured)
+    assert list(kept) == [one for one in measured if one.images != few], "without norm fewer images are the rule"
+    assert problems == [
+        "plain-20 seed 2 after 2,000 iterations: measured on the first 8 images, most on all 50,000 training images"
+    ]

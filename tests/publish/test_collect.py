@@ -248,7 +248,7 @@ def test_what_cannot_be_collected_is_refused_in_one_line(here: Here, runs: Path)
             here("collect", *settings)
 
     refused("name: not given")
-    refused("runs=runs: no finished runs there; train some", "name=figure1")
+    refused("runs=runs: no runs there; train some", "name=figure1")
     refused(r"margin=-1\.0: percentage points from 0 to 100", "name=figure1", "margin=-1")
     for name in ("figures", "../there", "a/b"):
         refused(r"name=.*: a folder's name, such as figure6", f"name={name}")

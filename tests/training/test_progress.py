@@ -26,14 +26,24 @@ def test_a_long_name_loses_its_middle(name: str, expected: str) -> None:
     assert len(expected) <= 20
 
 
-def test_the_bar_fits_80_columns_and_begins_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("position", "begins", "left"),
+    [
+        (Position(), "resnet56+l…h2 seed12: ? left, 0/64000", " left, 100/64000, train 25.1%, test 29.5% |"),
+        (Position("12 of 27: ", 14.0), "12 of 27: resnet5… seed12: ? left, 0/64000", "m, 100/64000, train 25.1%"),
+    ],
+)
+def test_the_bar_fits_80_columns_and_begins_with_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, position: Position, begins: str, left: str
+) -> None:
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
     outer, inner = pty.openpty()
     termios.tcsetwinsize(inner, (24, 80)) if sys.version_info >= (3, 11) else None
     monkeypatch.setenv("COLUMNS", "80")
     with os.fdopen(inner, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
-        shown = Progress("resnet56+lr0.05+shortcutB+width2 seed12", 0, 64000, Position())
+        shown = Progress("resnet56+lr0.05+shortcutB+width2 seed12", 0, 64000, position)
+        shown.began -= 100
         for _ in range(100):
             shown.iteration()
         shown.row(ROW)
@@ -45,9 +55,10 @@ def test_the_bar_fits_80_columns_and_begins_with_the_time_left(monkeypatch: pyte
             written += os.read(outer, 100_000)
     os.close(outer)
     lines = [line for line in written.decode().replace("\n", "\r").split("\r") if line.strip()]
-    assert lines[0].startswith("resnet56+l…h2 seed12: ? left, 0/64000")
+    assert lines[0].startswith(begins)
     (row, *_) = [line for line in lines if "train" in line]
-    assert " left, 100/64000, train 25.1%, test 29.5% |" in row
+    assert left in row
+    assert (" left, sweep " in row) == bool(position.label)
     assert "evaluating" in lines[-1]
     assert max(map(len, lines)) <= 80
 

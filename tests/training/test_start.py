@@ -111,7 +111,10 @@ def test_a_study_tells_it_from_the_run_that_began_with_its_seed(
         (["model.depth=14"], r"weights of another network \(model\.depth 8 instead of 14\)$"),
         (["model.width=2"], r"weights of another network \(model\.width 1 instead of 2\)$"),
         (["model.norm=none"], r"weights of another network \(model\.norm batch instead of none\)$"),
-        (["data.noise=0.5"], r"trained on other images than those of data=shapes; choose theirs with data=NAME$"),
+        (
+            ["data.noise=0.5"],
+            r"trained on other images than those of data=shapes; name that data set and its",
+        ),
     ],
 )
 def test_weights_of_another_network_or_other_images_are_refused_before_anything_is_changed(

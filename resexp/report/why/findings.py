@@ -30,17 +30,24 @@ def findings(group: Group, runs: Path) -> tuple[dict[str, Finding], dict[str, by
     tables = table.files(runs)
     for diagnosis, find in FIND.items():
         try:
-            measured, outdated = table.current(table.gather(tables, group, diagnosis), group)
+            measured, left_out = _usable(tables, group, diagnosis)
         except UserError as error:
             problems.append(str(error))
             continue
-        if outdated:
-            left_out = f"{diagnosis} of {group.data}/{group.recipe}: left out until resexp diagnose {diagnosis} is run"
-            problems.append(f"{left_out}: {'; '.join(few(outdated))}")
+        if left_out:
+            what = f"{diagnosis} of {group.data}/{group.recipe}: left out until resexp diagnose {diagnosis} is run"
+            problems.append(f"{what}: {'; '.join(few(left_out))}")
         finding = find(group, measured)
         if finding is not None:
             shown[diagnosis], files[f"{diagnosis}.csv"] = finding, table.text(measured).encode()
     return shown, files, problems
+
+
+def _usable(tables: list[Path], group: Group, diagnosis: str) -> tuple[Measured, list[str]]:
+    """What still holds and can be compared, and a line for each thing that cannot. Raises UserError as reading does."""
+    holding, outdated = table.current(table.gather(tables, group, diagnosis), group)
+    measured, others = table.comparable(holding)
+    return measured, outdated + others
 
 
 def skipping(group: Group, groups: list[Group], runs: Path) -> list[Claim]:
@@ -56,6 +63,6 @@ def skipping(group: Group, groups: list[Group], runs: Path) -> list[Claim]:
     tables = table.files(runs)
     for one in alike:
         with suppress(UserError):  # `findings` tells
-            measured[one.recipe_settings[DECAY]], _ = table.current(table.gather(tables, one, "lesions"), one)
+            measured[one.recipe_settings[DECAY]], _ = _usable(tables, one, "lesions")
     claim = lesions.skipped(group, {decay: found for decay, found in measured.items() if found})
     return [claim] if claim else []
