@@ -66,21 +66,24 @@ def sentence(group: Group, verdict: Verdict) -> str:
 
 
 def bottom_line(verdict: Verdict) -> str:
-    """The answer for somebody who has not read on: Deeper plain networks ended worse on their own training set; ..."""
+    """The answer in plain words: On their own training set deeper plain networks are worse and ... are not worse.
+
+    Empty where nothing can be compared.
+    """
     kinds = (("plain", verdict.plain), ("residual", verdict.residual))
-    found = [(kind, contrast) for kind, contrast in kinds if contrast.compared and contrast.trained]
-    alone = any(contrast.interval is None for _, contrast in found)
-    said = [f"{kind} networks {_in_plain_words(contrast)}" for kind, contrast in found]
-    if not said:
-        return ""
-    close = "; one seed, which proves nothing by itself" if alone else ""
-    return f"On their own training set deeper {' and deeper '.join(said)}{close}."
+    said = [
+        f"deeper {kind} networks {_in_plain_words(contrast)}"
+        for kind, contrast in kinds
+        if contrast.compared and contrast.trained
+    ]
+    return f"On their own training set {' and '.join(said)}." if said else ""
 
 
 def _in_plain_words(contrast: Contrast) -> str:
     """What became of the error of a kind of networks when they got deeper."""
     if contrast.interval is None:
-        return "ended worse" if contrast.difference > 0 else "ended better"
+        side = "worse" if contrast.difference > 0 else "better" if contrast.difference < 0 else "level"
+        return f"ended {side} (one seed)"
     return {
         OBSERVED: "are worse",
         BETTER: "are better",
