@@ -89,20 +89,22 @@ def register(**chosen: Any) -> None:
 
 def settings_of(cfg: DictConfig, schema: type[Settings], prefix: str = "") -> Settings:
     """A composed configuration as a dataclass whose types and rules hold. Raises UserError naming the setting."""
-    for name, kind in get_type_hints(schema).items():
-        value, several = cfg.get(name), any(get_origin(one) is list for one in (kind, *get_args(kind)))
-        if OmegaConf.is_list(value) and not several:
-            raise UserError(f"{prefix}{name}: takes one value, not {len(value)}")
-        if several and value is not None and not OmegaConf.is_list(value):
-            cfg = cfg.copy()
-            cfg[name] = [value]  # one for a list
-    typed = OmegaConf.structured(schema)
-    for node in (typed, *(typed._get_node(key) for key in typed)):
-        OmegaConf.set_readonly(node, False)  # OmegaConf makes frozen classes read-only
+    read = ""
     try:
+        for name, kind in get_type_hints(schema).items():
+            read = name
+            value, several = cfg.get(name), any(get_origin(one) is list for one in (kind, *get_args(kind)))
+            if OmegaConf.is_list(value) and not several:
+                raise UserError(f"{prefix}{name}: takes one value, not {len(value)}")
+            if several and value is not None and not OmegaConf.is_list(value):
+                cfg = cfg.copy()
+                cfg[name] = [value]  # one for a list
+        typed = OmegaConf.structured(schema)
+        for node in (typed, *(typed._get_node(key) for key in typed)):
+            OmegaConf.set_readonly(node, False)  # OmegaConf makes frozen classes read-only
         settings = OmegaConf.to_object(OmegaConf.merge(typed, cfg))
     except OmegaConfBaseException as error:
-        raise UserError(prefix + explain(error)) from error
+        raise UserError(prefix + explain(error, read)) from error
     assert isinstance(settings, schema)
     return settings
 
@@ -277,8 +279,8 @@ def not_installed(choice: str, extra: str) -> str:
     return f"hydra/{choice}: not installed; in a checkout, pip install -e '.[{extra}]'"
 
 
-def explain(error: OmegaConfBaseException) -> str:
-    """One line for an error of OmegaConf: the setting, then what is wrong with its value."""
+def explain(error: OmegaConfBaseException, read: str = "") -> str:
+    """One line for an error of OmegaConf: the setting, else the one that was read, then what is wrong with its value."""
     what = str(error.msg or error).splitlines()[0]
     if isinstance(error, MissingMandatoryValue):
         what = f"not given; say {error.full_key}=..."
@@ -288,7 +290,8 @@ def explain(error: OmegaConfBaseException) -> str:
         what = "not a list in brackets, such as [1,2]"
     elif wrong := re.fullmatch(r"Value '(.*)' of type '.*' could not be converted to (Float|Integer)", what):
         what = f"'{wrong[1]}' is not a {'whole ' if wrong[2] == 'Integer' else ''}number"
-    return f"{error.full_key}: {what}" if error.full_key else what
+    setting = error.full_key or read
+    return f"{setting}: {what}" if setting else what
 
 
 def explain_composition(error: Exception, verb: str = "train") -> str:
