@@ -13,7 +13,7 @@ from resexp import __version__
 from resexp.errors import BrokenProcess, Interrupted, UserError, first_line
 from resexp.formatting import printable
 from resexp.sweep.outcome import Outcome
-from resexp.system.logs import log_to_console
+from resexp.system.logs import log_to_console, set_console
 from resexp.system.memory import no_collection
 from resexp.system.streams import lead_nowhere, prepare_streams
 
@@ -93,7 +93,9 @@ def with_hydra(verb: str) -> None:
 
     def task(cfg: "DictConfig") -> Outcome:
         """Errors that a user can mend become outcomes: Hydra would print more than their one line."""
-        mode = HydraConfig.get().mode  # of runs that take turns, the first to end takes it away
+        hydra_cfg = HydraConfig.get()  # of runs that take turns, the first to end takes it away
+        mode = hydra_cfg.mode
+        set_console(hydra_cfg.runtime.choices["hydra/job_logging"])
         try:
             outcome = import_module(f"resexp.commands.{verb}").task(cfg) or Outcome(verb, "done")
         except (UserError, BrokenPipeError) as error:

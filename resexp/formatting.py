@@ -2,6 +2,7 @@
 
 import math
 import re
+import textwrap
 import unicodedata
 from collections.abc import Sequence
 
@@ -11,6 +12,9 @@ TURNING = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u206
 
 MANY = 10
 """Seeds or runs that are listed one by one; of more there is a summary."""
+
+WIDTH = 100
+"""Columns of a terminal that lines and tables may take."""
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -25,6 +29,12 @@ def duration(seconds: float) -> str:
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
 
 
+def wrapped(text: str) -> str:
+    """A text for a terminal, its lines no longer than `WIDTH` where a space allows it."""
+    wrapper = textwrap.TextWrapper(WIDTH, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(map(wrapper.fill, text.split("\n")))
+
+
 def aligned(lines: list[list[str]], text: set[int]) -> str:
     """Cells as columns for a terminal; columns in `text` are aligned left, numbers right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -34,12 +44,58 @@ def aligned(lines: list[list[str]], text: set[int]) -> str:
     )
 
 
-def shortened(name: str, width: int) -> str:
-    """A name of at most `width` characters, what is too much left out of its middle."""
+def tabulated(heading: list[str], rows: list[list[str]], text: set[int]) -> str:
+    """A table for a terminal. Headings of one wider than `WIDTH` take several lines; columns that do not fit then
+    stand below, beside the first ones again.
+    """
+    bodies = [max(map(len, column), default=0) for column in zip(*rows, strict=True)] or [0] * len(heading)
+    heads, widths = [[name] for name in heading], bodies
+    for deep in range(1, max(len(name.split()) for name in heading) + 1):
+        heads = [_in_lines(name, deep, body) for name, body in zip(heading, bodies, strict=True)]
+        widths = [max(body, *map(len, head)) + 2 for body, head in zip(bodies, heads, strict=True)]
+        if sum(widths) <= WIDTH + 2:
+            break
+    keys = [at for at in range(len(heading)) if {*range(at + 1)} <= text]
+    if sum(widths[at] for at in keys) > WIDTH / 2:
+        keys = [0]
+    parts = [[*keys]]
+    for at in range(len(heading)):
+        if at not in keys:
+            if len(parts[-1]) > len(keys) and sum(widths[one] for one in [*parts[-1], at]) > WIDTH + 2:
+                parts.append([*keys])
+            parts[-1].append(at)
+    tables: list[str] = []
+    for part in parts:
+        deep = max(len(heads[at]) for at in part)
+        above = zip(*([""] * (deep - len(heads[at])) + heads[at] for at in part), strict=True)
+        below = [[row[at] for at in part] for row in rows]
+        tables.append(aligned([*map(list, above), *below], {new for new, at in enumerate(part) if at in text}))
+    return "\n\n".join(tables)
+
+
+def _in_lines(name: str, lines: int, width: int) -> list[str]:
+    """A heading in so many lines at most, as narrow as they allow but no narrower than what is below it."""
+    least = max(width, *map(len, name.split()), 1)
+    choices = (textwrap.wrap(name, wide, break_on_hyphens=False) or [""] for wide in range(least, len(name) + 1))
+    return next((choice for choice in choices if len(choice) <= lines), [name])
+
+
+def shortened(name: str, width: int, end: int | None = None) -> str:
+    """A name of at most `width` characters: what is too much is left out, before the last `end`, half of it if none."""
     if len(name) <= width:
         return name
-    end = (width - 1) // 2
-    return f"{name[: width - 1 - end]}…{name[-end:]}"
+    end = (width - 1) // 2 if end is None else end
+    return f"{name[: width - 1 - end]}…{name[len(name) - end :]}"
+
+
+def told_apart(names: list[str], width: int) -> list[str]:
+    """Names of at most `width` characters, different names still different; whole where that cannot be."""
+    middle = (width - 1) // 2
+    for end in sorted(range(width), key=lambda end: abs(end - middle)):
+        short = [shortened(name, width, end) for name in names]
+        if len(set(short)) == len(set(names)):
+            return short
+    return names
 
 
 def plural(n: int, what: str) -> str:

@@ -107,8 +107,10 @@ REFUSED = [
     (("-sc", "x"), "-sc: eval"),
     (("train", "hydra.run.dir=/proc/x"), "hydra.run.dir=/proc/x: runs=PATH says where runs lie"),
     (("train", "hydra.sweep.dir=x"), "hydra.sweep.dir=x: runs=PATH says where runs lie"),
-    (("train", "hydra.searchpath=[file:///x]"), r"hydra\.searchpath=.*: --config-dir=DIR adds settings of your own"),
-    (("train", "hydra/job_logging=disabled"), r"hydra/job_logging=disabled: each run keeps its train\.log"),
+    (("train", "hydra.searchpath=[file:///x]"), r"hydra\.searchpath=file:///x: no such folder"),
+    (("train", "hydra.searchpath=[pkg://nothing.there]"), r"hydra\.searchpath=pkg://nothing\.there: no such folder"),
+    (("train", "hydra.searchpath=mine"), r"hydra\.searchpath=mine: a list of folders"),
+    (("train", "hydra/job_logging=default"), r"hydra/job_logging=default: each run keeps its train\.log"),
     (("train", "hydra.hydra_logging=null"), r"hydra\.hydra_logging=null: each run keeps its train\.log"),
     (("train", "hydra.job.chdir=true"), "hydra.job.chdir=true: resexp sets that itself; leave it out"),
     (("train", "hydra=1"), "hydra=1: resexp sets that itself"),
@@ -132,6 +134,17 @@ REFUSED = [
     (("report", "paper_points=${oc.decode:1}"), "paper_points: TypeError raised while resolving"),
     (("train", *TINY, "seed=${eval:1}"), "seed: Unsupported interpolation type eval"),
 ]
+
+
+def test_hydras_logging_can_be_disabled_and_train_log_is_whole(resexp: Command, tmp_path: Path) -> None:
+    for words in ((), ("-m", "seed=1,2", "hydra/hydra_logging=disabled")):
+        done = resexp("train", *words, *TINY, "hydra/job_logging=disabled")
+        assert (done.returncode, done.stdout) == (0, "")
+        assert "iterations on cpu" not in done.stderr
+    logs = [path.read_text() for path in tmp_path.rglob("train.log")]
+    assert len(logs) == 3
+    assert all("12 iterations on cpu" in text and "finished in" in text for text in logs)
+    assert not [*tmp_path.glob("*.log")]
 
 
 @pytest.mark.parametrize(("arguments", "line"), REFUSED)

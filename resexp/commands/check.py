@@ -9,11 +9,11 @@ from omegaconf import DictConfig
 
 from resexp.analysis.check import Judgement, check, own_path
 from resexp.analysis.study import Study, existing_runs, load_study
-from resexp.commands.printing import printing, warn
 from resexp.config.compose import settings_of
 from resexp.config.presets import conf_dir
 from resexp.config.settings import Chosen
 from resexp.errors import UserError
+from resexp.printing import printing, warn
 
 log = logging.getLogger("resexp")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from resexp.analysis.study import load_study
-from resexp.commands.printing import printing, warn
 from resexp.config.compose import settings_of
 from resexp.config.settings import check_margin, require
 from resexp.formatting import plural
+from resexp.printing import printing, warn
 from resexp.publish import readme
 from resexp.publish.collect import SUMMARY, collect, summary
 from resexp.system.files import write_text, writing_to

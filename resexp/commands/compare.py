@@ -8,9 +8,9 @@ from omegaconf import DictConfig
 from resexp.analysis.compare import compare as over_one
 from resexp.analysis.compare import comparisons, offered
 from resexp.analysis.study import existing_runs
-from resexp.commands.printing import printing, warn
 from resexp.config.compose import settings_of
 from resexp.errors import UserError
+from resexp.printing import printing, warn
 from resexp.report.report import listed_files, write_comparisons
 
 
@@ -19,7 +19,7 @@ class CompareSettings:
     """Root of `resexp compare`."""
 
     runs: str
-    over: str | None
+    over: list[str] | None
     out: str
     verbose: bool
     json: bool
@@ -30,7 +30,7 @@ def task(cfg: DictConfig) -> None:
     settings = settings_of(cfg, CompareSettings)
     study = existing_runs(Path(settings.runs))
     warn(study.problems)
-    found = [over_one(study, settings.over)] if settings.over else comparisons(study)
+    found = [over_one(study, one) for one in settings.over] if settings.over else comparisons(study)
     if not found:
         remedy = offered(study)
         raise UserError(f"runs={settings.runs}: no finished runs differ in one setting alone, depth aside; {remedy}")

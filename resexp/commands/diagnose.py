@@ -9,7 +9,6 @@ from omegaconf import DictConfig
 
 from resexp import __version__
 from resexp.analysis.study import Group, existing_runs
-from resexp.commands.printing import Show, printing, warn
 from resexp.config.compose import settings_of
 from resexp.config.settings import DataPlace, check_device, require
 from resexp.diagnose import table
@@ -17,6 +16,7 @@ from resexp.diagnose.selection import Choice, Job, Selection
 from resexp.diagnose.table import DIAGNOSES
 from resexp.errors import UserError
 from resexp.formatting import listed
+from resexp.printing import Show, printing, warn
 from resexp.report.report import listed_files, write_why
 from resexp.storage.provenance import source_version, utc_now
 
@@ -69,7 +69,7 @@ def diagnose(group: Group, settings: DiagnoseSettings, show: Show) -> None:
     chosen = DIAGNOSES if settings.what == "all" else (settings.what,)
     for diagnosis in chosen:
         measure(diagnosis, group, settings)
-    report = write_why(group, Path(settings.runs), Path(settings.out), chosen)
+    report = write_why(group, Path(settings.runs), Path(settings.out), chosen, settings.verbose)
     warn(report.problems)
     said = report.why or ["nothing could be measured"]
     show("\n".join([f"{group.data}/{group.recipe}", *said]), *report.records)

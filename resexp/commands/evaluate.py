@@ -7,10 +7,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from resexp.analysis.study import existing_runs
-from resexp.commands.printing import Show, printing, warn
 from resexp.config.compose import settings_of
 from resexp.config.settings import Chosen, DataPlace, check_device, one_of, require
 from resexp.errors import UserError
+from resexp.printing import Show, printing, warn
 from resexp.storage.run import Run
 from resexp.training import weights
 

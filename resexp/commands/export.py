@@ -9,10 +9,10 @@ import torch
 from omegaconf import DictConfig
 
 from resexp.analysis.study import StudyRun, load_study
-from resexp.commands.printing import printing, warn
 from resexp.config.compose import settings_of
 from resexp.config.settings import Chosen, DataPlace, check_device, one_of
 from resexp.errors import UserError
+from resexp.printing import printing, warn
 from resexp.storage import note
 from resexp.storage.run import Run, no_runs
 from resexp.system.files import writing_to

@@ -1,4 +1,4 @@
-"""`resexp models`: the networks in conf/model and in --config-dir, without torch."""
+"""`resexp models`: the networks in conf/model and in folders of one's own, without torch."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,12 +8,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from resexp.analysis.paper import TEST_ERROR
-from resexp.commands.printing import printing
 from resexp.config.compose import model_preset, settings_of
 from resexp.config.presets import content_of, presets
 from resexp.config.settings import ModelConfig
 from resexp.formatting import ABSENT
 from resexp.model.cost import multiply_adds, parameters
+from resexp.printing import printing
 
 
 @dataclass
@@ -31,7 +31,7 @@ def task(cfg: DictConfig) -> None:
     ]
     records: list[dict[str, Any]] = []
     sources = HydraConfig.get().runtime.config_sources
-    own = next((Path(source.path) for source in sources if source.provider == "command-line"), None)
+    own = [Path(source.path) for source in sources if source.provider == "command-line"]
     for path in presets("model", own):
         content = content_of(path)
         if "defaults" in content:  # of a preset of one's own that builds on another

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from resexp.commands.printing import printing, warn
 from resexp.config.compose import settings_of
 from resexp.config.settings import check_margin
+from resexp.printing import printing, warn
 from resexp.report.report import listed_files, write_report
 
 

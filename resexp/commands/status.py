@@ -7,11 +7,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from resexp.commands.printing import printing
 from resexp.config.compose import settings_of
 from resexp.config.settings import recorded
 from resexp.errors import UserError
-from resexp.formatting import ABSENT, aligned, duration, plural, printable, shortened
+from resexp.formatting import ABSENT, WIDTH, aligned, duration, plural, printable, told_apart
+from resexp.printing import printing
 from resexp.storage import timing
 from resexp.storage.run import FINISHED, RUNNING, Record, Run, find_runs, no_runs
 
@@ -19,8 +19,6 @@ DIED, ELSEWHERE, DAMAGED = "died", "elsewhere", "damaged"
 """States that no run records: its process is gone; it may run on another host; its files cannot be read."""
 
 HEADING = ["run", "state", "iteration", "training", "test", "images/s", "left", "age"]
-WIDTH = 100
-"""Columns of a terminal that the table may take."""
 
 
 @dataclass
@@ -104,7 +102,8 @@ def table(runs: list[Status]) -> str:
     if excess <= 0:
         return text
     room = max(len(line[0]) for line in lines) - excess
-    return aligned([[shortened(line[0], max(room, 1)), *line[1:]] for line in lines], {0, 1})
+    names = told_apart([line[0] for line in lines], max(room, 1))
+    return aligned([[name, *line[1:]] for name, line in zip(names, lines, strict=True)], {0, 1})
 
 
 def task(cfg: DictConfig) -> None:

@@ -10,42 +10,56 @@ from omegaconf import DictConfig
 
 from resexp.config.compose import to_config
 from resexp.errors import Busy, UserError, only_text
+from resexp.printing import printing
 from resexp.storage.run import Run
 from resexp.sweep import plan
 from resexp.sweep.sweeper import AHEAD, FINISHED_BEFORE, Outcome
 
 log = logging.getLogger("resexp")
 
+PLANNED = "planned"
+
 
 def task(cfg: DictConfig) -> Outcome:
     """Train the run of a composed configuration; its outcome. Errors are part of it, so that a sweep goes on."""
+    alone = HydraConfig.get().mode == RunMode.RUN  # of runs that take turns, the first to end takes it away
+    outcome = run_of(cfg, alone)
+    if alone and cfg.json is True and outcome.words != PLANNED:
+        with printing(as_json=True) as show:
+            show("", outcome.record())
+    return outcome
+
+
+def run_of(cfg: DictConfig, alone: bool) -> Outcome:
+    """What becomes of the run, which is no part of a sweep where it is `alone`."""
     name, hydra = "run", HydraConfig.get()
     try:
         for plugin, usual in (("launcher", "basic"), ("sweeper", "study")):
             choice = hydra.runtime.choices[f"hydra/{plugin}"]
-            if hydra.mode == RunMode.RUN and choice != usual:
+            if alone and choice != usual:
                 raise UserError(f"hydra/{plugin}={choice}: a {plugin} takes the runs of a sweep; add -m")
         config = to_config(cfg)
         run = Run(config.directory)
         name = str(run)
         if config.plan:
-            print(plan.table([config]))
-            return Outcome(name, "planned")
-        if hydra.mode == RunMode.RUN and run.is_done(config):
+            text, expected = plan.table([config])
+            with printing(config.json) as show:
+                show(text, *expected)
+            return Outcome(name, PLANNED)
+        if alone and run.is_done(config):
             log.info("%s: finished already%s", run, run.precision_told(config))
             if problem := run.checkpoint_problem():
                 log.warning("%s", problem)
-            return Outcome(name, FINISHED_BEFORE)
+            return Outcome.finished(name, FINISHED_BEFORE, run.record().final)
         from resexp.training.train import train
 
-        ahead = AHEAD.get() if hydra.mode == RunMode.MULTIRUN else None
+        ahead = None if alone else AHEAD.get()
         final = train(config, ahead.position(hydra.job.num) if ahead else None).final
     except Busy as busy:
         return Outcome(name, "busy", Busy(str(busy)))
     except Exception as error:
-        if hydra.mode == RunMode.RUN and not isinstance(error, UserError):
+        if alone and not isinstance(error, UserError):
             raise
         kept = Run(Path(name)).log_file
         return Outcome(name, "failed", only_text(error), str(kept) if os.access(kept, os.F_OK) else "")
-    errors = f"training error {final['running_error']:.1%}, test error {final['test_error']:.1%}"
-    return Outcome(name, f"finished, {errors}", running_error=final["running_error"])
+    return Outcome.finished(name, "finished", final)

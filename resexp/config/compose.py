@@ -10,18 +10,21 @@ from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal import utils as hydra_utils
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import OverrideType, ValueType
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -51,8 +54,9 @@ LAUNCHERS = {
 
 HYDRAS_OWN = {
     r"hydra\.(run|sweep)\b": "runs=PATH says where runs lie",
-    r"hydra\.searchpath\b": "--config-dir=DIR adds settings of your own",
-    r"hydra[./](job|hydra)_logging\b": "each run keeps its train.log, and 2>FILE keeps what a command says",
+    r"hydra(/(job|hydra)_logging=(?!(none|disabled)$)|\.(job|hydra)_logging\b)": (
+        "each run keeps its train.log, and 2>FILE keeps what a command says; hydra/job_logging=disabled says less"
+    ),
     r"hydra/sweeper=(?!optuna$)": "resexp sets that itself; leave it out, or hydra/sweeper=optuna searches",
     r"hydra(\.(output_subdir|job)\b|=)": "resexp sets that itself; leave it out",
 }
@@ -76,6 +80,18 @@ hydra_utils.argparse = SimpleNamespace(**vars(argparse) | {"ArgumentParser": Opt
 
 Settings = TypeVar("Settings")
 
+
+class Searched(SearchPathPlugin):
+    """The folders of hydra.searchpath, which Hydra itself would search only for the words that name them."""
+
+    folders: ClassVar[list[Path]] = []
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Add them behind ours."""
+        for folder in self.folders:
+            search_path.append("command-line", f"file://{folder}")
+
+
 _presets: dict[tuple[str, str, str], DictConfig] = {}
 """By folders of conf/, group and name: composing takes a tenth of a second, and the runs of a sweep share presets."""
 
@@ -85,6 +101,7 @@ def register(**chosen: Any) -> None:
     sweeper = {"_target_": SWEEPER, "max_batch_size": None, "params": None}
     ConfigStore.instance().store(name="study", group="hydra/sweeper", node=sweeper)
     ConfigStore.instance().store(name="chosen", node=chosen)
+    Plugins.instance().register(Searched)
 
 
 def settings_of(cfg: DictConfig, schema: type[Settings], prefix: str = "") -> Settings:
@@ -178,8 +195,9 @@ def compose(*overrides: str) -> Config:
     """
     if not GlobalHydra.instance().is_initialized():
         _presets.clear()  # files may have been edited since
+    _, words = own_dirs(None, list(overrides))
     with _hydra():
-        return to_config(hydra_compose("train", list(overrides)))
+        return to_config(hydra_compose("train", words))
 
 
 def options_of(arguments: list[str]) -> tuple[Namespace, list[str]]:
@@ -190,8 +208,28 @@ def options_of(arguments: list[str]) -> tuple[Namespace, list[str]]:
 
 
 def help_for(arguments: list[str], verb: str) -> str:
-    """The help of a verb, with the presets that --config-dir adds. Raises UserError as `ordered` does."""
-    return help_text(verb, own_dir(options_of(arguments)[0].config_dir))
+    """The help of a verb, with the presets of one's own. Raises UserError as `ordered` does."""
+    options, unknown = options_of(arguments)
+    own, _ = own_dirs(options.config_dir, [*options.overrides, *unknown])
+    return help_text(verb, own)
+
+
+def own_dirs(config_dir: str | None, words: list[str]) -> tuple[list[Path], list[str]]:
+    """The folders of settings of one's own, of --config-dir and hydra.searchpath, and the words without the latter.
+
+    What Hydra composes from now on may be in them. Raises UserError as `own_dir` does.
+    """
+    own = [own_dir("--config-dir", config_dir)] if config_dir else []
+    given = [word for word in words if re.match(r"\+*hydra\.searchpath=", word)]
+    Searched.folders = []
+    for word in given:
+        places: Any = None
+        with suppress(OverrideParseException):
+            places = OverridesParser.create().parse_override(word).value()
+        if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
+            raise UserError(f"{word}: a list of folders with settings of your own, such as [mine,pkg://package]")
+        Searched.folders += [own_dir("hydra.searchpath", place).resolve() for place in places]
+    return [*own, *Searched.folders], [word for word in words if word not in given]
 
 
 def ordered(arguments: list[str], verb: str) -> list[str]:
@@ -206,7 +244,7 @@ def ordered(arguments: list[str], verb: str) -> list[str]:
         *unknown,
         *(f"--{name.replace('_', '-')}" for name in UNUSED if vars(options)[name]),
     ]
-    own = own_dir(options.config_dir)
+    own, settings = own_dirs(options.config_dir, settings)
     for word in settings:
         name, given, value = word.lstrip("+~").partition("=")
         if word.startswith("-") or not name or "@" in name or (not given and not word.startswith("~")):
@@ -225,7 +263,7 @@ def ordered(arguments: list[str], verb: str) -> list[str]:
     tasks = [f"--{task}" for task in ("run", "multirun", "cfg", "info") if getattr(options, task)]
     if len(tasks) > 1:
         raise UserError(f"{' '.join(tasks)}: ask for one of these at a time")
-    given = [word for word in arguments if word not in settings and word != "--"]
+    given = [word for word in arguments if word not in [*options.overrides, *unknown, "--"]]
     if verb != "train":
         settings = without_sweeps(settings, verb)
     return [*given, *(["--"] if given else []), *settings]  # else an option takes the first setting for its value
@@ -280,7 +318,7 @@ def not_installed(choice: str, extra: str) -> str:
 
 
 def explain(error: OmegaConfBaseException, read: str = "") -> str:
-    """One line for an error of OmegaConf: the setting, else the one that was read, then what is wrong with its value."""
+    """One line for an error of OmegaConf: the setting, or the one that was read, then what is wrong with it."""
     what = str(error.msg or error).splitlines()[0]
     if isinstance(error, MissingMandatoryValue):
         what = f"not given; say {error.full_key}=..."

@@ -1,6 +1,8 @@
 """The YAML files of conf/: where they lie, which settings they know, and the help they give. No Hydra here."""
 
 import re
+from collections.abc import Sequence
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,26 +26,31 @@ def conf_dir() -> Path:
     return packaged if packaged.is_dir() else here.parent / "conf"
 
 
-def own_dir(folder: str | None) -> Path | None:
-    """The folder that --config-dir names, if any.
+def own_dir(option: str, place: str) -> Path:
+    """A folder of settings that an option names, as Hydra names folders: a path, file://PATH or pkg://PACKAGE.
 
     Raises UserError where it is not there, or has a file that one of ours would hide.
     """
-    if not folder:
-        return None
-    own = Path(folder)
+    package = place.removeprefix("pkg://")
+    own = Path(place.removeprefix("file://"))
+    if package != place:
+        try:
+            found = find_spec(package)
+        except (ImportError, ValueError):
+            found = None
+        own = Path(*((found and found.submodule_search_locations) or [place])[:1])
     if not own.is_dir():
-        raise UserError(f"--config-dir={own}: no such folder; name one with model/, recipe/ or experiment/")
+        raise UserError(f"{option}={place}: no such folder; name one with model/, recipe/ or experiment/")
     for path in sorted(one.relative_to(own) for one in own.rglob("*.yaml")):
         if (conf_dir() / path).exists():
-            raise UserError(f"--config-dir={own}: resexp has a {path} itself; rename yours")
+            raise UserError(f"{option}={place}: resexp has a {path} itself; rename yours")
     return own
 
 
-def presets(group: str, own: Path | None = None) -> list[Path]:
-    """The files of one group, plain20 before plain110; those in a folder of one's own as well."""
-    folders = [conf_dir(), own] if own else [conf_dir()]
-    return sorted(chain(*((one / group).glob("*.yaml") for one in folders)), key=lambda path: natural(path.stem))
+def presets(group: str, own: Sequence[Path] = ()) -> list[Path]:
+    """The files of one group, plain20 before plain110; those in folders of one's own as well."""
+    files = chain(*((folder / group).glob("*.yaml") for folder in (conf_dir(), *own)))
+    return sorted(files, key=lambda path: natural(path.stem))
 
 
 def content_of(path: Path) -> dict[str, Any]:
@@ -63,10 +70,10 @@ def settings_named(verb: str) -> set[str]:
     return known
 
 
-def help_text(verb: str, own: Path | None = None) -> str:
+def help_text(verb: str, own: Sequence[Path] = ()) -> str:
     """The file of a command, read as help: its heading, and its settings with their comments; so for its presets.
 
-    A folder of one's own is named beside ours.
+    Those in folders of one's own are named beside ours.
     """
     path = conf_dir() / f"{verb}.yaml"
     head, _, body = path.read_text(encoding="utf-8").partition("defaults:\n")

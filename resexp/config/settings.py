@@ -243,7 +243,7 @@ def check_margin(percent: float) -> None:
     require(0 <= percent <= 100, "margin", percent, "percentage points from 0 to 100")
 
 
-NOT_RECORDED = ("model", "data", "recipe", "seed", "start", "snapshots", "fresh", "plan")
+NOT_RECORDED = ("model", "data", "recipe", "seed", "start", "snapshots", "fresh", "plan", "json")
 """Settings that do not say how a run is executed: those of its result, what is kept, and requests for one session.
 
 The file to start from is recorded as a place, where there is one; `ModelConfig.start` says what it holds.
@@ -269,6 +269,7 @@ class TrainSettings:
     snapshots: bool
     fresh: bool
     plan: bool
+    json: bool
 
     def __post_init__(self) -> None:
         check_seed(self.seed, "seed")
@@ -374,7 +375,7 @@ def recorded(result: dict[str, Any], execution: dict[str, Any]) -> TrainSettings
             "model": typed(ModelConfig, result["model"]),
             "data": typed(DATA_CONFIGS[result["data"]["name"]], result["data"] | execution["data"]),
             "recipe": typed(RecipeConfig, result["recipe"]),
-            **dict.fromkeys(("snapshots", "fresh", "plan"), False),
+            **dict.fromkeys(("snapshots", "fresh", "plan", "json"), False),
             "start": execution.get("start"),
         }
         return typed(TrainSettings, execution | parts | {"seed": result["seed"]})

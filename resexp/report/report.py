@@ -6,7 +6,7 @@ from typing import Any
 
 from resexp.analysis.compare import Comparison, comparisons, only_compared
 from resexp.analysis.study import Group, existing_runs
-from resexp.formatting import plural
+from resexp.formatting import plural, wrapped
 from resexp.report import compare, page, tables
 from resexp.report.answers import Answers, answers
 from resexp.report.captions import setting_words
@@ -82,12 +82,16 @@ def _write_group(
     _write_all(files | answer.csv, out / group.data / group.recipe, report)
     report.why += [_said(finding) for finding in answer.findings.values()]
     if not folded:
-        report.sections.append(f"{setting_words(group)}\n{answer.sentence}\n\n{tables.short(group)}\n")
+        words = wrapped(f"{setting_words(group)}\n{answer.sentence}")
+        report.sections.append(f"{words}\n\n{tables.short(group)}\n")
     return drawn
 
 
-def write_why(group: Group, runs: Path, out: Path, diagnoses: tuple[str, ...]) -> Report:
-    """Write figures and CSV of some diagnoses of one group to `out`. Raises UserError where that cannot be."""
+def write_why(group: Group, runs: Path, out: Path, diagnoses: tuple[str, ...], verbose: bool) -> Report:
+    """Write figures and CSV of some diagnoses of one group to `out`; say all tables or the first of each.
+
+    Raises UserError where that cannot be.
+    """
     from resexp.report.draw import draw
 
     found, csv, problems = findings(group, runs)
@@ -97,7 +101,7 @@ def write_why(group: Group, runs: Path, out: Path, diagnoses: tuple[str, ...]) -
             plate = found[diagnosis].plate
             files = {f"{diagnosis}.csv": csv[f"{diagnosis}.csv"]} | (draw(plate) if plate else {})
             _write_all(files, out / group.data / group.recipe, report)
-            report.why.append(_said(found[diagnosis]))
+            report.why.append(_said(found[diagnosis], None if verbose else 1))
             about = {"data": group.data, "recipe": group.recipe, "diagnosis": diagnosis}
             rows = [one for table in found[diagnosis].tables for one in table.records()]
             csv_file = out / group.data / group.recipe / f"{diagnosis}.csv"
@@ -135,10 +139,10 @@ def listed_files(files: list[Path], verbose: bool) -> str:
     return f"{files[0]} and {plural(len(files) - 1, 'more file')}; verbose=true lists them"
 
 
-def _said(finding: Finding) -> str:
-    """A finding for a terminal."""
-    tables = "".join(f"\n{table.caption}\n{table.terminal()}\n" for table in finding.tables)
-    return f"{finding.sentence}\n{tables}"
+def _said(finding: Finding, tables: int | None = None) -> str:
+    """A finding for a terminal, with all tables or the first few."""
+    shown = "".join(f"\n{wrapped(table.caption)}\n{table.terminal()}\n" for table in finding.tables[:tables])
+    return f"{wrapped(finding.sentence)}\n{shown}"
 
 
 def _write_all(files: dict[str, bytes], folder: Path, report: Report) -> None:

@@ -3,7 +3,7 @@
 import statistics
 from dataclasses import dataclass, field
 
-from resexp.formatting import ABSENT, aligned, number
+from resexp.formatting import ABSENT, number, tabulated
 
 Points = list[tuple[float, float]]
 
@@ -114,7 +114,7 @@ class Table:
 
     def terminal(self) -> str:
         """Columns of spaces."""
-        return aligned([self.heading, *self.rows], self.text)
+        return tabulated(self.heading, self.rows, self.text)
 
     def records(self) -> list[dict[str, str]]:
         """Each row by its headings."""

@@ -12,6 +12,7 @@ from hydra_plugins.hydra_optuna_sweeper import optuna_sweeper
 from omegaconf import DictConfig, OmegaConf
 
 from resexp.errors import UserError
+from resexp.printing import printing
 from resexp.sweep.outcome import Outcome, table
 
 RESULTS = "optimization_results.yaml"
@@ -54,4 +55,6 @@ class OptunaSweeper(optuna_sweeper.OptunaSweeper):
             best = OmegaConf.load(Path(scratch, RESULTS))
             kept = shutil.move(Path(scratch, RESULTS), Path(config.runs, RESULTS))
         chosen = " ".join(f"{name}={value}" for name, value in best.best_params.items())
-        print(f"best: {chosen}, running training error {best.best_value:.1%}; see {kept}")
+        with printing(config.json) as show:
+            text = f"best: {chosen}, running training error {best.best_value:.1%}; see {kept}"
+            show(text, *(outcome.record() for outcome in self.outcomes))

@@ -106,10 +106,14 @@ def _training(config: Config, words: str, at: int, seen: list[Speed]) -> Expecta
     return Expectation(str(Run(config.directory)), words, seconds, max(size - there, 0))
 
 
-def table(configs: list[Config]) -> str:
-    """A line for each run, and one for all of them."""
+def table(configs: list[Config]) -> tuple[str, list[Expectation]]:
+    """A line for each run, and one for all of them; what becomes of each."""
     seen = speeds(Path(configs[0].runs), configs[0].device)
     expected = [expect(config, seen) for config in configs]
+    return _text(configs, seen, expected), expected
+
+
+def _text(configs: list[Config], seen: list[Speed], expected: list[Expectation]) -> str:
     due = [one for one in expected if one.seconds is None or one.seconds]
     width = max(len(one.run) for one in expected)
     lines = [str(Expectation(f"{one.run:<{width}}", one.words, one.seconds, one.bytes)) for one in expected]

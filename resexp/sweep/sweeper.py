@@ -5,7 +5,7 @@ import pickle
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -22,9 +22,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from resexp.config.compose import LAUNCHERS, OPTUNA, SWEEPER, not_installed, to_config
 from resexp.config.settings import Config
 from resexp.errors import Busy, Interrupted, UserError, only_text
+from resexp.printing import printing
 from resexp.storage.run import Run
 from resexp.sweep import plan
 from resexp.sweep.outcome import Outcome, table
+from resexp.sweep.progress import SweepProgress
 from resexp.training.progress import Position
 
 Plugins.instance()
@@ -45,9 +47,9 @@ class Ahead:
     at_once: int = 1
 
     def position(self, number: int) -> Position:
-        """The place of the run with this number, and what comes after it."""
-        after = sum(self.costs[number + 1 :]) / max(self.costs[number], 1) / self.at_once
-        return Position(f"{number + 1} of {len(self.costs)}: ", after)
+        """The place of the run with this number, and what comes after it; of several at once a sweep tells that."""
+        after = sum(self.costs[number + 1 :]) / max(self.costs[number], 1)
+        return Position(f"{number + 1} of {len(self.costs)}: ", after if self.at_once == 1 else 0.0)
 
 
 AHEAD: ContextVar[Ahead | None] = ContextVar("ahead", default=None)
@@ -80,7 +82,9 @@ class StudySweeper(BasicSweeper):
         configs = composed(self.hydra_context, self.config, jobs)
         refuse_duplicates(configs, jobs)
         if configs[0].plan:
-            print(plan.table(configs))
+            text, expected = plan.table(configs)
+            with printing(configs[0].json) as show:
+                show(text, *expected)
             return []
         outcomes = [finished_before(config) for config in configs]
         due = [number for number, outcome in enumerate(outcomes) if outcome is None]
@@ -90,6 +94,8 @@ class StudySweeper(BasicSweeper):
         ended = [outcome for outcome in outcomes if outcome]
         with suppress(OSError):  # the terminal may be gone
             print(table(ended), file=sys.stderr)
+        with printing(configs[0].json) as show:
+            show("", *(outcome.record() for outcome in ended))
         errors = [outcome.error for outcome in ended]
         for error in errors:
             if isinstance(error, Interrupted):
@@ -117,7 +123,9 @@ class StudySweeper(BasicSweeper):
             return []
         before = AHEAD.set(Ahead([plan.cost(config) * config.recipe.iterations for config in configs], runs))
         try:
-            with tempfile.TemporaryDirectory(prefix="resexp-") as scratch:
+            at_once = self.config.hydra.launcher.get("_target_") in LAUNCHERS
+            whole = SweepProgress(configs) if at_once else nullcontext()
+            with tempfile.TemporaryDirectory(prefix="resexp-") as scratch, whole:
                 OmegaConf.update(self.config, "hydra.sweep.dir", scratch)
                 return self.launcher.launch([[*job, f"hydra.sweep.dir='{scratch}'"] for job in jobs], initial_job_idx=0)
         finally:
@@ -173,7 +181,8 @@ def finished_before(config: Config) -> Outcome | None:
     run = Run(config.directory)
     with suppress(UserError):
         if run.is_done(config):
-            return Outcome(str(run), FINISHED_BEFORE + run.precision_told(config))
+            words = FINISHED_BEFORE + run.precision_told(config)
+            return Outcome.finished(str(run), words, run.record().final)
     return None
 
 

@@ -1,6 +1,7 @@
 """The log: one line a message on stderr, and in a run's train.log also the tracebacks."""
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import Generator
@@ -8,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from resexp.formatting import printable
+from resexp.system.machine import WORKER
 
 log = logging.getLogger("resexp")
 
@@ -21,6 +23,8 @@ class Console(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one message."""
         line = "\n".join(map(printable, self.format(record).splitlines()))
+        if WORKER in os.environ and sys.stderr.isatty():
+            line = f"\r\x1b[K{line}"  # over the bar of the process that this one works for
         with suppress(OSError):  # a closed terminal does not stop the work
             if "tqdm" in sys.modules:
                 from tqdm import tqdm
@@ -36,6 +40,13 @@ def log_to_console() -> None:
         log.addHandler(Console(logging.INFO))
         log.setLevel(logging.DEBUG)
         log.propagate = False
+
+
+def set_console(job_logging: str) -> None:
+    """Nothing on stderr with hydra/job_logging=disabled; a train.log is written nevertheless."""
+    for handler in log.handlers:
+        if isinstance(handler, Console):
+            handler.setLevel(sys.maxsize if job_logging == "disabled" else logging.INFO)
 
 
 class LogFile(logging.FileHandler):

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -35,6 +36,20 @@ class Position:
     cost_after: float = 0.0
 
 
+def progress_bar(heading: str, total: float, start: float, bar_format: str) -> "tqdm[NoReturn]":
+    """A bar on a terminal or in a notebook; elsewhere, or with $TQDM_DISABLE, one that is disabled."""
+    return tqdm(
+        total=total,
+        initial=start,
+        desc=heading,
+        disable=bool(os.environ.get("TQDM_DISABLE")) or (False if IN_NOTEBOOK else None),  # None: on no terminal
+        file=sys.stderr,
+        dynamic_ncols=True,
+        leave=False,
+        bar_format=bar_format,
+    )
+
+
 class Progress:
     """Progress of one run from iteration `start` to `total`."""
 
@@ -43,17 +58,8 @@ class Progress:
         self.cost_after = position.cost_after
         self.began = self.last_line = time.monotonic()
         self.test_error: float | None = None
-        self.bar = tqdm(
-            total=total,
-            initial=start,
-            desc=position.label + shortened(name, NAME_WIDTH - len(position.label) // 2),
-            unit="it",
-            disable=bool(os.environ.get("TQDM_DISABLE")) or (False if IN_NOTEBOOK else None),  # None: on no terminal
-            file=sys.stderr,
-            dynamic_ncols=True,
-            leave=False,
-            bar_format=BAR.format(sweep=""),
-        )
+        heading = position.label + shortened(name, NAME_WIDTH - len(position.label) // 2)
+        self.bar = progress_bar(heading, total, start, BAR.format(sweep=""))
 
     def iteration(self) -> None:
         """One more iteration is done."""

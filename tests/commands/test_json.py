@@ -11,10 +11,10 @@ from hydra.core.global_hydra import GlobalHydra
 from synthetic import Synthetic
 
 from resexp.cli import VERBS
-from resexp.commands.printing import plain, printing
 from resexp.config.compose import compose
 from resexp.config.presets import settings_named
 from resexp.errors import UserError
+from resexp.printing import plain, printing
 from resexp.storage.run import INTERRUPTED, Run, find_runs
 from resexp.training.train import train
 
@@ -46,8 +46,32 @@ def programs(here: Here, *arguments: str) -> list[Any]:
     return json.loads(here(*arguments, "json=true"))
 
 
-def test_every_verb_but_train_has_it() -> None:
-    assert {verb for verb in VERBS if "json" not in settings_named(verb)} == {"train"}
+def test_every_verb_has_it() -> None:
+    assert all("json" in settings_named(verb) for verb in VERBS)
+
+
+def test_train_says_what_became_of_each_run_and_what_it_plans(here: Here, capfd: pytest.CaptureFixture[str]) -> None:
+    (planned,) = programs(here, "train", *TINY, "plan=true")
+    assert (planned["words"], planned["seconds"]) == ("new", None)
+    capfd.readouterr()
+    (alone,) = programs(here, "train", *TINY)
+    final = Run(Path(alone["run"])).record().final
+    assert alone == {"run": planned["run"], "outcome": "finished", "error": None, "log": None} | {
+        name: final[name] for name in ("running_error", "test_error")
+    }
+    assert programs(here, "train", *TINY) == [alone | {"outcome": "finished before"}]
+    first, second = json.loads(here("train", "-m", *TINY, "seed=0,1", "json=true").rpartition("]")[0] + "]")
+    assert (first, second["outcome"]) == (alone | {"outcome": "finished before"}, "finished")
+    for words in (("recipe.batch_size=97",), ("-m", "recipe.batch_size=97,98")):
+        with pytest.raises(UserError, match=r"failed|larger than"):
+            here("train", *TINY, *words, "json=true")
+        failed, *_ = json.loads(capfd.readouterr().out)
+        assert (failed["outcome"], failed["running_error"]) == ("failed", None)
+        assert "larger than the training set of 96 images" in failed["error"]
+    assert [one["words"] for one in programs(here, "train", "-m", *TINY, "seed=1,2", "plan=true")] == [
+        "finished",
+        "new",
+    ]
 
 
 def test_what_json_has_no_word_for_is_null_or_text(capsys: pytest.CaptureFixture[str]) -> None:

@@ -222,6 +222,32 @@ def test_a_preset_that_was_edited_names_the_next_run(tmp_path: Path, monkeypatch
         assert (config.recipe.lr, config.labels["recipe"]) == (float(rate), "mine")
 
 
+def test_folders_on_hydras_search_path_are_searched(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, name in (("own", "wide20"), ("pack/age/presets", "wider20")):
+        preset = tmp_path / place / "model" / f"{name}.yaml"
+        preset.parent.mkdir(parents=True)
+        preset.write_text(f"defaults: [resnet20]\nname: {name}\nwidth: 2\n")
+    monkeypatch.syspath_prepend(tmp_path / "pack")
+    search = "hydra.searchpath=[own,pkg://age.presets]"
+    small = ("data=shapes", "data.train_images=20", "data.test_images=10", "recipe.iterations=1", "recipe.batch_size=4")
+    here("train", "-m", search, "model=wide20,wider20,resnet20", "model.depth=8", *small, "device=cpu")
+    names = sorted(path.parents[1].name.partition("+")[0] for path in tmp_path.rglob("run.json"))
+    assert names == ["resnet20", "wide20", "wider20"]
+    assert [line.split()[0] for line in here("models", search).splitlines() if "1,073,962" in line] == [
+        "wide20",
+        "wider20",
+    ]
+    assert "resnet1202, wide20, wider20" in here("train", "--help", search)
+    assert compose(search, "model=wide20").model.width == 2
+    with pytest.raises(UserError, match=r"^model=null: no such choice; choose .*, wide20, wider20, or"):
+        here("train", search, "model=null")
+    (tmp_path / "own/model/plain20.yaml").write_text("")
+    with pytest.raises(UserError, match=r"^hydra\.searchpath=own: resexp has a model/plain20\.yaml itself"):
+        here("train", search)
+
+
 def test_a_network_of_ones_own_that_builds_on_another_is_listed(here: Here, tmp_path: Path) -> None:
     (tmp_path / "own" / "model").mkdir(parents=True)
     (tmp_path / "own" / "model" / "wide20.yaml").write_text("defaults: [resnet20]\nname: wide20\nwidth: 2\n")
