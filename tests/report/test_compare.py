@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
+from conftest import Here
 from omegaconf import OmegaConf
 from synthetic import Synthetic
 
@@ -82,6 +83,14 @@ def test_compare_writes_its_files_and_prints_the_table(
     names += ["runs.csv", "table.md"]
     assert sorted(path.name for path in (tmp_path / "compare" / "recipe.lr").iterdir()) == names
     assert all(name in printed for name in names)
+
+
+def test_several_settings_are_compared_each_by_itself(here: Here, runs: Path) -> None:
+    printed = here("compare", f"runs={runs}", "over=recipe.lr,recipe", "out=both")
+    assert ("Over recipe.lr\n" in printed, "Over recipe\n" in printed) == (True, True)
+    assert max(map(len, printed.splitlines())) <= 100
+    with pytest.raises(UserError, match=r"^over=data\.name: .*; over=recipe\.lr"):
+        here("compare", f"runs={runs}", "over=recipe.lr,data.name", "out=both")
 
 
 def test_nothing_to_compare_is_refused_with_what_differs(tmp_path: Path) -> None:
