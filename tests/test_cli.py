@@ -130,6 +130,8 @@ REFUSED = [
     (("train", *TINY, "recipe.pad=1024", "data.train_images=1000000"), r"needs about \d+\.\d TB .*recipe\.pad"),
     (("evaluate",), "runs=runs: no runs there"),
     (("evaluate", "runs=nowhere"), "runs=nowhere: no runs there"),
+    (("train", "seeds=0,1"), r"seeds: no such setting; did you mean seed\?"),
+    (("train", "seed=0,1"), "seed=0,1: several values are a sweep; add -m"),
     (("status", "json=${nope}"), "json: Interpolation key 'nope' not found"),
     (("report", "paper_points=${oc.decode:1}"), "paper_points: TypeError raised while resolving"),
     (("train", *TINY, "seed=${eval:1}"), "seed: Unsupported interpolation type eval"),

@@ -345,6 +345,9 @@ def explain_composition(error: Exception, verb: str = "train") -> str:
         return f"{group}={choice}: no such choice; choose {', '.join(error.options)}{deeper}"
     first = first_line(error)
     if several := re.match(r"Ambiguous value for argument '(.*)'", first):
+        name = several[1].lstrip("+~").partition("=")[0]
+        if name not in settings_named(verb) and "hydra" not in name:
+            return no_such_setting(name, verb)
         remedy = "several values are a sweep; add -m" if verb == "train" else "give one value, or a list in brackets"
         return f"{several[1]}: {remedy}"
     if unknown := re.match(r"Could not override '([^']+)'", first):
