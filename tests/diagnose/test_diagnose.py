@@ -109,7 +109,8 @@ def test_initial_gradients_without_norm_are_measured_at_each_scale_in_float64(
     assert [message for message in caplog.messages if "weights times" in message] == [
         "gradients: plain-20+depth8 seed 0 at initialisation without norm, weights times 1e-30"
     ]
-    assert "He times 1e-30" in printed
+    assert "first/last layer" not in printed, "a sentence and one table, unless more is asked for"
+    assert "He times 1e-30" in here("diagnose", *only, "scales=[1,1e-30]", "verbose=true")
     assert "not finite" not in printed
     (sessions,) = folder.rglob("gradients.json")
     assert [session["precision"] for session in json.loads(sessions.read_text())] == ["fp32 and fp64", "fp64"]
