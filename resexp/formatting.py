@@ -30,9 +30,13 @@ def duration(seconds: float) -> str:
 
 
 def wrapped(text: str) -> str:
-    """A text for a terminal, its lines no longer than `WIDTH` where a space allows it."""
+    """A text for a terminal, its lines no longer than `WIDTH` where a space allows it, indented like their first."""
     wrapper = textwrap.TextWrapper(WIDTH, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(map(wrapper.fill, text.split("\n")))
+    filled: list[str] = []
+    for line in text.split("\n"):
+        wrapper.subsequent_indent = " " * (len(line) - len(line.lstrip()))
+        filled.append(wrapper.fill(line))
+    return "\n".join(filled)
 
 
 def aligned(lines: list[list[str]], text: set[int]) -> str:

@@ -13,6 +13,7 @@ from resexp.config.compose import settings_of
 from resexp.config.presets import conf_dir
 from resexp.config.settings import Chosen
 from resexp.errors import UserError
+from resexp.formatting import wrapped
 from resexp.printing import printing, warn
 
 log = logging.getLogger("resexp")
@@ -48,7 +49,7 @@ def task(cfg: DictConfig) -> None:
     ]
     with printing(settings.json) as show:
         for judgement in judgements:
-            show("\n".join(lines(judgement, runs)), record(judgement))
+            show(wrapped("\n".join(lines(judgement, runs))), record(judgement))
         if any(judgement.comparisons for judgement in judgements):
             show(NOTE)
     outside = sum(bool(judgement.outside) for judgement in judgements)

@@ -15,7 +15,7 @@ from resexp.diagnose import table
 from resexp.diagnose.selection import Choice, Job, Selection
 from resexp.diagnose.table import DIAGNOSES
 from resexp.errors import UserError
-from resexp.formatting import listed
+from resexp.formatting import few, listed
 from resexp.printing import Show, printing, warn
 from resexp.report.report import listed_files, write_why
 from resexp.storage.provenance import source_version, utc_now
@@ -91,7 +91,7 @@ def measure(diagnosis: str, group: Group, settings: DiagnoseSettings) -> None:
     setup = Setup(group, runs, settings.device, settings.threads, settings.data.dir, *places)
     selection = Selection(diagnosis, group, runs, setup.images, settings)
     jobs, left_out = selection.jobs()
-    for line in outdated + left_out:
+    for line in few(list(dict.fromkeys(outdated + left_out))):
         log.warning("%s: %s; it is left out", diagnosis, line)
     jobs = [job for job in jobs if settings.fresh or job.subject not in known or setup.built_file(job)]
     if not jobs:

@@ -95,15 +95,22 @@ def _errors(run: Run, record: Record) -> tuple[float | None, float | None]:
 
 
 def table(runs: list[Status]) -> str:
-    """A line a run; names are shortened where the lines would be too wide."""
+    """A line a run; where that is too wide, a line for each folder and below it one for each run in it."""
     lines = [HEADING, *(run.cells() for run in runs)]
     text = aligned(lines, {0, 1})
-    excess = max(map(len, text.splitlines())) - WIDTH
-    if excess <= 0:
+    if max(map(len, text.splitlines())) <= WIDTH:
         return text
-    room = max(len(line[0]) for line in lines) - excess
-    names = told_apart([line[0] for line in lines], max(room, 1))
-    return aligned([[name, *line[1:]] for name, line in zip(names, lines, strict=True)], {0, 1})
+    named = [line[0].rpartition("/") for line in lines]
+    inside = [
+        ["  " + name if folder else name, *line[1:]] for (folder, _, name), line in zip(named, lines, strict=True)
+    ]
+    folders = [folder for folder, _, _ in named]
+    shown = told_apart(folders, WIDTH)
+    rows: list[str] = []
+    for at, row in enumerate(aligned(inside, {0, 1}).splitlines()):
+        rows += [shown[at]] if at and folders[at] not in ("", folders[at - 1]) else []
+        rows.append(row)
+    return "\n".join(rows)
 
 
 def task(cfg: DictConfig) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import BooleanNode, DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from resexp.config.compose import to_config
 from resexp.errors import Busy, UserError, only_text
@@ -24,10 +25,18 @@ def task(cfg: DictConfig) -> Outcome:
     """Train the run of a composed configuration; its outcome. Errors are part of it, so that a sweep goes on."""
     alone = HydraConfig.get().mode == RunMode.RUN  # of runs that take turns, the first to end takes it away
     outcome = run_of(cfg, alone)
-    if alone and cfg.json is True and outcome.words != PLANNED:
+    if alone and outcome.words != PLANNED and json_wanted(cfg):
         with printing(as_json=True) as show:
             show("", outcome.record())
     return outcome
+
+
+def json_wanted(cfg: DictConfig) -> bool:
+    """Whether `json` says yes in one of YAML's words, also where other settings are wrong."""
+    try:
+        return BooleanNode(cfg.get("json"))._value() is True
+    except OmegaConfBaseException:
+        return False
 
 
 def run_of(cfg: DictConfig, alone: bool) -> Outcome:
@@ -44,7 +53,7 @@ def run_of(cfg: DictConfig, alone: bool) -> Outcome:
         if config.plan:
             text, expected = plan.table([config])
             with printing(config.json) as show:
-                show(text, *expected)
+                show(text, *(one.record() for one in expected))
             return Outcome(name, PLANNED)
         if alone and run.is_done(config):
             log.info("%s: finished already%s", run, run.precision_told(config))

@@ -224,12 +224,15 @@ def own_dirs(config_dir: str | None, words: list[str]) -> tuple[list[Path], list
     Searched.folders = []
     for word in given:
         places: Any = None
-        with suppress(OverrideParseException):
+        with suppress(HydraException):
             places = OverridesParser.create().parse_override(word).value()
         if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
             raise UserError(f"{word}: a list of folders with settings of your own, such as [mine,pkg://package]")
-        Searched.folders += [own_dir("hydra.searchpath", place).resolve() for place in places]
-    return [*own, *Searched.folders], [word for word in words if word not in given]
+        for place in places:
+            folder = own_dir("hydra.searchpath", place, own).resolve()
+            Searched.folders.append(folder)
+            own.append(folder)
+    return own, [word for word in words if word not in given]
 
 
 def ordered(arguments: list[str], verb: str) -> list[str]:

@@ -26,17 +26,17 @@ def conf_dir() -> Path:
     return packaged if packaged.is_dir() else here.parent / "conf"
 
 
-def own_dir(option: str, place: str) -> Path:
+def own_dir(option: str, place: str, before: Sequence[Path] = ()) -> Path:
     """A folder of settings that an option names, as Hydra names folders: a path, file://PATH or pkg://PACKAGE.
 
-    Raises UserError where it is not there, or has a file that one of ours would hide.
+    Raises UserError where it is not there, or has a file that one of ours or of the folders `before` it would hide.
     """
     package = place.removeprefix("pkg://")
     own = Path(place.removeprefix("file://"))
     if package != place:
         try:
             found = find_spec(package)
-        except (ImportError, ValueError):
+        except Exception:  # finding a part of a package runs the package
             found = None
         own = Path(*((found and found.submodule_search_locations) or [place])[:1])
     if not own.is_dir():
@@ -44,6 +44,9 @@ def own_dir(option: str, place: str) -> Path:
     for path in sorted(one.relative_to(own) for one in own.rglob("*.yaml")):
         if (conf_dir() / path).exists():
             raise UserError(f"{option}={place}: resexp has a {path} itself; rename yours")
+        for other in before:
+            if (other / path).exists() and not other.samefile(own):
+                raise UserError(f"{option}={place}: there is a {path} in {other}, too; rename one")
     return own
 
 

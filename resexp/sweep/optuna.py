@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from resexp.errors import UserError
 from resexp.printing import printing
 from resexp.sweep.outcome import Outcome, table
+from resexp.system.logs import set_console
 
 RESULTS = "optimization_results.yaml"
 
@@ -28,6 +29,8 @@ class OptunaSweeper(optuna_sweeper.OptunaSweeper):
             raise UserError(f"hydra/launcher={launcher}: Optuna has its runs one after another; leave it out")
         if config.plan:
             raise UserError("plan=true: Optuna chooses runs by the errors of those before; leave it out")
+        set_console(config.hydra.runtime.choices["hydra/job_logging"])
+        logging.getLogger("optuna").setLevel(logging.WARNING)
         self.outcomes: list[Outcome] = []
 
         def task(cfg: DictConfig) -> Outcome:
@@ -52,9 +55,10 @@ class OptunaSweeper(optuna_sweeper.OptunaSweeper):
                 if self.outcomes:
                     with suppress(OSError):  # the terminal may be gone
                         print(table(self.outcomes), file=sys.stderr)
+                with printing(config.json) as show:
+                    show("", *(outcome.record() for outcome in self.outcomes))
             best = OmegaConf.load(Path(scratch, RESULTS))
             kept = shutil.move(Path(scratch, RESULTS), Path(config.runs, RESULTS))
         chosen = " ".join(f"{name}={value}" for name, value in best.best_params.items())
-        with printing(config.json) as show:
-            text = f"best: {chosen}, running training error {best.best_value:.1%}; see {kept}"
-            show(text, *(outcome.record() for outcome in self.outcomes))
+        if not config.json:
+            print(f"best: {chosen}, running training error {best.best_value:.1%}; see {kept}")

@@ -37,6 +37,10 @@ class Expectation:
     seconds: float | None = 0.0
     bytes: int = 0
 
+    def record(self) -> dict[str, Any]:
+        """It for programs."""
+        return {"run": self.run, "outcome": self.words, "seconds": self.seconds, "bytes": self.bytes}
+
     def __str__(self) -> str:
         time = f", about {duration(self.seconds)}" if self.seconds else ""
         return f"{self.run}  {self.words}{time}" + (f", {megabytes(self.bytes)}" if self.bytes else "")

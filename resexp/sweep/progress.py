@@ -1,6 +1,7 @@
 """One line for all runs of a sweep that are trained at once, from the files that they write."""
 
 import logging
+import statistics
 import time
 from contextlib import suppress
 from threading import Event, Thread
@@ -16,67 +17,85 @@ from resexp.training.progress import progress_bar
 log = logging.getLogger("resexp")
 
 SECONDS_BETWEEN_LOOKS = 2
-BAR = "sweep: {left} left, {done} of {runs} runs done, {percent:.0f}% |{{bar}}|"
+BAR = "sweep: {left} left, {ended} of {runs} runs ended, {percent:.0f}% |{{bar}}|"
+
+
+class Watched:
+    """One of the runs: how far it is, how fast, and whether a process trains it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.run = config, Run(config.directory)
+        self.cost, self.total = plan.cost(config), config.recipe.iterations
+        self.at = 0
+        self.speed: float | None = None
+        """Iterations a second in this sweep, without the start-up."""
+        self.active = self.ended = False
+
+    def look(self, began: float) -> None:
+        """Read how far it is. What a run that starts over had before the sweep `began` does not count."""
+        if self.ended:
+            return
+        was, self.active = self.active, self.run.in_use()
+        with suppress(OSError):
+            new = self.run.timing_file.stat().st_mtime >= began
+            if new or not self.config.fresh:
+                lines = timing.read(self.run.timing_file)[-timing.RECENT :]
+                self.at = lines[-1].iteration if lines else 0
+                if new and len(lines) > 1 and lines[-1].seconds > lines[0].seconds:
+                    self.speed = (lines[-1].iteration - lines[0].iteration) / (lines[-1].seconds - lines[0].seconds)
+        self.ended = self.at >= self.total or (was and not self.active)
+        self.active = self.active and not self.ended
+
+    @property
+    def left(self) -> float:
+        """Multiply-adds that are still to do; of a run that has failed none."""
+        return 0.0 if self.ended else self.cost * (self.total - self.at)
 
 
 class SweepProgress:
-    """A bar on a terminal, a line now and then elsewhere, while other processes or threads train the runs."""
+    """A bar on a terminal, a line now and then elsewhere, while several runs are trained by others."""
 
     def __init__(self, configs: list[Config]) -> None:
-        self.configs = configs
-        self.began, self.clock = time.time(), time.monotonic()
-        self.costs = [plan.cost(config) for config in configs]
-        self.at = [0] * len(configs)
-        self.look()
-        self.total = sum(cost * config.recipe.iterations for cost, config in zip(self.costs, configs, strict=True))
-        self.before = self.work()
-        self.bar = progress_bar("sweep", self.total, self.before, self.text)
+        self.runs = [Watched(config) for config in configs]
+        self.total = sum(run.cost * run.total for run in self.runs)
+        self.began, self.at_once = time.time(), 0
+        self.bar = None
         self.over = Event()
-        self.thread = Thread(target=self.show, daemon=True)
+        self.thread = Thread(target=self.watch, daemon=True)
 
     def look(self) -> None:
-        """How far each run is, by its last row. What lies there of a run that starts over does not count."""
-        for number, config in enumerate(self.configs):
-            if self.at[number] < config.recipe.iterations:
-                file = Run(config.directory).timing_file
-                with suppress(OSError):
-                    if not config.fresh or file.stat().st_mtime >= self.began:
-                        lines = timing.read(file)
-                        self.at[number] = lines[-1].iteration if lines else 0
-
-    def work(self) -> float:
-        """The multiply-adds that are done."""
-        return sum(cost * at for cost, at in zip(self.costs, self.at, strict=True))
+        """Read how far each run is."""
+        for run in self.runs:
+            run.look(self.began)
+        self.at_once = max(self.at_once, sum(run.active for run in self.runs))
 
     @property
-    def done(self) -> int:
-        """Runs that have come to their end."""
-        return sum(at >= config.recipe.iterations for at, config in zip(self.at, self.configs, strict=True))
+    def time_left(self) -> str:
+        """Time until all have ended; unknown before the speed of one is."""
+        speeds = [run.speed * run.cost for run in self.runs if run.speed]
+        if not speeds:
+            return "?"
+        together = min(self.at_once, sum(not run.ended for run in self.runs)) or 1
+        return duration(sum(run.left for run in self.runs) / (statistics.fmean(speeds) * together))
 
-    @property
-    def left(self) -> str:
-        """Time until all are done, at the speed so far; unknown before the first row."""
-        now = self.work()
-        elapsed = time.monotonic() - self.clock
-        return duration(elapsed * (self.total - now) / (now - self.before)) if now > self.before else "?"
-
-    @property
-    def text(self) -> str:
-        """The format of the bar."""
-        return BAR.format(
-            left=self.left, done=self.done, runs=len(self.configs), percent=100 * self.work() / self.total
-        )
-
-    def show(self) -> None:
-        """Tell how far all are, again and again until the sweep is over."""
-        every = SECONDS_BETWEEN_LINES if self.bar.disable else SECONDS_BETWEEN_LOOKS
-        while not self.over.wait(every):
+    def watch(self) -> None:
+        """Tell how far all are, again and again, from when two are trained at once until the sweep is over."""
+        last_line = time.monotonic()
+        while not self.over.wait(SECONDS_BETWEEN_LOOKS):
             self.look()
+            if self.at_once < 2:  # a run that is alone tells of itself
+                continue
+            left, ended = sum(run.left for run in self.runs), sum(run.ended for run in self.runs)
+            done = self.total - left
+            told = {"left": self.time_left, "ended": ended, "runs": len(self.runs), "percent": 100 * done / self.total}
+            if self.bar is None:
+                self.bar = progress_bar("sweep", self.total, done, BAR.format(**told))
             if not self.bar.disable:
-                self.bar.bar_format, self.bar.n = self.text, self.work()
+                self.bar.bar_format, self.bar.n = BAR.format(**told), done
                 self.bar.refresh()
-            elif self.left != "?":
-                log.info("sweep: %s left, %d of %d runs done", self.left, self.done, len(self.configs))
+            elif told["left"] != "?" and time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
+                last_line = time.monotonic()
+                log.info("sweep: %s left, %d of %d runs ended", told["left"], ended, len(self.runs))
 
     def __enter__(self) -> "SweepProgress":
         self.thread.start()
@@ -85,4 +104,5 @@ class SweepProgress:
     def __exit__(self, *_: object) -> None:
         self.over.set()
         self.thread.join()
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()

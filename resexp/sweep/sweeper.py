@@ -5,7 +5,7 @@ import pickle
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -27,6 +27,7 @@ from resexp.storage.run import Run
 from resexp.sweep import plan
 from resexp.sweep.outcome import Outcome, table
 from resexp.sweep.progress import SweepProgress
+from resexp.system.logs import set_console
 from resexp.training.progress import Position
 
 Plugins.instance()
@@ -61,6 +62,7 @@ class StudySweeper(BasicSweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take over Hydra's objects. Raises UserError where the launcher's extra is not installed."""
+        set_console(config.hydra.runtime.choices["hydra/job_logging"])
         launcher = config.hydra.launcher.get("_target_")
         if module_name := LAUNCHERS.get(launcher):
             try:
@@ -84,7 +86,7 @@ class StudySweeper(BasicSweeper):
         if configs[0].plan:
             text, expected = plan.table(configs)
             with printing(configs[0].json) as show:
-                show(text, *expected)
+                show(text, *(one.record() for one in expected))
             return []
         outcomes = [finished_before(config) for config in configs]
         due = [number for number, outcome in enumerate(outcomes) if outcome is None]
@@ -123,9 +125,7 @@ class StudySweeper(BasicSweeper):
             return []
         before = AHEAD.set(Ahead([plan.cost(config) * config.recipe.iterations for config in configs], runs))
         try:
-            at_once = self.config.hydra.launcher.get("_target_") in LAUNCHERS
-            whole = SweepProgress(configs) if at_once else nullcontext()
-            with tempfile.TemporaryDirectory(prefix="resexp-") as scratch, whole:
+            with tempfile.TemporaryDirectory(prefix="resexp-") as scratch, SweepProgress(configs):
                 OmegaConf.update(self.config, "hydra.sweep.dir", scratch)
                 return self.launcher.launch([[*job, f"hydra.sweep.dir='{scratch}'"] for job in jobs], initial_job_idx=0)
         finally:

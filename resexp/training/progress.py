@@ -18,14 +18,14 @@ log = logging.getLogger("resexp")
 IN_NOTEBOOK = "ipykernel" in sys.modules
 """Whose cells show a bar although they are no terminal."""
 NAME_WIDTH = 20
-"""Characters of a run's name in the bar, which fits into 80 columns then, in a sweep with that of its place."""
-BAR = "{{desc}}: {{remaining}} left{sweep}, {{n_fmt}}/{{total_fmt}}{{postfix}} |{{bar}}|"
+"""Characters of a run's name and its place in a sweep in the bar, which fits into 80 columns then."""
+BAR = "{{desc}}: {{remaining}} left{sweep}, {far}{{postfix}} |{{bar}}|"
 
 
-def errors(row: Row, test_error: float | None) -> str:
-    """Errors of a row, in percent."""
+def errors(train_error: float, test_error: float | None) -> str:
+    """Errors in percent."""
     tested = "" if test_error is None else f", test error {test_error:.1%}"
-    return f"training error {row.train_error:.1%}{tested}"
+    return f"training error {train_error:.1%}{tested}"
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,10 @@ class Progress:
         self.cost_after = position.cost_after
         self.began = self.last_line = time.monotonic()
         self.test_error: float | None = None
-        heading = position.label + shortened(name, NAME_WIDTH - len(position.label) // 2)
-        self.bar = progress_bar(heading, total, start, BAR.format(sweep=""))
+        place = position.label.replace(" of ", "/").replace(":", "")
+        heading = place + shortened(name, NAME_WIDTH - len(place))
+        self.far = "{percentage:.0f}%" if place else "{n_fmt}/{total_fmt}"
+        self.bar = progress_bar(heading, total, start, BAR.format(sweep="", far=self.far))
 
     def iteration(self) -> None:
         """One more iteration is done."""
@@ -78,11 +80,11 @@ class Progress:
         left = an_iteration * (self.total - row.iteration)
         sweep = f", sweep {duration(left + an_iteration * self.total * self.cost_after)}" if self.cost_after else ""
         tested = "" if self.test_error is None else f", test {self.test_error:.1%}"
-        self.bar.bar_format = BAR.format(sweep=sweep)
+        self.bar.bar_format = BAR.format(sweep=sweep, far=self.far)
         self.bar.set_postfix_str(f"train {row.train_error:.1%}{tested}", refresh=False)
         if self.bar.disable and row.iteration < self.total and now - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = now
-            done = f"{row.iteration:,} of {self.total:,} iterations, {errors(row, self.test_error)}"
+            done = f"{row.iteration:,} of {self.total:,} iterations, {errors(row.train_error, self.test_error)}"
             log.info("%s: %s left%s, %s", self.name, duration(left), sweep, done)
 
     def close(self) -> None:

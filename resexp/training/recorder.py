@@ -147,8 +147,10 @@ class Recorder:
         self.mirror.finish()
         self.save(FINISHED)
         seconds, startup = duration(self.record.seconds), duration(self.timing.seconds_startup)
+        error = self.record.final["running_error"]
         log.info(
-            "%s: finished in %s after %s of start-up, %s", self.run, seconds, startup, errors(last, last.test_error)
+            *("%s: finished in %s after %s of start-up, %s", self.run, seconds, startup),
+            errors(error, last.test_error),
         )
 
     def __enter__(self) -> "Recorder":

@@ -52,7 +52,7 @@ def test_every_verb_has_it() -> None:
 
 def test_train_says_what_became_of_each_run_and_what_it_plans(here: Here, capfd: pytest.CaptureFixture[str]) -> None:
     (planned,) = programs(here, "train", *TINY, "plan=true")
-    assert (planned["words"], planned["seconds"]) == ("new", None)
+    assert (planned["outcome"], planned["seconds"]) == ("new", None)
     capfd.readouterr()
     (alone,) = programs(here, "train", *TINY)
     final = Run(Path(alone["run"])).record().final
@@ -68,7 +68,7 @@ def test_train_says_what_became_of_each_run_and_what_it_plans(here: Here, capfd:
         failed, *_ = json.loads(capfd.readouterr().out)
         assert (failed["outcome"], failed["running_error"]) == ("failed", None)
         assert "larger than the training set of 96 images" in failed["error"]
-    assert [one["words"] for one in programs(here, "train", "-m", *TINY, "seed=1,2", "plan=true")] == [
+    assert [one["outcome"] for one in programs(here, "train", "-m", *TINY, "seed=1,2", "plan=true")] == [
         "finished",
         "new",
     ]

@@ -47,8 +47,10 @@ def test_the_table_fits_100_columns_whatever_the_names(here: Here, tmp_path: Pat
     os.utime(run.timing_file, (0, 0))
     lines = here("status").splitlines()
     assert max(map(len, lines)) == 100
-    assert re.match(r"cifar10/.*seed0 +interrupted +32,000 of 64,000 ", lines[1])
-    assert re.match(r"xx+….*seed0 +finished ", lines[2])
+    assert lines[1] == "cifar10/paper/plain20"
+    assert re.match(r"  seed0 +interrupted +32,000 of 64,000 ", lines[2])
+    assert re.fullmatch(r"x{50}…x*/cifar10/short8/plain56", lines[3])
+    assert re.match(r"  seed0 +finished ", lines[4])
 
 
 def test_a_run_whose_process_has_died_is_found(here: Here, study: Synthetic) -> None:

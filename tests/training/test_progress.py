@@ -30,7 +30,7 @@ def test_a_long_name_loses_its_middle(name: str, expected: str) -> None:
     ("position", "begins", "left"),
     [
         (Position(), "resnet56+l…h2 seed12: ? left, 0/64000", " left, 100/64000, train 25.1%, test 29.5% |"),
-        (Position("12 of 27: ", 14.0), "12 of 27: resnet5… seed12: ? left, 0/64000", "m, 100/64000, train 25.1%"),
+        (Position("12 of 27: ", 14.0), "12/27 resnet5…seed12: ? left, 0%", "m, 0%, train 25.1%, test 29.5%"),
     ],
 )
 def test_the_bar_fits_80_columns_and_begins_with_the_time_left(
