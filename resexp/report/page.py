@@ -51,7 +51,7 @@ def render(groups: list[dict[str, Any]], comparisons: list[dict[str, Any]], prob
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    numbers, said = itertools.count(1), dict[str, set[str]]()
+    numbers, said = itertools.count(1), set[str]()
 
     def inline(svg: str, words: str) -> str:
         """With words for those who do not see it, and ids that are unique in the page."""
@@ -59,10 +59,9 @@ def render(groups: list[dict[str, Any]], comparisons: list[dict[str, Any]], prob
         return own.replace("<svg", f'<svg role="img" aria-label="{escape(words)}"', 1)
 
     def unsaid(plate: Plate) -> list[str]:
-        """What is not said at an earlier figure of its name."""
-        before = said.setdefault(plate.name, set())
-        new = [words for words in plate.key if words and words not in before]
-        before.update(new)
+        """What is not said at an earlier figure."""
+        new = [words for words in plate.key if words and words not in said]
+        said.update(new)
         return new
 
     environment.filters.update(slug=_slug, why=lambda words: f"Why: {words}")

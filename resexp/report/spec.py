@@ -87,7 +87,7 @@ class Plate:
     setting: str
     caption: str
     key: list[str] = field(default_factory=list[str])
-    """Sentences on how to read it, some empty; the page says each once for all figures of this name."""
+    """Sentences on how to read it, some empty; the page says each once."""
     rising: list[str] = field(default_factory=list[str])
     """Of its curves those that stand for values of one setting, in order; they are drawn from light to dark."""
 
