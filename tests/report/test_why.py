@@ -538,6 +538,31 @@ def test_a_built_network_stands_beside_the_one_that_was_trained(group: Group) ->
 
 
 @pytest.mark.parametrize(
+    ("found", "outcome", "interval"),
+    [
+        ((0.45, 0.46), "reproduced", "+35.5 points (95% interval 29.1 to 41.9 over 2 seeds)"),
+        ((0.12, 0.3), "undecided", "+11.0 points (95% interval -103.4 to 125.4 over 2 seeds)"),
+        ((0.07, 0.071), "not reproduced", "-3.0 points (95% interval -3.6 to -2.3 over 2 seeds)"),
+    ],
+)
+def test_an_interval_over_seeds_decides_whether_sgd_finds_what_can_be_built(
+    group: Group, found: tuple[float, float], outcome: str, interval: str
+) -> None:
+    measured: Measured = {}
+    for seed, error in enumerate(found):
+        measured |= {
+            subject(group, "plain20", seed): errors(0.1, 0.12),
+            built(group, "plain56", "plain20", seed): errors(0.1, 0.12),
+            subject(group, "plain56", seed): errors(error, error),
+        }
+    claim = find("construction", group, measured).claims[-1]
+    assert (claim.outcome, claim.ours) == (
+        outcome,
+        f"training error: plain-56 found minus built from plain-20 {interval}",
+    )
+
+
+@pytest.mark.parametrize(
     ("ratios", "outcome"),
     [
         ((0.8, 0.9), UNDECIDED),

@@ -3,17 +3,21 @@
 from resexp.analysis.claims import (
     EXACT,
     IDENTITY,
+    LEAST_SEEDS,
     MISSED,
     NO_WORSE,
     NOT_REPRODUCED,
     NOT_TESTED,
+    UNDECIDED,
     Claim,
     diagnosed,
     outcome_of,
 )
 from resexp.analysis.study import Group, title
+from resexp.analysis.verdict import BETTER, OBSERVED, Contrast
+from resexp.analysis.wording import interval_text, points
 from resexp.diagnose.table import CHECKPOINT, Measured, Subject
-from resexp.formatting import ABSENT
+from resexp.formatting import ABSENT, plural
 from resexp.report.spec import Table
 from resexp.report.why.profiles import Finding, profile
 
@@ -22,6 +26,7 @@ HEADING = [
     *("test error, %: of that one", "built", "found by SGD"),
 ]
 SPLITS = ("train_error", "test_error")
+TRAINING = "clean_train_error"
 
 Errors = tuple[float, float, float | None]
 """Of the shallower network, the deeper one built from it, and the deeper one that was trained, if there is one."""
@@ -75,15 +80,30 @@ def claimed(group: Group, cases: dict[Subject, list[Errors]]) -> list[Claim]:
         equal = [all(built == own for own, built, _ in errors) for one, errors in cases.items() if one.family == family]
         outcome = (EXACT if all(equal) else NOT_REPRODUCED) if equal else NOT_TESTED
         claims.append(diagnosed(group, text, outcome, f"errors equal in {sum(equal)} of {len(equal)}" if equal else ""))
-    found = {one: errors[0] for one, errors in cases.items() if one.family == "plain" and errors[0][2] is not None}
-    held = [sgd > built for _, built, sgd in found.values() if sgd is not None]
-    more = [
-        f"{title(one.network)} seed {one.seed}: {_percent(built)}% built, {_percent(sgd)}% found"
-        for one, (_, built, sgd) in found.items()
-    ]
-    seeds = len({one.seed for one in found})
-    ours = f"training error: {'; '.join(more)}" if more else ""
-    return [*claims, diagnosed(group, MISSED, outcome_of(held, seeds), ours)]
+    return [*claims, _missed(group, cases)]
+
+
+def _missed(group: Group, cases: dict[Subject, list[Errors]]) -> Claim:
+    """The claim that SGD finds no plain network as good, decided by intervals of found minus built over seeds."""
+    pairs: dict[tuple[str, str], tuple[dict[int, float], dict[int, float]]] = {}
+    for one, ((_, built, sgd), _) in cases.items():
+        if one.family == "plain" and sgd is not None:
+            found, same = pairs.setdefault((one.network, one.trained_as), ({}, {}))
+            found[one.seed], same[one.seed] = sgd, built
+    held: list[bool] = []
+    more: list[str] = []
+    for (network, base), (found, same) in pairs.items():
+        name = f"{title(network)} found minus built from {title(base)}"
+        contrast = Contrast(name, TRAINING, [(1, found), (-1, same)], margin=0.0)
+        if contrast.interval is None:
+            ((seed, sgd),) = found.items()
+            more.append(f"{title(network)} seed {seed}: {_percent(same[seed])}% built, {_percent(sgd)}% found")
+        else:
+            interval = f"95% interval {interval_text(contrast.interval)} over {plural(len(found), 'seed')}"
+            more.append(f"{name} {points(contrast)} points ({interval})")
+        held += [sign for sign, word in ((True, OBSERVED), (False, BETTER)) if contrast.word == word]
+    outcome = outcome_of(held, LEAST_SEEDS) if len(held) == len(pairs) else UNDECIDED
+    return diagnosed(group, MISSED, outcome, f"training error: {'; '.join(more)}" if more else "")
 
 
 def sentence(cases: dict[Subject, list[Errors]]) -> str:
