@@ -291,8 +291,9 @@ def _slow(group: Group) -> Claim:
 
 def _iterations(seeds: list[float]) -> str:
     """40, 80, never; of many seeds 40 to never."""
-    ends = [min(seeds), max(seeds)] if len(seeds) > MANY else seeds
-    return (" to " if len(seeds) > MANY else ", ").join("never" if math.isinf(at) else f"{at:,.0f}" for at in ends)
+    many = len(seeds) > MANY
+    ends = dict.fromkeys([min(seeds), max(seeds)]) if many else seeds
+    return (" to " if many else ", ").join("never" if math.isinf(at) else f"{at:,.0f}" for at in ends)
 
 
 def _guarantee(group: Group, contrast: Contrast) -> Claim:
