@@ -242,7 +242,7 @@ def test_what_many_seeds_show_is_summarised(study: Synthetic) -> None:
         for seed in range(12):
             study.add(network, seed, train)
     claims = found(study)
-    assert claims[SLOW].ours.startswith("plain-20 4,000 to 4,000; plain-56 ")
+    assert claims[SLOW].ours.startswith("plain-20 4,000; plain-56 ")
     assert claims[GUARANTEE].ours.endswith("seed 9: +4.5 points, 2 more)")
 
 
