@@ -40,7 +40,7 @@ def test_a_wheel_brings_no_results_and_says_so(site: Path, resexp: Command, runs
     assert done.returncode == 0
     remedy = "reference=PATH takes the results/ folder of a checkout"
     assert done.stderr == f"no reference runs come with this installation; {remedy}\n"
-    assert "short8/plain20/seed0: cannot be judged: " in done.stdout
+    assert "short8/plain20/seed0: cannot be judged\n" in done.stdout
     assert "paper/plain20/seed0: normal, 3 of 3 values inside" in done.stdout
 
 

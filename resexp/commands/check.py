@@ -49,7 +49,8 @@ def task(cfg: DictConfig) -> None:
     ]
     with printing(settings.json) as show:
         for judgement in judgements:
-            show(wrapped("\n".join(lines(judgement, runs))), record(judgement))
+            name, *said = lines(judgement, runs)
+            show("\n".join([name, *map(wrapped, said)]), record(judgement))
         if any(judgement.comparisons for judgement in judgements):
             show(NOTE)
     outside = sum(bool(judgement.outside) for judgement in judgements)
@@ -97,7 +98,7 @@ def lines(judgement: Judgement, runs: Path) -> list[str]:
             f"  compared with {judgement.basis}",
         ]
     else:
-        text = [f"{name}: {word(judgement)}: {judgement.basis}"]
+        text = [f"{name}: {word(judgement)}", f"  {judgement.basis}"]
     for one in outside:
         low, high = (100 * end for end in one.expected)
         error = f"{one.kind} error after {one.iteration:,} iterations {100 * one.error:.2f}%"

@@ -162,7 +162,8 @@ def test_too_few_seeds_and_another_recipe_than_the_papers_cannot_be_judged(
     shutil.rmtree(tmp_path / "results/figure1/cifar10/short8/plain20/seed3")
     shutil.rmtree(tmp_path / "results/figure1/cifar10/short8/plain20/seed2")
     Synthetic(tmp_path / "runs", recipe="short8").add("plain20", 9, 0.3, 0.35)
-    assert "cannot be judged: 2 finished reference seeds of plain20 cifar10 short8; 3 are needed" in checked(here)
+    why = "cannot be judged\n  2 finished reference seeds of plain20 cifar10 short8; 3 are needed, and the paper"
+    assert why in checked(here)
 
 
 def test_without_reference_seeds_the_papers_recipe_is_held_against_the_paper(

@@ -89,7 +89,7 @@ def test_several_settings_are_compared_each_by_itself(here: Here, runs: Path) ->
     printed = here("compare", f"runs={runs}", "over=recipe.lr,recipe", "out=both")
     assert ("Over recipe.lr\n" in printed, "Over recipe\n" in printed) == (True, True)
     assert max(map(len, printed.splitlines())) <= 100
-    with pytest.raises(UserError, match=r"^over=data\.name: .*; over=recipe\.lr"):
+    with pytest.raises(UserError, match=r"^over=data\.name: .*; over=model\.residual, recipe\.lr, recipe or model$"):
         here("compare", f"runs={runs}", "over=recipe.lr,data.name", "out=both")
 
 
