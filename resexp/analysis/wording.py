@@ -112,19 +112,45 @@ def _difference(contrast: Contrast, shallow: str, deep: str, measure: str) -> st
     return f"{title(deep)} {'ends ' if measure else ''}{where} {title(shallow)}{measure}"
 
 
+def brief(group: Group, verdict: Verdict) -> str:
+    """A line for each contrast of the verdict, for a terminal; its sentence where none can be compared."""
+    names = [verdict.plain.name, verdict.residual.name, "the first minus the second"]
+    lines = [
+        f"{name}: {points(one)}{_within(one)}"
+        for name, one in zip(names, verdict.contrasts, strict=True)
+        if one.compared
+    ]
+    if not lines:
+        return sentence(group, verdict)
+    return "\n".join(["Running training error at the end, points with 95% intervals:", *lines])
+
+
+def _within(contrast: Contrast) -> str:
+    """The interval, its seeds and what that says: (3.9 to 4.7), 5 seeds: degradation observed."""
+    if contrast.interval is None:
+        return ", one seed, no interval"
+    seeds = plural(len(contrast.seeds), "seed") if contrast.method == PAIRED else "Welch"
+    return f" ({interval_text(contrast.interval)}), {seeds}: {_judged(contrast) or contrast.word}"
+
+
+def _judged(contrast: Contrast) -> str:
+    """What its interval says."""
+    return {
+        OBSERVED: f"{contrast.effects[OBSERVED]} observed",
+        NOT_OBSERVED: f"{contrast.effects[OBSERVED]} not observed",
+        BETTER: f"{contrast.effects[BETTER]} observed",
+        UNDECIDED: "undecided",
+    }.get(contrast.word, "")
+
+
 def _certainty(contrast: Contrast, mixed: bool) -> str:
     """(95% interval 3.9 to 4.7: degradation observed); with the number of seeds where contrasts differ in it."""
     if contrast.interval is None:
         return " (one seed, no interval)"
-    judged = {
-        OBSERVED: f": {contrast.effects[OBSERVED]} observed",
-        NOT_OBSERVED: f": {contrast.effects[OBSERVED]} not observed",
-        BETTER: f": {contrast.effects[BETTER]} observed",
-        UNDECIDED: f": undecided; {contrast.more}",
-    }
+    judged = "; ".join(filter(None, [_judged(contrast), contrast.more]))
     kind = "Welch interval" if contrast.method == WELCH else "interval"
     seeds = f" over {plural(len(contrast.seeds), 'seed')}" if mixed and contrast.method == PAIRED else ""
-    return f" (95% {kind} {interval_text(contrast.interval)}{seeds}{judged.get(contrast.word, '')})"
+    return f" (95% {kind} {interval_text(contrast.interval)}{seeds}{judged and f': {judged}'})"
 
 
 def _interaction(contrast: Contrast, mixed: bool) -> str:

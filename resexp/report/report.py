@@ -6,6 +6,7 @@ from typing import Any
 
 from resexp.analysis.compare import Comparison, comparisons, only_compared
 from resexp.analysis.study import Group, existing_runs
+from resexp.analysis.wording import brief
 from resexp.formatting import plural, wrapped
 from resexp.report import compare, page, tables
 from resexp.report.answers import Answers, answers
@@ -24,9 +25,9 @@ class Report:
     """What was written, and what it says of each group."""
 
     sections: list[str] = field(default_factory=list[str])
-    """For each group what it is, its verdict and its table, as text."""
+    """For each group what it is, its contrasts and its table, as text."""
     why: list[str] = field(default_factory=list[str])
-    """Each finding of its diagnoses, as text."""
+    """For each group its verdict in words and each finding of its diagnoses."""
     files: list[Path] = field(default_factory=list[Path])
     problems: list[str] = field(default_factory=list[str])
     records: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -80,9 +81,10 @@ def _write_group(
     for figure in drawn.values():
         files |= draw(figure.plate)
     _write_all(files | answer.csv, out / group.data / group.recipe, report)
+    report.why += [wrapped(f"{setting_words(group)}\n{answer.sentence}\n")]
     report.why += [_said(finding) for finding in answer.findings.values()]
     if not folded:
-        words = wrapped(f"{setting_words(group)}\n{answer.sentence}")
+        words = wrapped(f"{setting_words(group)}\n{brief(group, answer.verdict)}")
         report.sections.append(f"{words}\n\n{tables.short(group)}\n")
     return drawn
 

@@ -119,7 +119,8 @@ def test_report(here: Here) -> None:
     groups = programs(here, "report")
     printed = here("report")
     (papers,) = [one for one in groups if one["recipe"] == "paper"]
-    assert papers["verdict"] in " ".join(printed.split())
+    assert papers["verdict"] in " ".join(here("report", "verbose=true").split())
+    assert "plain-56 minus plain-20: +4.3 (1.8 to 6.8), 2 seeds: degradation observed" in printed.splitlines()
     for network in papers["networks"]:
         assert network["seeds"] == [0, 1]
         for metric in ("test_error", "running_error"):

@@ -77,7 +77,7 @@ def test_a_folder_that_cannot_be_written_is_read_and_refused_for_training(
     read_only: Path, here: Here, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in read_only.rglob("*")}
-    assert "interrupted at iteration" in " ".join(here("report", f"runs={read_only}").split())
+    assert "interrupted at iteration" in " ".join(here("report", f"runs={read_only}", "verbose=true").split())
     here("train", *SHORT, f"runs={read_only}")
     assert caplog.messages[-1].endswith("finished already")
     (finished, _) = find_runs(read_only)

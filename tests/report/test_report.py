@@ -205,7 +205,7 @@ def test_the_command_prints_verdict_table_and_files(
             )
         )
     printed = capsys.readouterr()
-    assert "One seed: ResNet-56 ends 1.1 points below ResNet-20" in printed.out
+    assert "ResNet-56 minus ResNet-20: -1.1, one seed, no interval" in printed.out.splitlines()
     assert "ResNet-56      1           5.00" in printed.out
     last = printed.out.splitlines()[-1]
     assert last.startswith(f"{tmp_path / 'out' / 'index.html'} and ")
