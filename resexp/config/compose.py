@@ -97,7 +97,7 @@ _presets: dict[tuple[str, str, str], DictConfig] = {}
 
 
 def register(**chosen: Any) -> None:
-    """Let Hydra know the sweeper that conf/train.yaml names, and the settings that `without_sweeps` chose."""
+    """Let Hydra know the sweeper of conf/train.yaml, the settings that `without_sweeps` chose, and hydra.searchpath."""
     sweeper = {"_target_": SWEEPER, "max_batch_size": None, "params": None}
     ConfigStore.instance().store(name="study", group="hydra/sweeper", node=sweeper)
     ConfigStore.instance().store(name="chosen", node=chosen)

@@ -12,7 +12,7 @@ from resexp.storage import timing
 from resexp.storage.run import Run
 from resexp.sweep import plan
 from resexp.system.logs import SECONDS_BETWEEN_LINES
-from resexp.training.progress import progress_bar
+from resexp.training.progress import no_bars, progress_bar
 
 log = logging.getLogger("resexp")
 
@@ -59,7 +59,7 @@ class SweepProgress:
         self.runs = [Watched(config) for config in configs]
         self.total = sum(run.cost * run.total for run in self.runs)
         self.began, self.at_once = time.time(), 0
-        self.bar = None
+        self.bar, self.no_bars = None, no_bars()  # asked now: launchers disable the bars of their runs
         self.over = Event()
         self.thread = Thread(target=self.watch, daemon=True)
 
@@ -89,7 +89,7 @@ class SweepProgress:
             done = self.total - left
             told = {"left": self.time_left, "ended": ended, "runs": len(self.runs), "percent": 100 * done / self.total}
             if self.bar is None:
-                self.bar = progress_bar("sweep", self.total, done, BAR.format(**told))
+                self.bar = progress_bar("sweep", self.total, done, BAR.format(**told), self.no_bars)
             if not self.bar.disable:
                 self.bar.bar_format, self.bar.n = BAR.format(**told), done
                 self.bar.refresh()

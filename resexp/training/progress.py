@@ -36,13 +36,18 @@ class Position:
     cost_after: float = 0.0
 
 
-def progress_bar(heading: str, total: float, start: float, bar_format: str) -> "tqdm[NoReturn]":
-    """A bar on a terminal or in a notebook; elsewhere, or with $TQDM_DISABLE, one that is disabled."""
+def no_bars() -> bool:
+    """Whether lines tell the progress: with $TQDM_DISABLE, and where there is neither a terminal nor a notebook."""
+    return bool(os.environ.get("TQDM_DISABLE")) or not (IN_NOTEBOOK or sys.stderr.isatty())
+
+
+def progress_bar(heading: str, total: float, start: float, bar_format: str, disable: bool) -> "tqdm[NoReturn]":
+    """A bar on stderr, or one that is disabled."""
     return tqdm(
         total=total,
         initial=start,
         desc=heading,
-        disable=bool(os.environ.get("TQDM_DISABLE")) or (False if IN_NOTEBOOK else None),  # None: on no terminal
+        disable=disable,
         file=sys.stderr,
         dynamic_ncols=True,
         leave=False,
@@ -61,7 +66,7 @@ class Progress:
         place = position.label.replace(" of ", "/").replace(":", "")
         heading = place + shortened(name, NAME_WIDTH - len(place))
         self.far = "{percentage:.0f}%" if place else "{n_fmt}/{total_fmt}"
-        self.bar = progress_bar(heading, total, start, BAR.format(sweep="", far=self.far))
+        self.bar = progress_bar(heading, total, start, BAR.format(sweep="", far=self.far), no_bars())
 
     def iteration(self) -> None:
         """One more iteration is done."""

@@ -147,11 +147,8 @@ class Recorder:
         self.mirror.finish()
         self.save(FINISHED)
         seconds, startup = duration(self.record.seconds), duration(self.timing.seconds_startup)
-        error = self.record.final["running_error"]
-        log.info(
-            *("%s: finished in %s after %s of start-up, %s", self.run, seconds, startup),
-            errors(error, last.test_error),
-        )
+        said = errors(self.record.final["running_error"], last.test_error)
+        log.info("%s: finished in %s after %s of start-up, %s", self.run, seconds, startup, said)
 
     def __enter__(self) -> "Recorder":
         return self

@@ -76,6 +76,19 @@ def test_the_bar_of_a_sweep_fits_80_columns_and_begins_with_the_time_left(
     assert max(map(len, written.decode().replace("\n", "\r").split("\r"))) <= 80
 
 
+def test_a_launcher_that_disables_the_bars_of_its_runs_leaves_that_of_the_sweep(
+    configs: list[Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    outer, inner = pty.openpty()
+    with os.fdopen(inner, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        shown = SweepProgress(configs)
+    os.close(outer)
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    assert (shown.no_bars, progress.no_bars()) == (False, True)
+
+
 def test_a_run_that_is_alone_tells_of_itself(configs: list[Config], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LOOKS", 0.02)
     with SweepProgress(configs) as shown, Run(configs[1].directory).claimed():
