@@ -6,6 +6,7 @@ study    the runs, longest first, with what was fastest; stopped in time, they s
 bench    the loop as people write it, and the bare step (scripts/bench), in what is left
 pack     OUT/pack: small.tar.gz.* (curves, records, logs) and kept.tar.* (checkpoints), in pieces of 15 MiB:
          cat OUT/pack/kept.tar.* | tar -x
+         done every minute of the study too: what a machine is taken away with is a minute's work
 
 No step stops the next one. What a step printed lies in OUT/STEP*.txt.
 """
@@ -14,6 +15,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +26,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from resexp.system.files import TEMPORARY
 
 PIECE = 15 << 20
 ENGINES = ("eager", "graph", "compile", "compile+graph")
@@ -78,11 +82,15 @@ class Steps:
         self.processes.append(process)
         return process
 
-    def wait(self, processes: list[Process], seconds: float) -> list[int]:
-        """Wait for processes and stop those that take longer; their exit statuses."""
+    def wait(self, processes: list[Process], seconds: float, packing: bool = False) -> list[int]:
+        """Wait for processes, packing now and then if asked to, and stop those that take longer; exit statuses."""
         until = time.monotonic() + seconds
+        due = time.monotonic() + self.args.pack_every
         while any(process.poll() is None for process in processes) and time.monotonic() < until and not self.stopped:
             time.sleep(0.2)
+            if packing and time.monotonic() > due:
+                self.pack()
+                due = time.monotonic() + self.args.pack_every
         if not self.stopped:  # a second signal would not let them save
             self.end(signal.SIGTERM)
         for _ in range(10 * SAVING):
@@ -148,7 +156,7 @@ class Steps:
         sweep += ["hydra/launcher=streams", f"hydra.launcher.at_once={at_once}"]
         sweep += [f"data.dir={self.args.data}"] * bool(self.args.data)
         say("study:", *sweep)
-        (status,) = self.wait([self.start("study", "-m", "resexp", "train", "-m", *sweep)], self.left())
+        (status,) = self.wait([self.start("study", "-m", "resexp", "train", "-m", *sweep)], self.left(), packing=True)
         say(f"study: status {status}")
         for path in sorted(self.runs.rglob("run.json")):
             record: dict[str, Any] = json.loads(path.read_text())
@@ -174,18 +182,17 @@ class Steps:
             say("bench: status", *self.wait([process], min(LIMITS["bench"], self.left())))
 
     def pack(self) -> None:
-        """Small files of all runs, then as many checkpoints as fit, those of unfinished runs first."""
-        folder = self.out / "pack"
-        folder.mkdir(exist_ok=True)
-        for old in folder.iterdir():
-            old.unlink()
+        """Small files of all runs, then as many checkpoints as fit, those of unfinished runs first.
+
+        Runs may go on meanwhile: each file is read at once. The pieces of before stay until the new ones are there.
+        """
         small, kept = io.BytesIO(), io.BytesIO()
         with tarfile.open(fileobj=small, mode="w:gz") as archive:
             printed = [*self.out.glob("*.txt"), *self.out.glob("*.csv"), *(self.out / "bench").glob("*")]
             for path in sorted([*self.runs.rglob("*"), *printed]):
-                if path.is_file() and path.suffix != ".pt" and path.name != ".lock":
+                if path.is_file() and path.suffix != ".pt" and path.name != ".lock" and TEMPORARY not in path.name:
                     base = self.runs.parent if path.is_relative_to(self.runs) else self.out
-                    archive.add(path, path.relative_to(base))
+                    add(archive, path, base)
         left = self.args.megabytes * 1_000_000 - small.tell()
         records = self.runs.rglob("run.json")
         states = {path.parent: json.loads(path.read_text())["state"] for path in records}
@@ -195,13 +202,27 @@ class Steps:
                 if not path.exists():
                     continue
                 if kept.tell() + path.stat().st_size + 2 * tarfile.RECORDSIZE < left:
-                    archive.add(path, path.relative_to(self.runs.parent))
+                    add(archive, path, self.runs.parent)
                 else:
                     say("   not packed, too large together:", path)
+        folder, new = self.out / "pack", self.out / "packing"
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
         for name, content in (("small.tar.gz", small.getvalue()), ("kept.tar", kept.getvalue())):
             for number, at in enumerate(range(0, len(content), PIECE)):
-                (folder / f"{name}.{number}").write_bytes(content[at : at + PIECE])
+                (new / f"{name}.{number}").write_bytes(content[at : at + PIECE])
             say(f"pack: {name}, {len(content):,} bytes")
+        shutil.rmtree(folder, ignore_errors=True)
+        new.rename(folder)
+
+
+def add(archive: tarfile.TarFile, path: Path, base: Path) -> None:
+    """Put a file into an archive as it is now; one that has gone meanwhile is left out."""
+    with suppress(FileNotFoundError):
+        content = path.read_bytes()
+        entry = archive.gettarinfo(path, str(path.relative_to(base)))
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
 
 
 def main() -> None:
@@ -210,7 +231,7 @@ def main() -> None:
     option = parser.add_argument
     option("out", help="folder for everything")
     option("--steps", default="tests,choice,study,bench", help="which of them; packing always ends them")
-    option("--seconds", type=float, default=500, help="until everything is packed")
+    option("--seconds", type=float, default=500, help="until everything is packed; less than the machine is yours")
     option("--models", default="plain56,resnet56,plain20,resnet20", help="longest first")
     option("--seeds", default="0,1,2")
     option("--precision", default="bf16")
@@ -222,6 +243,7 @@ def main() -> None:
     option("--data", default="", help="folder that holds cifar-10-batches-py")
     option("--runs", default="", help="folder of the runs (OUT/runs)")
     option("--megabytes", type=int, default=60, help="at most, of all packed pieces")
+    option("--pack-every", type=float, default=60, help="seconds of the study")
     option("settings", nargs="*", help="more settings of resexp train")
     args = parser.parse_intermixed_args()
     known: dict[str, Callable[[Steps], None]] = {

@@ -65,6 +65,22 @@ def test_a_study_that_is_stopped_is_packed_and_goes_on_when_called_again(tmp_pat
         assert not content.endswith(".pt")
 
 
+def test_what_a_study_has_so_far_is_packed_while_it_goes_on(tmp_path: Path) -> None:
+    process = start(tmp_path, "--steps=study", "--engine=eager", "--pack-every=0.5", "recipe.iterations=100000")
+    small: dict[str, bytes] = {}
+    while not any(name.endswith("run.json") for name in small):
+        assert process.poll() is None
+        time.sleep(0.1)
+        process.send_signal(signal.SIGSTOP)  # nothing changes while it is read
+        if (tmp_path / "pack").exists():
+            small = packed(tmp_path, "small.tar.gz")
+        process.send_signal(signal.SIGCONT)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert "study.txt" in small
+    assert [json.loads(small[name])["state"] for name in small if name.endswith("run.json")] == ["running"]
+
+
 def test_steps_without_time_or_that_fail_are_said_and_packing_is_done(tmp_path: Path) -> None:
     said = said_by(tmp_path, "--steps=study", "recipe.lr=fast")
     assert "study: status 1" in said
