@@ -2,6 +2,8 @@
 
 import logging
 import os
+import sys
+from importlib import import_module
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -9,12 +11,14 @@ from hydra.types import RunMode
 from omegaconf import BooleanNode, DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from resexp.config.compose import to_config
+from resexp.config.compose import keep_presets, to_config
+from resexp.config.settings import Config, OfficialConfig
 from resexp.errors import Busy, UserError, only_text
 from resexp.printing import printing
 from resexp.storage.run import Run
 from resexp.sweep import plan
 from resexp.sweep.sweeper import AHEAD, FINISHED_BEFORE, Outcome
+from resexp.system.memory import for_good
 
 log = logging.getLogger("resexp")
 
@@ -29,6 +33,16 @@ def task(cfg: DictConfig) -> Outcome:
         with printing(as_json=True) as show:
             show("", outcome.record())
     return outcome
+
+
+def prepare(config: Config) -> None:
+    """Import PyTorch, which takes a second, while a thread reads the images."""
+    if isinstance(config.data, OfficialConfig):
+        from resexp.data.files import read_ahead
+
+        read_ahead(config.data)
+    with for_good():
+        import_module("resexp.training.train")
 
 
 def json_wanted(cfg: DictConfig) -> bool:
@@ -47,6 +61,7 @@ def run_of(cfg: DictConfig, alone: bool) -> Outcome:
             choice = hydra.runtime.choices[f"hydra/{plugin}"]
             if alone and choice != usual:
                 raise UserError(f"hydra/{plugin}={choice}: a {plugin} takes the runs of a sweep; add -m")
+        keep_presets(cfg, hydra.overrides.task)
         config = to_config(cfg)
         run = Run(config.directory)
         name = str(run)
@@ -60,6 +75,8 @@ def run_of(cfg: DictConfig, alone: bool) -> Outcome:
             if problem := run.checkpoint_problem():
                 log.warning("%s", problem)
             return Outcome.finished(name, FINISHED_BEFORE, run.record().final)
+        if "torch" not in sys.modules:
+            prepare(config)
         from resexp.training.train import train
 
         ahead = None if alone else AHEAD.get()

@@ -4,7 +4,7 @@ import argparse
 import re
 import traceback
 from argparse import Namespace
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from difflib import get_close_matches
@@ -76,9 +76,29 @@ class OptionParser(argparse.ArgumentParser):
         """What Python 3.14 would do for each option."""
 
 
+COMMAND_LINE = "command-line"
+"""Hydra's name for a folder of settings that a command line adds."""
+
+
 hydra_utils.argparse = SimpleNamespace(**vars(argparse) | {"ArgumentParser": OptionParser})  # pyright: ignore[reportPrivateImportUsage]
 
 Settings = TypeVar("Settings")
+
+
+_mode_in_files = Hydra.get_mode
+
+
+def _mode(self: Hydra, config_name: str | None, overrides: list[str]) -> Any:
+    """hydra.mode where a file may set it, an experiment or one of the user's own; else None, and -m alone decides.
+
+    Hydra composes the whole configuration for this, a tenth of a second, and then once more.
+    """
+    if _only_ours(self) and all(re.match(r"(?!experiment=|hydra)[\w.]+=", word) for word in overrides):
+        return None
+    return _mode_in_files(self, config_name, overrides)
+
+
+Hydra.get_mode = _mode
 
 
 class Searched(SearchPathPlugin):
@@ -89,7 +109,7 @@ class Searched(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Add them behind ours."""
         for folder in self.folders:
-            search_path.append("command-line", f"file://{folder}")
+            search_path.append(COMMAND_LINE, f"file://{folder}")
 
 
 _presets: dict[tuple[str, str, str], DictConfig] = {}
@@ -151,6 +171,19 @@ def to_config(cfg: DictConfig) -> Config:
     return Config(**vars(settings), labels=labels, directory=path / f"seed{settings.seed}")
 
 
+def _only_ours(hydra: Hydra) -> bool:
+    """Whether no folder but conf/ is searched."""
+    return all(place.provider != COMMAND_LINE for place in hydra.config_loader.get_search_path().get_path())
+
+
+def keep_presets(cfg: DictConfig, words: Iterable[str]) -> None:
+    """Remember the presets of a configuration, where the `words` that it is composed of choose them and change none."""
+    with _hydra() as hydra:
+        if _only_ours(hydra) and all(re.match(r"(?!experiment=)\w+=", word) for word in words):
+            place = str(hydra.config_loader.get_search_path())
+            _presets.update({(place, group, cfg[group].name): cfg[group] for group in PARTS})
+
+
 def presets_of(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The presets that model, data and recipe are named after, as they stand in conf/, --config-dir included.
 
@@ -197,7 +230,9 @@ def compose(*overrides: str) -> Config:
         _presets.clear()  # files may have been edited since
     _, words = own_dirs(None, list(overrides))
     with _hydra():
-        return to_config(hydra_compose("train", words))
+        cfg = hydra_compose("train", words)
+        keep_presets(cfg, words)
+        return to_config(cfg)
 
 
 def options_of(arguments: list[str]) -> tuple[Namespace, list[str]]:

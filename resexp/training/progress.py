@@ -5,13 +5,14 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from typing import NoReturn
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, NoReturn
 
 from resexp.formatting import duration, shortened
 from resexp.storage.history import Row
 from resexp.system.logs import SECONDS_BETWEEN_LINES
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 log = logging.getLogger("resexp")
 
@@ -43,6 +44,8 @@ def no_bars() -> bool:
 
 def progress_bar(heading: str, total: float, start: float, bar_format: str, disable: bool) -> "tqdm[NoReturn]":
     """A bar on stderr, or one that is disabled."""
+    from tqdm import tqdm  # only to train
+
     return tqdm(
         total=total,
         initial=start,

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
@@ -31,10 +32,12 @@ class Trainer:
             size = f"recipe.batch_size={recipe.batch_size}"
             raise UserError(f"{size}: larger than the training set of {len(data.train)} images")
         self.config, self.recipe, self.execution = config, recipe, execution
-        self.digest = data.digest
-        mean = mean_image(data.train)
-        self.train_images = Images.of(data.train, mean, recipe.pad, device)
-        self.test_images = Images.of(data.test, mean, 0, device)
+        with ThreadPoolExecutor(1) as thread:  # the digest and the copies take a core each
+            digest = thread.submit(lambda: data.digest)
+            mean = mean_image(data.train)
+            self.train_images = Images.of(data.train, mean, recipe.pad, device)
+            self.test_images = Images.of(data.test, mean, 0, device)
+        self.digest = digest.result()
         self.sampler = Sampler(config.seed, len(data.train), recipe.batch_size, recipe.pad, recipe.flip, device)
         self.network = build(config.model, config.seed, len(data.classes), device)
         self.step = Step(self.network, recipe, execution)

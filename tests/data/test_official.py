@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 from torchvision.datasets import CIFAR10, CIFAR100, SVHN
 
 from resexp.config.settings import OfficialConfig
-from resexp.data import download, kinds, official
+from resexp.data import download, files, kinds, official
 from resexp.data.load import load
 from resexp.errors import UserError
 
-OFFICIAL = official.data_folder(None)
+OFFICIAL = files.data_folder(None)
 FILES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch", "batches.meta"]
 SVHN_FILES = ["train_32x32.mat", "test_32x32.mat"]
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -191,6 +191,20 @@ def test_pixels_and_labels_are_those_of_the_official_files_in_their_order(fake: 
     assert left_in(fake.folder) == {"cifar-10-batches-py"}, "files that are there need no write access"
 
 
+def test_files_that_are_read_ahead_are_checked_and_fetched_as_others_are(tmp_path: Path, fake: Fake) -> None:
+    expected = official.load(settings(fake.folder)).digest
+    ahead = settings(tmp_path / "sets", fake.archive)
+    files.read_ahead(ahead)  # nothing is there yet
+    for _ in range(2):
+        assert official.load(ahead).digest == expected
+        files.read_ahead(ahead)
+    official.load(ahead)
+    damaged = tmp_path / "sets" / "cifar-10-batches-py" / "data_batch_3"
+    damaged.write_bytes(b"damaged")
+    files.read_ahead(ahead)
+    refused(ahead, damaged, "is damaged")
+
+
 def test_cifar100_lies_beside_cifar10_and_has_a_hundred_classes(tmp_path: Path, fake: Fake, hundred: Fake) -> None:
     sets = tmp_path / "sets"
     official.load(settings(sets, fake.archive))
@@ -215,12 +229,12 @@ def test_files_of_the_other_data_set_are_named_as_such(tmp_path: Path, hundred: 
 def test_the_folder_is_the_setting_then_the_variable_then_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert official.data_folder(None) == tmp_path / "cache" / "resexp"
+    assert files.data_folder(None) == tmp_path / "cache" / "resexp"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert official.data_folder(None) == tmp_path / ".cache" / "resexp"
+    assert files.data_folder(None) == tmp_path / ".cache" / "resexp"
     monkeypatch.setenv("RESEXP_DATA", "~/sets")
-    assert official.data_folder(None) == tmp_path / "sets"
-    assert official.data_folder("~/mine") == tmp_path / "mine"
+    assert files.data_folder(None) == tmp_path / "sets"
+    assert files.data_folder("~/mine") == tmp_path / "mine"
 
 
 @given(st.integers(1, 19).map(lambda tens: 10 * tens), st.integers(0, 2**31 - 1))
@@ -323,7 +337,7 @@ def test_an_interrupted_download_leaves_nothing(tmp_path: Path, monkeypatch: pyt
         file.write(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(official, "download", interrupted)
+    monkeypatch.setattr(files, "download", interrupted)
     with pytest.raises(KeyboardInterrupt):
         official.load(settings(tmp_path / "sets"))
     assert left_in(tmp_path / "sets") == {".cifar10.lock"}
