@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 from contextlib import nullcontext, redirect_stdout, suppress
 from importlib import import_module
@@ -51,6 +52,9 @@ READING = ("status", "report", "compare", "check", "collect")
 
 SHELL_COMPLETION = ("-sc", "--shell-completion")
 """Hydra's option to complete a command line."""
+
+OPTIONS = ("--cfg", "--config-dir", "--help", "--multirun")
+"""Those of Hydra that are offered."""
 
 HELP = """resexp: train plain and residual networks on CIFAR-10 and see whether depth hurts them.
 
@@ -127,6 +131,20 @@ def as_settings(verb: str, words: list[str]) -> list[str]:
     return words
 
 
+def own_presets(typed: str) -> list[str]:
+    """Let Hydra find the presets of one's own that a line names; of its words, those that change what can be set."""
+    from resexp.config import compose
+
+    try:
+        options, unknown = compose.options_of(shlex.split(typed))
+        words = [*options.overrides, *unknown]
+        compose.own_dirs(options.config_dir, words)
+    except (UserError, ValueError):  # half of a line; the whole will be answered
+        return []
+    sys.argv += ["--config-dir", options.config_dir] if options.config_dir else []
+    return [word for word in words if re.fullmatch(r"\w+=[\w-]+", word)]
+
+
 def complete(arguments: list[str]) -> None:
     """Complete a command line: verbs here, settings by Hydra, which must not see the verb."""
     name, *typed = os.environ.get("COMP_LINE", "resexp").split(" ")
@@ -136,8 +154,10 @@ def complete(arguments: list[str]) -> None:
         with_hydra("train")
     elif len(typed) <= 1:
         print(" ".join(verb for verb in VERBS if verb.startswith("".join(typed))))
-    elif typed[0] in VERBS:
-        before = typed[1:-1] if typed[0] == "train" else []  # there it changes what else can be set
+    elif typed[-1].startswith("-"):
+        print(" ".join(option for option in OPTIONS if option.startswith(typed[-1])))
+    elif typed[0] in VERBS and typed[-2] not in OPTIONS:
+        before = own_presets(" ".join(typed[1:-1])) if typed[0] == "train" else []
         os.environ["COMP_LINE"] = " ".join([name, *before, typed[-1]])
         with redirect_stdout(StringIO()) as offered:
             with_hydra(typed[0])

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -169,3 +170,28 @@ def test_the_summary_compares_speeds_of_one_turn_bits_and_depths(bench: Any) -> 
     assert "  2 at once/1 at once 1.00 (1.00 to 1.00), weights equal to the bit" in text
     assert "  2 at once/1 at once 1.50 (1.50 to 1.50)" in text, "sums of other threads have other bits"
     assert "0.500000 + 0.010000 * depth\n  intercept worth 50.0 layers\n  largest relative residual 0.0%" in text
+
+
+def test_kernels_shows_what_an_iteration_consists_of() -> None:
+    command = [
+        sys.executable,
+        Path(__file__).parents[1] / "scripts" / "kernels.py",
+        "eager",
+        "resnet20",
+        "--device=cpu",
+        "--precision=fp32",
+    ]
+    small = [
+        "--iterations=1",
+        "--lines=1000",
+        "model.depth=8",
+        "data.image_size=8",
+        "data.train_images=20",
+        "recipe.batch_size=4",
+    ]
+    done = subprocess.run([*command, *small], capture_output=True, text=True, check=True, timeout=120)
+    lines = done.stdout.splitlines()
+    assert all(line.startswith("resnet20 eager fp32: ") for line in lines[:3])
+    shares = {line.rpartition("  ")[2]: float(line.split()[4].rstrip("%")) for line in lines[4:]}
+    assert shares["aten::convolution_backward"] > 0
+    assert 90 < sum(shares.values()) < 110  # each is rounded

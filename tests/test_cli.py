@@ -298,6 +298,10 @@ def test_the_settings_of_a_run_can_be_shown(here: Here) -> None:
         ("resexp export model=plain1", {"model=plain110"}),
         ("resexp report mo", set()),
         ("resexp diagnose lesions les", {"lesion_images="}),
+        ("resexp train --c", {"--cfg", "--config-dir"}),
+        ("resexp train --config-dir ", set()),
+        ("resexp train --config-dir nowhere model=resnet12", {"model=resnet1202"}),
+        ("resexp train 'half a word model=resnet12", {"model=resnet1202"}),
     ],
 )
 def test_the_shell_completes_verbs_and_their_own_settings(
@@ -306,6 +310,18 @@ def test_the_shell_completes_verbs_and_their_own_settings(
     monkeypatch.setenv("COMP_LINE", line)
     monkeypatch.setenv("COMP_POINT", str(len(line)))
     assert set(here("-sc", "query=bash").split()) == expected
+
+
+@pytest.mark.parametrize("how", ["--config-dir mine", "--config-dir=mine", "'hydra.searchpath=[mine]'"])
+def test_the_shell_completes_presets_of_ones_own(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "model" / "narrow.yaml").write_text("defaults: [resnet20]\nname: narrow\n")
+    line = f"resexp train {how} seed=1 model=na"
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_POINT", str(len(line)))
+    assert here("-sc", "query=bash").split() == ["model=narrow"]
 
 
 def test_models_lists_what_the_paper_says(here: Here) -> None:

@@ -364,6 +364,8 @@ def explain(error: OmegaConfBaseException, read: str = "") -> str:
         what = "no such setting; --help lists the settings"
     elif "is not a ListConfig" in what:
         what = "not a list in brackets, such as [1,2]"
+    elif "NoneType is not a subclass" in what:
+        what = "null cannot stand there; leave it out"
     elif wrong := re.fullmatch(r"Value '(.*)' of type '.*' could not be converted to (Float|Integer)", what):
         what = f"'{wrong[1]}' is not a {'whole ' if wrong[2] == 'Integer' else ''}number"
     setting = error.full_key or read

@@ -102,7 +102,6 @@ class Mirror:
             "family": "residual" if config.model.residual else "plain",
             "depth": config.model.depth,
             "seed": config.seed,
-            "data": config.data.name,
             "recipe": config.recipe.name,
             "overrides": config.directory.parent.name.removeprefix(config.model.name).removeprefix("+"),
         }

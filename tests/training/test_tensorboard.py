@@ -106,7 +106,6 @@ def test_hparams_are_what_names_a_run_and_tensorboard_finds_what_differs(run: Ru
         "family": "plain",
         "depth": 8,
         "seed": 0,
-        "data": "shapes",
         "recipe": "quick",
         "overrides": run.directory.parent.name.removeprefix("plain20+"),
     }
