@@ -2,8 +2,6 @@
 
 import logging
 import os
-import sys
-from importlib import import_module
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -12,13 +10,12 @@ from omegaconf import BooleanNode, DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from resexp.config.compose import keep_presets, to_config
-from resexp.config.settings import Config, OfficialConfig
 from resexp.errors import Busy, UserError, only_text
 from resexp.printing import printing
 from resexp.storage.run import Run
 from resexp.sweep import plan
 from resexp.sweep.sweeper import AHEAD, FINISHED_BEFORE, Outcome
-from resexp.system.memory import for_good
+from resexp.training.importing import import_training
 
 log = logging.getLogger("resexp")
 
@@ -33,16 +30,6 @@ def task(cfg: DictConfig) -> Outcome:
         with printing(as_json=True) as show:
             show("", outcome.record())
     return outcome
-
-
-def prepare(config: Config) -> None:
-    """Import PyTorch, which takes a second, while a thread reads the images."""
-    if isinstance(config.data, OfficialConfig):
-        from resexp.data.files import read_ahead
-
-        read_ahead(config.data)
-    with for_good():
-        import_module("resexp.training.train")
 
 
 def json_wanted(cfg: DictConfig) -> bool:
@@ -75,8 +62,7 @@ def run_of(cfg: DictConfig, alone: bool) -> Outcome:
             if problem := run.checkpoint_problem():
                 log.warning("%s", problem)
             return Outcome.finished(name, FINISHED_BEFORE, run.record().final)
-        if "torch" not in sys.modules:
-            prepare(config)
+        import_training(config)
         from resexp.training.train import train
 
         ahead = None if alone else AHEAD.get()

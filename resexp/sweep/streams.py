@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import replace
 from itertools import accumulate
@@ -18,6 +19,7 @@ from resexp.model.cost import device_memory
 from resexp.sweep.sweeper import AHEAD, composed
 from resexp.system.memory import size
 from resexp.system.signals import Stop
+from resexp.training.importing import import_training
 from resexp.training.turns import Turns
 
 log = logging.getLogger("resexp")
@@ -95,6 +97,19 @@ def refuse_what_differs(configs: list[Config]) -> None:
         if len(wanted) > 1:
             several = ",".join(sorted(wanted))
             raise UserError(f"{name}={several}: hydra/launcher=streams needs one for all runs; sweep it without")
+
+
+def worthwhile(configs: list[Config]) -> bool:
+    """Whether these runs should share a device: on a GPU several do the work of up to two (docs/speed.md)."""
+    if len(configs) < 2 or configs[0].device == "cpu":
+        return False
+    with suppress(UserError):  # for runs of which each will say it
+        refuse_what_differs(configs)
+        import_training(configs[0])
+        from resexp.training.device import prepare
+
+        return prepare(configs[0]).device.type == "cuda"
+    return False
 
 
 def fitting(configs: list[Config], wanted: int) -> int:

@@ -8,12 +8,14 @@ import sys
 import time
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 import torch
 from conftest import TINY, Here, assert_interrupted
 
 from resexp.config.compose import compose
+from resexp.config.settings import Config
 from resexp.errors import BrokenProcess, UserError
 from resexp.model.cost import device_memory
 from resexp.storage import checkpoint
@@ -80,6 +82,54 @@ def test_runs_in_turn_give_the_bytes_of_runs_alone(here: Here, tmp_path: Path, d
         assert other.log_file.read_text().count(f"{name}: finished in") == 1
         lines = other.log_file.read_text().splitlines()
         assert all(f"/{name}: " in line or " rate" in line for line in lines), "the log of another run is in this one"
+
+
+def test_a_sweep_shares_a_gpu_by_itself_unless_a_launcher_is_asked_for(
+    here: Here, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "resexp")
+    asked: list[list[Config]] = []
+
+    def there_is_one(configs: list[Config]) -> bool:
+        asked.append(configs)
+        return True
+
+    monkeypatch.setattr(streams, "worthwhile", there_is_one)
+    launch = streams.StreamsLauncher.launch
+    launched: list[int] = []
+
+    def noted(self: streams.StreamsLauncher, *jobs: Any, **first: Any) -> Any:
+        launched.append(self.at_once)
+        return launch(self, *jobs, **first)
+
+    monkeypatch.setattr(streams.StreamsLauncher, "launch", noted)
+    sweep = ("train", "-m", *TINY, "model=plain20")
+    assert here(*sweep, "seed=0,1").count("  finished, training error") == 2
+    assert (launched, len(asked)) == ([12], 1)
+    assert "several runs at once on the GPU; hydra/launcher=basic trains one after another" in caplog.messages
+    here(*sweep, "seed=2,3", "hydra/launcher=basic")
+    here(*sweep, "seed=0,1")  # nothing is left to do
+    assert (launched, len(asked)) == ([12], 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "runs", "cuda", "expected"),
+    [((), 2, True, True), ((), 1, True, False), ((), 2, False, False), (("device=cpu",), 2, True, False)],
+)
+def test_several_runs_on_a_gpu_are_worth_sharing_it(
+    monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...], runs: int, cuda: bool, expected: bool
+) -> None:
+    def pretended(_: Config) -> device.Execution:
+        return device.Execution(torch.device("cuda" if cuda else "cpu"), "bf16", 1)
+
+    monkeypatch.setattr(device, "prepare", pretended)
+    tiny = [setting for setting in TINY if not setting.startswith("device")]
+    assert streams.worthwhile([compose(*tiny, *settings)] * runs) is expected
+
+
+def test_runs_in_two_precisions_do_not_share_a_gpu() -> None:
+    tiny = [setting for setting in TINY if not setting.startswith(("device", "precision"))]
+    assert not streams.worthwhile([compose(*tiny, f"precision={name}") for name in ("fp32", "bf16")])
 
 
 def with_free(monkeypatch: pytest.MonkeyPatch, free: int | None) -> None:
