@@ -25,7 +25,7 @@ def chain(depth: int, residual: bool, gain: float, norm: str = "none") -> Networ
                 module.eps = 0.0
         for module in network.modules():
             if isinstance(module, Block):
-                module.conv2.weight *= gain
+                module.layers[-1][1].weight *= gain
     return network
 
 

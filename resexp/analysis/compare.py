@@ -14,7 +14,7 @@ from resexp.formatting import listed, natural
 
 PRECISION = "precision"
 """The one setting to compare over that does not decide which run it is."""
-NOT_RECORDED = {"model.linear": "default", "model.start": "none"}
+NOT_RECORDED = {"model.linear": "default", "model.skip": 2, "model.start": "none"}
 """What a run has that does not record these settings."""
 PAPERS: dict[str, Any] = {
     **{f"recipe.{key}": value for key, value in paper.RECIPE.items()},

@@ -145,7 +145,7 @@ def is_papers_data(data: dict[str, Any]) -> bool:
 def network_name(model: dict[str, Any]) -> str | None:
     """The paper's network that a model's settings describe, such as "resnet56"; None for any other."""
     same = (model.get("width"), model.get("norm"), model.get("linear", "default")) == (1, "batch", "default")
-    same = same and not model.get("start")
+    same = same and model.get("skip", 2) == 2 and not model.get("start")
     residual = model.get("residual")
     if not same or (residual and model.get("shortcut") != "A"):
         return None

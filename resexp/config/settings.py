@@ -53,6 +53,8 @@ class ModelConfig:
     norm: str
     linear: str = "default"
     """In the settings of a run only where it is not the default."""
+    skip: int = 2
+    """Layers of a block, which its shortcut skips. Likewise."""
     start: str = ""
     """Which weights training starts from: `start_id` of their file; empty, and not recorded, for the seed's own."""
 
@@ -64,6 +66,11 @@ class ModelConfig:
         one_of("model.shortcut", self.shortcut, "A", "B", "C")
         none = "a plain network has no shortcuts; leave it at A"
         require(self.residual or self.shortcut == "A", "model.shortcut", self.shortcut, none)
+        stacked = (self.depth - 2) // 3
+        fits = type(self.skip) is int and self.skip > 0 and stacked % self.skip == 0
+        require(fits, "model.skip", self.skip, f"must divide the {stacked} layers of a stage")
+        none = "a plain network has no shortcuts; leave it at 2"
+        require(self.residual or self.skip == 2, "model.skip", self.skip, none)
         within("model.width", self.width, 1, 64)
         one_of("model.norm", self.norm, "batch", "none")
         require(self.linear in ("default", "he"), "model.linear", self.linear, "choose default (PyTorch's) or he")
@@ -71,7 +78,11 @@ class ModelConfig:
     def result(self) -> dict[str, Any]:
         """The settings as a run records them."""
         content = asdict(self)
-        for name in ("linear", "start"):  # checkpoints from before there were these settings are of the same run
+        for name in (
+            "linear",
+            "skip",
+            "start",
+        ):  # checkpoints from before there were these settings are of the same run
             if content[name] == getattr(ModelConfig, name):
                 del content[name]
         return content

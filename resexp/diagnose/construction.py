@@ -44,10 +44,10 @@ def deepen(shallow: Network, model: ModelConfig, seed: int, images: Images, exec
             block.load_state_dict(trained.state_dict())
         for block in new[len(old) :]:
             if block.shortcut is None:
-                be_identity(block.conv1, block.norm1, moments.get(stage))
-                be_identity(block.conv2, block.norm2, moments.get(stage))
+                for _, conv, norm in block.layers:
+                    be_identity(conv, norm, moments.get(stage))
             else:
-                be_zero(block.conv2, block.norm2)
+                be_zero(*block.layers[-1][1:])
                 if isinstance(block.shortcut, nn.Sequential):
                     projection, norm = block.shortcut
                     assert isinstance(projection, nn.Conv2d)

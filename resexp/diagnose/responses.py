@@ -41,7 +41,7 @@ def responding(network: Network) -> dict[str, nn.Module]:
     """
     modules: dict[str, nn.Module] = {"stem": network.stem[1]}
     for name, block in blocks_of(network).items():
-        modules |= {f"{name}.conv1": block.norm1, f"{name}.conv2": block.norm2}
+        modules |= {f"{name}.{conv}": norm for conv, _, norm in block.layers}
     return modules
 
 

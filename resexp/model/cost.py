@@ -14,15 +14,15 @@ WEIGHT_COPIES = 3
 
 def layers(model: ModelConfig) -> list[tuple[int, int, int, int, int]]:
     """All convolutions by kind: how many, kernel size, input maps, output maps, height of output at 32x32 pixels."""
-    inputs, blocks = 16 * model.width, (model.depth - 2) // 6
+    inputs, stacked = 16 * model.width, (model.depth - 2) // 3
     layers = [(1, 3, 3, inputs, IMAGE_SIZE)]
     for stage in range(3):
         outputs, size = (16 << stage) * model.width, IMAGE_SIZE >> stage
-        layers += [(1, 3, inputs, outputs, size), (2 * blocks - 1, 3, outputs, outputs, size)]
+        layers += [(1, 3, inputs, outputs, size), (stacked - 1, 3, outputs, outputs, size)]
         if model.residual and (model.shortcut == "C" or (model.shortcut == "B" and inputs != outputs)):
             layers.append((1, 1, inputs, outputs, size))
         if model.residual and model.shortcut == "C":
-            layers.append((blocks - 1, 1, outputs, outputs, size))
+            layers.append((stacked // model.skip - 1, 1, outputs, outputs, size))
         inputs = outputs
     return layers
 

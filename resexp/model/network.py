@@ -58,23 +58,35 @@ def make_shortcut(inputs: int, outputs: int, stride: int, option: str, norm: str
 
 
 class Block(nn.Module):
-    """Two convolutions; a residual block computes relu(branch(x) + shortcut(x)), a plain one relu(branch(x)).
+    """Layers, two in the paper; a residual block computes relu(branch(x) + shortcut(x)), a plain one relu(branch(x)).
 
     ReLU and addition overwrite the output of the norm, which nothing else needs: the same bits, less memory traffic.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, residual: bool, option: str, norm: str) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, residual: bool, option: str, norm: str, layers: int = 2
+    ) -> None:
         super().__init__()
         self.conv1 = conv3x3(inputs, outputs, stride, norm)
         self.norm1 = normalisation(outputs, norm)
-        self.conv2 = conv3x3(outputs, outputs, 1, norm)
-        self.norm2 = normalisation(outputs, norm)
+        for number in range(2, layers + 1):
+            self.add_module(f"conv{number}", conv3x3(outputs, outputs, 1, norm))
+            self.add_module(f"norm{number}", normalisation(outputs, norm))
+        self.count = layers
         self.shortcut = make_shortcut(inputs, outputs, stride, option, norm) if residual else None
+
+    @property
+    def layers(self) -> list[tuple[str, nn.Conv2d, nn.Module]]:
+        """Each convolution by its name, with the norm that follows it, from the input on."""
+        numbers = range(1, self.count + 1)
+        return [(f"conv{i}", getattr(self, f"conv{i}"), getattr(self, f"norm{i}")) for i in numbers]
 
     def branch(self, x: Tensor) -> Tensor:
         """The stacked layers, F(x) in the paper: (B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
-        x = functional.relu(self.norm1(self.conv1(x)), inplace=True)
-        return self.norm2(self.conv2(x))
+        x = self.norm1(self.conv1(x))
+        for _, conv, norm in self.layers[1:]:
+            x = norm(conv(functional.relu(x, inplace=True)))
+        return x
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
@@ -85,10 +97,20 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """A network of 6n + 2 weighted layers: stem, three stages of n blocks, average pooling, linear head."""
+    """A network of 6n + 2 weighted layers: stem, three stages of n blocks, average pooling, linear head.
+
+    With `skip` layers in a block instead of two, a stage still has 2n layers.
+    """
 
     def __init__(
-        self, depth: int, residual: bool, shortcut: str = "A", width: int = 1, norm: str = "batch", classes: int = 10
+        self,
+        depth: int,
+        residual: bool,
+        shortcut: str = "A",
+        width: int = 1,
+        norm: str = "batch",
+        classes: int = 10,
+        skip: int = 2,
     ) -> None:
         super().__init__()
         if depth < 8 or (depth - 2) % 6:
@@ -99,9 +121,9 @@ class Network(nn.Module):
         self.stages = nn.Sequential()
         for stage, filters in enumerate(STAGE_WIDTHS):
             blocks, outputs = nn.Sequential(), width * filters
-            for block in range((depth - 2) // 6):
+            for block in range((depth - 2) // 3 // skip):
                 stride = 2 if stage > 0 and block == 0 else 1
-                blocks.append(Block(inputs, outputs, stride, residual, shortcut, norm))
+                blocks.append(Block(inputs, outputs, stride, residual, shortcut, norm, skip))
                 inputs = outputs
             self.stages.append(blocks)
         self.head = nn.Linear(inputs, classes)
@@ -139,7 +161,7 @@ def initialise(network: Network, seed: int, linear: str = "default") -> None:
 
 def build(model: ModelConfig, seed: int, classes: int, device: torch.device) -> Network:
     """The network of a configuration on its device, with the initial weights of its seed, in channels-last layout."""
-    network = Network(model.depth, model.residual, model.shortcut, model.width, model.norm, classes)
+    network = Network(model.depth, model.residual, model.shortcut, model.width, model.norm, classes, model.skip)
     initialise(network, seed, model.linear)
     network.to(device)
     for parameter in network.parameters():

@@ -9,7 +9,7 @@ from resexp.model.network import build
 from resexp.storage import checkpoint
 from resexp.system.files import file_digest
 
-SHAPE = ("depth", "residual", "shortcut", "width", "norm")
+SHAPE = ("depth", "residual", "shortcut", "width", "norm", "skip")
 """The settings of a network that say what its weights mean."""
 
 

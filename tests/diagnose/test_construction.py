@@ -1,5 +1,7 @@
 """A deeper network built from a shallower one computes the same, bit for bit on a CPU."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from chains import grey_images
@@ -58,6 +60,15 @@ def test_scores_and_errors_are_those_of_the_shallower_network(
     assert torch.equal(scores(deep, images), scores(shallow, images))
     other = grey_images(20)
     assert measure(deep, images, other, CPU) == measure(shallow, images, other, CPU)
+
+
+@pytest.mark.parametrize(("skip", "pair"), [(1, (8, 14)), (3, (20, 38))])
+@pytest.mark.parametrize("option", ["A", "C"])
+def test_blocks_of_another_number_of_layers_are_added_too(option: str, skip: int, pair: tuple[int, int]) -> None:
+    images = grey_images()
+    shallow, deep = (replace(model(depth, True, option), skip=skip) for depth in pair)
+    built = built_from(trained := as_if_trained(shallow, images), deep, images)
+    assert torch.equal(scores(built, images), scores(trained, images))
 
 
 def test_added_residual_blocks_are_the_identity_and_the_others_are_kept() -> None:

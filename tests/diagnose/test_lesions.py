@@ -32,7 +32,8 @@ def named(readings: list[Reading], quantity: str) -> dict[str, float]:
 
 def test_a_block_with_zero_weights_is_the_identity_and_is_not_missed(random: Network) -> None:
     names = list(blocks_of(random))
-    nn.init.zeros_(blocks_of(random)[names[4]].norm2.weight)  # pyright: ignore[reportArgumentType]
+    (*_, (_, _, norm)) = blocks_of(random)[names[4]].layers
+    nn.init.zeros_(norm.weight)  # pyright: ignore[reportArgumentType]
     readings = measure(random, grey_images(), CPU, 0)
     assert named(readings, "residual_ratio")[names[4]] == 0
     assert min(ratio for name, ratio in named(readings, "residual_ratio").items() if name != names[4]) > 0

@@ -12,13 +12,14 @@ from resexp.model.cost import multiply_adds, parameters
 from resexp.model.network import Network
 
 
-def of_kind(kind: tuple[bool, str], depth: int, width: int, norm: str) -> ModelConfig:
-    return ModelConfig("any", depth, *kind, width, norm)
+def of_kind(kind: tuple[bool, str, int], depth: int, width: int, norm: str) -> ModelConfig:
+    residual, shortcut, skip = kind
+    return ModelConfig("any", depth, residual, shortcut, width, norm, skip=skip)
 
 
 MODELS = st.builds(
     of_kind,
-    kind=st.sampled_from([(False, "A"), (True, "A"), (True, "B"), (True, "C")]),
+    kind=st.sampled_from([(False, "A", 2), (True, "A", 2), (True, "B", 1), (True, "C", 2), (True, "C", 1)]),
     depth=st.sampled_from([8, 14, 20]),
     width=st.integers(1, 3),
     norm=st.sampled_from(["batch", "none"]),
@@ -27,7 +28,7 @@ MODELS = st.builds(
 
 def built(model: ModelConfig) -> Network:
     with torch.device("meta"):
-        return Network(model.depth, model.residual, model.shortcut, model.width, model.norm)
+        return Network(model.depth, model.residual, model.shortcut, model.width, model.norm, skip=model.skip)
 
 
 @given(MODELS)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.datasets import CIFAR10
 
 from resexp.config.settings import ModelConfig
-from resexp.model.network import Block, Network, SubsampleAndPad, build, initialise
+from resexp.model.network import Block, Network, SubsampleAndPad, blocks_of, build, initialise
 
 PARAMETERS = {
     20: (269_722, 272_474, 283_962),
@@ -26,11 +26,17 @@ PARAMETERS = {
 
 
 def on_meta(
-    depth: int, residual: bool = True, shortcut: str = "A", width: int = 1, norm: str = "batch", classes: int = 10
+    depth: int,
+    residual: bool = True,
+    shortcut: str = "A",
+    width: int = 1,
+    norm: str = "batch",
+    classes: int = 10,
+    skip: int = 2,
 ) -> Network:
     """A network without memory for its weights."""
     with torch.device("meta"):
-        return Network(depth, residual, shortcut, width, norm, classes)
+        return Network(depth, residual, shortcut, width, norm, classes, skip)
 
 
 def initialised(seed: int = 0, residual: bool = True, shortcut: str = "A", norm: str = "batch") -> Network:
@@ -81,15 +87,18 @@ def test_only_depths_of_6n_plus_2_can_be_built(depth: int) -> None:
     norm=st.sampled_from(["batch", "none"]),
     size=st.integers(8, 40),
     classes=st.integers(2, 12),
+    skip=st.sampled_from([1, 2]),
 )
+@example(depth=20, shortcut="C", width=1, norm="batch", size=8, classes=2, skip=3)
 def test_a_network_is_built_as_section_4_2_describes(
-    depth: int, shortcut: str, width: int, norm: str, size: int, classes: int
+    depth: int, shortcut: str, width: int, norm: str, size: int, classes: int, skip: int
 ) -> None:
-    network = on_meta(depth, shortcut != "none", shortcut, width, norm, classes)
+    network = on_meta(depth, shortcut != "none", shortcut, width, norm, classes, skip)
     kernels = [convolution.kernel_size for convolution in convolutions(network)]
-    n = (depth - 2) // 6
+    blocks = (depth - 2) // skip  # two layers of each in the paper
+    assert len(blocks_of(network)) == blocks
     assert kernels.count((3, 3)) + 1 == depth
-    assert kernels.count((1, 1)) == {"none": 0, "A": 0, "B": 2, "C": 3 * n}[shortcut] == len(kernels) + 1 - depth
+    assert kernels.count((1, 1)) == {"none": 0, "A": 0, "B": 2, "C": blocks}[shortcut] == len(kernels) + 1 - depth
     x = network.stem(torch.empty(3, 3, size, size, device="meta"))
     shapes = [x.shape]
     for stage in network.stages:
@@ -103,18 +112,26 @@ def test_a_network_is_built_as_section_4_2_describes(
     assert all((convolution.bias is None) == (norm == "batch") for convolution in convolutions(network))
 
 
-@pytest.mark.parametrize("residual", [False, True])
-def test_a_residual_block_adds_its_input_before_the_last_relu_and_a_plain_one_does_not(residual: bool) -> None:
-    block = Block(4, 4, 1, residual, "A", "batch")
+@pytest.mark.parametrize(("residual", "layers"), [(False, 2), (True, 2), (True, 1), (True, 3)])
+def test_a_residual_block_adds_its_input_before_the_last_relu_and_a_plain_one_does_not(
+    residual: bool, layers: int
+) -> None:
+    block = Block(4, 4, 1, residual, "A", "batch", layers)
     x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(block.branch(x), block.norm2(block.conv2(block.norm1(block.conv1(x)).relu())))
+    named = dict(block.named_children())
+    out = named["norm1"](named["conv1"](x))
+    for number in range(2, layers + 1):
+        out = named[f"norm{number}"](named[f"conv{number}"](out.relu()))
+    assert torch.equal(block.branch(x), out)
+    assert [name for name, *_ in block.layers] == [name for name in named if name.startswith("conv")]
     assert torch.equal(block(x), (block.branch(x) + x if residual else block.branch(x)).relu())
 
 
 def test_option_a_takes_every_second_pixel_and_adds_empty_channels_half_before_and_half_after() -> None:
     block, x = Block(4, 8, 2, True, "A", "batch"), torch.rand(2, 4, 6, 6)
-    assert isinstance(block.norm2, nn.BatchNorm2d)
-    nn.init.zeros_(block.norm2.weight)  # so that nothing but the shortcut is left
+    norm = block.layers[-1][2]
+    assert isinstance(norm, nn.BatchNorm2d)
+    nn.init.zeros_(norm.weight)  # so that nothing but the shortcut is left
     for out in (SubsampleAndPad(4, 2)(x), block(x)):
         assert torch.equal(out[:, 2:6], x[:, :, ::2, ::2])
         assert not out[:, :2].any()
