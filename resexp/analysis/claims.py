@@ -3,8 +3,10 @@
 import math
 import re
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from resexp.analysis import paper
 from resexp.analysis.study import NOT_TRAINED, Group, NetworkRuns, content_key, title
@@ -77,7 +79,6 @@ SMALLER = "Residual responses are smaller than plain ones (figure 7)"
 SMALLER_STILL = "Responses of deeper residual networks are smaller still (figure 7)"
 FALL_BACK = "Trained residual blocks fall back to the identity (branch below 0.1 of the shortcut)"
 SKIPS = "Weight decay makes a residual network skip layers that it does not need (retellings)"
-SKIP = "A shortcut may skip one layer or several (retellings)"
 IDENTITY = "A residual block can be the identity: with a zero branch it passes on what it receives (construction)"
 NO_WORSE = "A deeper plain network need not be worse: one as good as a shallower one exists (construction)"
 MISSED = "And SGD does not find a plain network as good as the one that can be built"
@@ -140,7 +141,7 @@ def claims(group: Group, verdict: Verdict, of_diagnoses: list[Claim]) -> list[Cl
         _of_network(group, "plain110", "Plain-110 does not train (training error above 60%)", False),
         _of_network(group, "resnet110", "ResNet-110 trains, with its warm-up", True),
         *_projections(group, verdict.residual.margin),
-        Claim(SKIP, "existence", ours="blocks have two layers here, as in the paper"),
+        *_skips(group, verdict.plain.margin),
         *(tested.get(text, diagnosed(group, text, NOT_TESTED, "")) for text in DIAGNOSED),
         _kept(group, verdict.plain.margin),
     ]
@@ -170,46 +171,73 @@ def _of_contrast(
 
 
 def _projections(group: Group, margin: float) -> list[Claim]:
-    """That blocks with projections train, and that networks with them are no better than with identity shortcuts.
-
-    The second is judged on the deepest network that has both.
-    """
-    works = "Blocks with projections as shortcuts train, too (options B and C)"
-    needless = "Projections are not essential: networks with them are not better (section 4.1)"
+    """That blocks with projections train, and that networks with them are no better than with identity shortcuts."""
     command = _command(group, *RESIDUAL_PAIR, more=" model.shortcut=A,B,C")
-    networks = {
-        content_key(network.model | {"name": ""}): network
-        for network in group.networks
-        if network.finished and network.model["residual"]
-    }
-    pairs = [
-        (network, identity)
-        for network in networks.values()
-        if network.model["shortcut"] != "A"
-        and (identity := networks.get(content_key(network.model | {"name": "", "shortcut": "A"})))
+    pairs = _pairs(group, lambda model: model["shortcut"] != "A" and "skip" not in model, shortcut="A")
+    return [
+        _trains("Blocks with projections as shortcuts train, too (options B and C)", pairs, command),
+        _no_better(
+            "Projections are not essential: networks with them are not better (section 4.1)", pairs, margin, command
+        ),
     ]
+
+
+def _skips(group: Group, margin: float) -> list[Claim]:
+    """That networks train whose shortcuts skip one layer or several; those over one layer are no better than plain."""
+    command = _command(group, *RESIDUAL_PAIR, more=" model.skip=1,2,3")
+    others = _pairs(group, lambda model: "skip" in model)
+    single = _pairs(group, lambda model: model.get("skip") == 1, residual=False)
+    command_single = _command(group, "plain56") + " and the same of resnet56 with model.skip=1"
+    return [
+        _trains("A shortcut may skip one layer or several (retellings)", others, command),
+        _no_better(
+            "A shortcut over a single layer has no advantage over a plain network (section 3.2)",
+            single,
+            margin,
+            command_single,
+        ),
+    ]
+
+
+Pair = tuple[NetworkRuns, NetworkRuns]
+
+
+def _pairs(group: Group, wanted: Callable[[dict[str, Any]], bool], **usual: Any) -> list[Pair]:
+    """Residual networks of a kind, each beside the one like it with skips of two layers and what is `usual`."""
+    networks = {content_key(network.model | {"name": ""}): network for network in group.networks if network.finished}
+    pairs: list[Pair] = []
+    for network in networks.values():
+        like = {key: value for key, value in network.model.items() if key != "skip"} | {"name": ""} | usual
+        if network.model["residual"] and wanted(network.model) and (other := networks.get(content_key(like))):
+            pairs.append((network, other))
+    return pairs
+
+
+def _trains(text: str, pairs: list[Pair], command: str) -> Claim:
+    """That the first of each pair trains."""
     if not pairs:
-        return [Claim(works, "existence", command=command), Claim(needless, "contrast", command=command)]
+        return Claim(text, "existence", command=command)
     trained = [run.trained for network, _ in pairs for run in network.finished]
     outcome = outcome_of(trained, min(len(network.finished) for network, _ in pairs))
     errors = [f"{network.title} {100 * (network.mean('running_error') or 0):.1f}%" for network, _ in pairs]
     shown = f"running training error: {', '.join(errors)}"
-    deepest = max(network.model["depth"] for network, _ in pairs)
+    return Claim(text, "existence", outcome, shown, ABSENT, "final.csv", command)
+
+
+def _no_better(text: str, pairs: list[Pair], margin: float, command: str) -> Claim:
+    """That the first of a pair is not better than the second, judged on the deepest that there are."""
+    deepest = max((network.model["depth"] for network, _ in pairs), default=0)
     contrasts = [
         contrast
-        for network, identity in pairs
-        if network.model["depth"] == deepest and (contrast := _difference(network, identity, margin)).compared
+        for network, other in pairs
+        if network.model["depth"] == deepest and (contrast := _difference(network, other, margin)).compared
     ]
     if not contrasts:
-        untested = Claim(needless, "contrast", command=command)
-        return [Claim(works, "existence", outcome, shown, ABSENT, "final.csv", command), untested]
+        return Claim(text, "contrast", command=command)
     words = {contrast.word for contrast in contrasts}
     judged = NOT_REPRODUCED if BETTER in words else REPRODUCED if words <= {OBSERVED, NOT_OBSERVED} else UNDECIDED
     differences = "; ".join(f"{one.name}: {_found(one)}" for one in contrasts)
-    return [
-        Claim(works, "existence", outcome, shown, ABSENT, "final.csv", command),
-        Claim(needless, "contrast", judged, differences, ABSENT, "final.csv", command),
-    ]
+    return Claim(text, "contrast", judged, differences, ABSENT, "final.csv", command)
 
 
 def _difference(network: NetworkRuns, other: NetworkRuns, margin: float) -> Contrast:

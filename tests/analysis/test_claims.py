@@ -1,5 +1,6 @@
 """Each claim gets the outcome that the runs give it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ WORKS = "Blocks with projections as shortcuts train, too"
 NEEDLESS = "Projections are not essential: networks with them are not better"
 KEEPS = "And SGD keeps such a network when it starts from one, at this recipe's rate"
 SKIP = "A shortcut may skip one layer or several"
+SINGLE = "A shortcut over a single layer has no advantage over a plain network"
 DEGRADE, DO_NOT_DEGRADE = "Plain networks degrade with depth", "Residual networks do not degrade with depth"
 TURNS, SLOW = "From some depth on, deeper plain networks only get worse", "Deep plain networks learn slowly"
 GUARANTEE = "Added residual layers are guaranteed not to hurt"
@@ -38,7 +40,11 @@ def found(study: Synthetic) -> dict[str, Claim]:
 
 def of_depth(study: Synthetic) -> dict[str, str]:
     """The outcomes of claims about networks of different depths."""
-    return {text: claim.outcome for text, claim in found(study).items() if text not in (WORKS, NEEDLESS, SKIP, KEEPS)}
+    return {
+        text: claim.outcome
+        for text, claim in found(study).items()
+        if text not in (WORKS, NEEDLESS, SKIP, SINGLE, KEEPS)
+    }
 
 
 @pytest.fixture
@@ -230,11 +236,31 @@ def test_a_guarantee_needs_a_seed_that_both_networks_have(study: Synthetic) -> N
     assert found(study)[GUARANTEE].outcome == NOT_TESTED
 
 
-def test_what_cannot_be_trained_here_says_so(runs: Path) -> None:
-    study = Synthetic(runs)
-    study.add_all(["plain20"])
-    claim = found(study)[SKIP]
-    assert (claim.outcome, claim.ours) == (NOT_TESTED, "blocks have two layers here, as in the paper")
+@pytest.mark.parametrize(
+    ("single", "outcome"),
+    [(0.05, NOT_REPRODUCED), (0.6, REPRODUCED), (0.4, UNDECIDED)],
+    ids=["better", "worse", "level"],
+)
+def test_shortcuts_over_one_layer_or_several_are_judged(runs: Path, single: float, outcome: str) -> None:
+    usual = Synthetic(runs, "shapes", "quick")
+    assert found(usual_with(usual, "plain56", 0.4))[SKIP].outcome == NOT_TESTED
+    usual_with(usual, "resnet56", 0.07)
+    for skip, error in ((1, single), (3, 0.09)):
+        usual_with(Synthetic(runs, "shapes", "quick", {"model.skip": skip}), "resnet56", error)
+    tested = found(usual)
+    assert tested[SKIP].outcome == REPRODUCED
+    assert re.fullmatch(
+        r"running training error: ResNet-56\+skip1 \d+\.\d%, ResNet-56\+skip3 \d+\.\d%", tested[SKIP].ours
+    )
+    assert tested[SINGLE].outcome == outcome
+    assert tested[SINGLE].ours.startswith("ResNet-56+skip1 minus plain-56: ")
+
+
+def usual_with(study: Synthetic, network: str, error: float) -> Synthetic:
+    """Three seeds more, which differ by half a point."""
+    for seed in range(3):
+        study.add(network, seed, error + 0.005 * seed * (network == "resnet56"), noise=0)
+    return study
 
 
 def test_what_many_seeds_show_is_summarised(study: Synthetic) -> None:

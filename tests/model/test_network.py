@@ -144,6 +144,15 @@ def test_plain_and_residual_networks_of_one_seed_start_from_equal_weights(option
     assert equal(initialised(3, False, norm=norm), initialised(3, True, option, norm))
 
 
+@pytest.mark.parametrize("skip", [1, 3])
+def test_blocks_of_any_number_of_layers_start_from_equal_weights(skip: int) -> None:
+    networks = Network(20, True), Network(20, True, skip=skip)
+    for network in networks:
+        initialise(network, 3)
+    one, other = (convolutions(network) for network in networks)
+    assert all(torch.equal(a.weight, b.weight) for a, b in zip(one, other, strict=True))
+
+
 def test_other_seeds_give_other_weights_in_every_layer() -> None:
     one, other = initialised(0, shortcut="C"), initialised(1, shortcut="C")
     for a, b in zip([*convolutions(one), one.head], [*convolutions(other), other.head], strict=True):
