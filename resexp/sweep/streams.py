@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import replace
 from itertools import accumulate
@@ -14,12 +13,12 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn
 
 from resexp.config.settings import Config, require
-from resexp.errors import BrokenProcess, Interrupted, UserError
+from resexp.errors import BrokenProcess, Interrupted
 from resexp.model.cost import device_memory
+from resexp.sweep.sharing import refuse_what_differs
 from resexp.sweep.sweeper import AHEAD, composed
 from resexp.system.memory import size
 from resexp.system.signals import Stop
-from resexp.training.importing import import_training
 from resexp.training.turns import Turns
 
 log = logging.getLogger("resexp")
@@ -28,8 +27,6 @@ STREAMS = 32
 """On a GPU, as many as PyTorch has; a run more would share one."""
 USABLE = 0.8
 """Of the memory that is free: the rest is for evaluations and for what an allocator leaves between its blocks."""
-SHARED = ("device", "precision", "deterministic", "threads")
-"""Settings that PyTorch keeps for the whole process."""
 
 
 class StreamsLauncher(BasicLauncher):
@@ -88,28 +85,6 @@ class StreamsLauncher(BasicLauncher):
             if stop.signal is not None:
                 raise Interrupted(stop.signal)
             (results[number],) = super().launch([overrides], number)
-
-
-def refuse_what_differs(configs: list[Config]) -> None:
-    """Raise UserError where two runs want different things of the process."""
-    for name in SHARED:
-        wanted = {str(getattr(config, name)) for config in configs}
-        if len(wanted) > 1:
-            several = ",".join(sorted(wanted))
-            raise UserError(f"{name}={several}: hydra/launcher=streams needs one for all runs; sweep it without")
-
-
-def worthwhile(configs: list[Config]) -> bool:
-    """Whether these runs should share a device: on a GPU several do the work of up to two (docs/speed.md)."""
-    if len(configs) < 2 or configs[0].device == "cpu":
-        return False
-    with suppress(UserError):  # for runs of which each will say it
-        refuse_what_differs(configs)
-        import_training(configs[0])
-        from resexp.training.device import prepare
-
-        return prepare(configs[0]).device.type == "cuda"
-    return False
 
 
 def fitting(configs: list[Config], wanted: int) -> int:

@@ -25,7 +25,7 @@ from resexp.config.settings import Config
 from resexp.errors import Busy, Interrupted, UserError, only_text
 from resexp.printing import printing
 from resexp.storage.run import Run
-from resexp.sweep import plan
+from resexp.sweep import plan, sharing
 from resexp.sweep.outcome import Outcome, table
 from resexp.sweep.progress import SweepProgress
 from resexp.system.logs import set_console
@@ -130,7 +130,7 @@ class StudySweeper(BasicSweeper):
         assert self.task_function is not None
         hydra = self.config.hydra
         asked = hydra.runtime.choices["hydra/launcher"] != "basic" or "hydra/launcher=basic" in hydra.overrides.hydra
-        if asked or not import_module("resexp.sweep.streams").worthwhile(configs):
+        if asked or not sharing.worthwhile(configs):
             return
         streams = self.hydra_context.config_loader.load_sweep_config(self.config, ["hydra/launcher=streams"])
         with open_dict(self.config):

@@ -20,7 +20,7 @@ from resexp.errors import BrokenProcess, UserError
 from resexp.model.cost import device_memory
 from resexp.storage import checkpoint
 from resexp.storage.run import FINISHED, Run, find_runs
-from resexp.sweep import streams
+from resexp.sweep import sharing, streams
 from resexp.training import device, trainer
 from resexp.training.turns import Turns, pass_turn
 
@@ -94,7 +94,7 @@ def test_a_sweep_shares_a_gpu_by_itself_unless_a_launcher_is_asked_for(
         asked.append(configs)
         return True
 
-    monkeypatch.setattr(streams, "worthwhile", there_is_one)
+    monkeypatch.setattr(sharing, "worthwhile", there_is_one)
     launch = streams.StreamsLauncher.launch
     launched: list[int] = []
 
@@ -124,12 +124,12 @@ def test_several_runs_on_a_gpu_are_worth_sharing_it(
 
     monkeypatch.setattr(device, "prepare", pretended)
     tiny = [setting for setting in TINY if not setting.startswith("device")]
-    assert streams.worthwhile([compose(*tiny, *settings)] * runs) is expected
+    assert sharing.worthwhile([compose(*tiny, *settings)] * runs) is expected
 
 
 def test_runs_in_two_precisions_do_not_share_a_gpu() -> None:
     tiny = [setting for setting in TINY if not setting.startswith(("device", "precision"))]
-    assert not streams.worthwhile([compose(*tiny, f"precision={name}") for name in ("fp32", "bf16")])
+    assert not sharing.worthwhile([compose(*tiny, f"precision={name}") for name in ("fp32", "bf16")])
 
 
 def with_free(monkeypatch: pytest.MonkeyPatch, free: int | None) -> None:
