@@ -13,7 +13,7 @@ from pathlib import Path
 from resexp.analysis import paper
 from resexp.analysis.intervals import Interval, level_of_each, prediction_interval
 from resexp.analysis.study import NetworkRuns, Study, StudyRun
-from resexp.config.settings import differing, flatten
+from resexp.config.settings import USUAL, differing, flatten
 from resexp.formatting import listed, plural, spans
 from resexp.storage import history
 
@@ -101,7 +101,7 @@ def _differing(run: StudyRun, reference: StudyRun) -> list[str]:
 
 def _differences(run: StudyRun, reference: StudyRun) -> list[str]:
     """recipe.lr 0.05 instead of 0.1."""
-    ours, theirs = flatten(run.result), flatten(reference.result)
+    ours, theirs = (flatten({"model": USUAL}) | flatten(one.result) for one in (run, reference))
     changed = [f"{key} {ours.get(key)} instead of {theirs.get(key)}" for key in _differing(run, reference)]
     digests = {one.record.data.get("digest") for one in (run, reference)} - {None}
     return changed + (["other images"] if len(digests) > 1 else [])

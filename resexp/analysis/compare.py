@@ -8,13 +8,13 @@ from resexp.analysis.study import Group, NetworkRuns, Study, StudyRun, content_k
 from resexp.analysis.verdict import Contrast, judge
 from resexp.config.naming import name_differences, value_text
 from resexp.config.presets import PARTS, settings_named
-from resexp.config.settings import flatten
+from resexp.config.settings import USUAL, flatten
 from resexp.errors import UserError
 from resexp.formatting import listed, natural
 
 PRECISION = "precision"
 """The one setting to compare over that does not decide which run it is."""
-NOT_RECORDED = {"model.linear": "default", "model.skip": 2, "model.start": "none"}
+NOT_RECORDED = {f"model.{name}": usual or "none" for name, usual in USUAL.items()}
 """What a run has that does not record these settings."""
 PAPERS: dict[str, Any] = {
     **{f"recipe.{key}": value for key, value in paper.RECIPE.items()},

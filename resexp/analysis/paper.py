@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from resexp.config.settings import USUAL
+
 TABLE_6 = "table 6"
 FIGURE_6 = "figure 6"
 
@@ -144,8 +146,8 @@ def is_papers_data(data: dict[str, Any]) -> bool:
 
 def network_name(model: dict[str, Any]) -> str | None:
     """The paper's network that a model's settings describe, such as "resnet56"; None for any other."""
-    same = (model.get("width"), model.get("norm"), model.get("linear", "default")) == (1, "batch", "default")
-    same = same and model.get("skip", 2) == 2 and not model.get("start")
+    same = (model.get("width"), model.get("norm")) == (1, "batch")
+    same = same and all(model.get(name, usual) == usual for name, usual in USUAL.items())
     residual = model.get("residual")
     if not same or (residual and model.get("shortcut") != "A"):
         return None

@@ -41,6 +41,10 @@ def expand(setting: str, path: str | Path) -> Path:
         raise UserError(f"{setting}={path}: no such home folder; give a full path with {setting}=PATH") from error
 
 
+USUAL: dict[str, Any] = {"linear": "default", "skip": 2, "start": ""}
+"""Settings of a network that a run records only where they are others, as runs did before there were these."""
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """One network of the study."""
@@ -51,12 +55,11 @@ class ModelConfig:
     shortcut: str
     width: int
     norm: str
-    linear: str = "default"
-    """In the settings of a run only where it is not the default."""
-    skip: int = 2
-    """Layers of a block, which its shortcut skips. Likewise."""
-    start: str = ""
-    """Which weights training starts from: `start_id` of their file; empty, and not recorded, for the seed's own."""
+    linear: str = USUAL["linear"]
+    skip: int = USUAL["skip"]
+    """Layers of a block, which its shortcut skips."""
+    start: str = USUAL["start"]
+    """Which weights training starts from: `start_id` of their file; empty for the seed's own."""
 
     def __post_init__(self) -> None:
         within("model.depth", self.depth, 8, 10_000)
@@ -78,12 +81,8 @@ class ModelConfig:
     def result(self) -> dict[str, Any]:
         """The settings as a run records them."""
         content = asdict(self)
-        for name in (
-            "linear",
-            "skip",
-            "start",
-        ):  # checkpoints from before there were these settings are of the same run
-            if content[name] == getattr(ModelConfig, name):
+        for name, usual in USUAL.items():
+            if content[name] == usual:
                 del content[name]
         return content
 
