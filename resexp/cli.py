@@ -53,8 +53,8 @@ READING = ("status", "report", "compare", "check", "collect")
 SHELL_COMPLETION = ("-sc", "--shell-completion")
 """Hydra's option to complete a command line."""
 
-OPTIONS = ("--cfg", "--config-dir", "--help", "--multirun")
-"""Those of Hydra that are offered."""
+OPTIONS = {"--cfg": True, "--config-dir": True, "--help": False, "--multirun": False}
+"""Those of Hydra that are offered, and whether a value follows."""
 
 HELP = """resexp: train plain and residual networks on CIFAR-10 and see whether depth hurts them.
 
@@ -155,8 +155,9 @@ def complete(arguments: list[str]) -> None:
     elif len(typed) <= 1:
         print(" ".join(verb for verb in VERBS if verb.startswith("".join(typed))))
     elif typed[-1].startswith("-"):
-        print(" ".join(option for option in OPTIONS if option.startswith(typed[-1])))
-    elif typed[0] in VERBS and typed[-2] not in OPTIONS:
+        known = (option for option in OPTIONS if typed[0] == "train" or option != "--multirun")
+        print(" ".join(option for option in known if option.startswith(typed[-1])))
+    elif typed[0] in VERBS and not OPTIONS.get(typed[-2]):
         before = own_presets(" ".join(typed[1:-1])) if typed[0] == "train" else []
         os.environ["COMP_LINE"] = " ".join([name, *before, typed[-1]])
         with redirect_stdout(StringIO()) as offered:

@@ -89,7 +89,10 @@ class Steps:
         while any(process.poll() is None for process in processes) and time.monotonic() < until and not self.stopped:
             time.sleep(0.2)
             if packing and time.monotonic() > due:
-                self.pack()
+                try:
+                    self.pack()
+                except OSError as error:  # the study goes on
+                    say(f"pack: {error}")
                 due = time.monotonic() + self.args.pack_every
         if not self.stopped:  # a second signal would not let them save
             self.end(signal.SIGTERM)
@@ -205,15 +208,18 @@ class Steps:
                     add(archive, path, self.runs.parent)
                 else:
                     say("   not packed, too large together:", path)
-        folder, new = self.out / "pack", self.out / "packing"
-        shutil.rmtree(new, ignore_errors=True)
+        folder, new, old = (self.out / name for name in ("pack", "packing", "packed"))
+        for unfinished in (new, old):
+            shutil.rmtree(unfinished, ignore_errors=True)
         new.mkdir()
         for name, content in (("small.tar.gz", small.getvalue()), ("kept.tar", kept.getvalue())):
             for number, at in enumerate(range(0, len(content), PIECE)):
                 (new / f"{name}.{number}").write_bytes(content[at : at + PIECE])
             say(f"pack: {name}, {len(content):,} bytes")
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
         new.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def add(archive: tarfile.TarFile, path: Path, base: Path) -> None:

@@ -41,6 +41,7 @@ def test_runs_are_a_table_and_curves_a_longer_one(runs: Path) -> None:
     frame = loaded.frame()
     assert list(frame["network"]) == ["plain20", "plain20", "resnet20", "resnet20"]
     assert set(frame["recipe.lr"]) == {0.05}
+    assert set(frame["model.skip"]) == {2}, "what runs do not record is there too"
     assert list(frame["running_error"]) == [run.final.running_error for run in loaded.finished]
     curves = loaded.frame(curves=True)
     assert len(curves) == sum(len(run.rows) for run in loaded.runs)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from resexp.analysis import paper
 from resexp.config.presets import PARTS
-from resexp.config.settings import Chosen, flatten, recorded
+from resexp.config.settings import USUAL, Chosen, flatten, recorded
 from resexp.errors import UserError
 from resexp.formatting import few, listed
 from resexp.storage import history
@@ -274,7 +274,7 @@ class Study:
             raise UserError("pandas: not installed; in a checkout, pip install -e '.[notebook]'") from error
         named = [(network.name, run) for group in self.groups for network in group.networks for run in network.runs]
         about = [
-            (run, {"network": name, "precision": run.precision, **flatten(run.result | {"model": run.model})})
+            (run, {"network": name, "precision": run.precision, **flatten(run.result | {"model": USUAL | run.model})})
             for name, run in named
         ]
         if curves:

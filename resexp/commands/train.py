@@ -44,9 +44,9 @@ def run_of(cfg: DictConfig, alone: bool) -> Outcome:
     """What becomes of the run, which is no part of a sweep where it is `alone`."""
     name, hydra = "run", HydraConfig.get()
     try:
-        for plugin, usual in (("launcher", "basic"), ("sweeper", "study")):
+        for plugin, usual in (("launcher", ("auto", "basic")), ("sweeper", ("study",))):
             choice = hydra.runtime.choices[f"hydra/{plugin}"]
-            if alone and choice != usual:
+            if alone and choice not in usual:
                 raise UserError(f"hydra/{plugin}={choice}: a {plugin} takes the runs of a sweep; add -m")
         keep_presets(cfg, hydra.overrides.task)
         config = to_config(cfg)

@@ -32,6 +32,7 @@ from resexp.config.naming import label, name_differences, run_name
 from resexp.config.presets import GROUPS, PARTS, conf_dir, help_text, own_dir, presets, settings_named
 from resexp.config.settings import (
     DATA_CONFIGS,
+    USUAL,
     Config,
     FolderConfig,
     ModelConfig,
@@ -47,6 +48,7 @@ SWEEPER = "hydra_plugins.resexp.StudySweeper"
 OPTUNA = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
 LAUNCHERS = {
     "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher": "parallel",
+    "hydra_plugins.resexp.AutoLauncher": "streams",
     "hydra_plugins.resexp.SlurmLauncher": "slurm",
     "hydra_plugins.resexp.StreamsLauncher": "streams",
 }
@@ -112,6 +114,8 @@ class Searched(SearchPathPlugin):
             search_path.append(COMMAND_LINE, f"file://{folder}")
 
 
+PLAIN = rf"(?!({'|'.join(PARTS)}|experiment)=)\w+"
+"""Settings that are in no part of a run's."""
 _presets: dict[tuple[str, str, str], DictConfig] = {}
 """By folders of conf/, group and name: composing takes a tenth of a second, and the runs of a sweep share presets."""
 
@@ -161,6 +165,7 @@ def to_config(cfg: DictConfig) -> Config:
     settings = replace(settings, data=data, model=replace(settings.model, start=start))
     result = settings.result()
     presets = presets_of(result)
+    result["model"] |= {key: USUAL[key] for key in presets["model"].keys() - result["model"].keys()}
     folder = ""
     if isinstance(data, FolderConfig):  # the folder is the data set, and has no default to differ from
         folder = name_differences({"dir": Path(str(data.dir)).name}).replace("dir", "", 1)
@@ -179,9 +184,10 @@ def _only_ours(hydra: Hydra) -> bool:
 def keep_presets(cfg: DictConfig, words: Iterable[str]) -> None:
     """Remember the presets of a configuration, where the `words` that it is composed of choose them and change none."""
     with _hydra() as hydra:
-        if _only_ours(hydra) and all(re.match(r"(?!experiment=)\w+=", word) for word in words):
+        if _only_ours(hydra) and all(re.fullmatch(rf"({'|'.join(PARTS)})=[\w-]+|{PLAIN}=.*", word) for word in words):
             place = str(hydra.config_loader.get_search_path())
-            _presets.update({(place, group, cfg[group].name): cfg[group] for group in PARTS})
+            for group in PARTS:
+                _presets.setdefault((place, group, cfg[group].name), cfg[group])
 
 
 def presets_of(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -198,7 +204,10 @@ def presets_of(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
                 raise UserError(f"{group}.name={name}: a preset's name is the name of its file in conf/{group}/")
         composed = hydra_compose("train", [f"{group}={name}" for group, name in due]) if due else {}
         _presets.update({(place, group, name): composed[group] for group, name in due})
-    return {group: {key: _presets[place, group, names[group]].get(key) for key in result[group]} for group in PARTS}
+    found = {group: {key: _presets[place, group, names[group]].get(key) for key in result[group]} for group in PARTS}
+    own = _presets[place, "model", names["model"]]
+    found["model"] |= {key: own[key] for key, usual in USUAL.items() if own.get(key, usual) != usual}
+    return found
 
 
 def model_preset(name: str) -> dict[str, Any]:

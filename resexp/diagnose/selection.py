@@ -194,8 +194,11 @@ class Selection:
                         job = self.job(name, model, seed, own)
                         jobs[job.subject] = job
             if not deeper:
-                what = "no deeper network of its kind among the runs"
-                left_out.append(f"{title(source.subject.network)}: {what}; depths={source.model.depth + 6} builds one")
+                what = (
+                    "no deeper network of its kind among the runs" if not self.choice.depths else "no depth of its kind"
+                )
+                builds = f"depths={source.model.depth + 3 * math.lcm(2, source.model.skip)} builds one"
+                left_out.append(f"{title(source.subject.network)}: {what}; {builds}")
         return list(jobs.values())
 
     def deeper(self, model: ModelConfig) -> dict[str, ModelConfig]:
@@ -203,7 +206,8 @@ class Selection:
         there = [(network.name, ModelConfig(**network.model)) for network in self.group.networks]
         known = {other.depth: (name, other) for name, other in there if other.kind == model.kind}
         depths = self.choice.depths or sorted(known)
-        return dict(known.get(depth) or of_depth(model, depth) for depth in depths if depth > model.depth)
+        fitting = (depth for depth in depths if depth > model.depth and (depth - 2) // 3 % model.skip == 0)
+        return dict(known.get(depth) or of_depth(model, depth) for depth in fitting)
 
     def during_training(self, job: Job, left_out: list[str]) -> list[Job]:
         """A run at each chosen iteration whose weights were kept; a line for each that is left out is added."""

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.hydra_optuna_sweeper import optuna_sweeper
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from resexp.errors import UserError
 from resexp.printing import printing
 from resexp.sweep.outcome import Outcome, table
 from resexp.system.logs import set_console
 
+BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 RESULTS = "optimization_results.yaml"
 
 
@@ -25,8 +26,10 @@ class OptunaSweeper(optuna_sweeper.OptunaSweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take over Hydra's objects. Raises UserError for what does not go with a search."""
         launcher = config.hydra.runtime.choices["hydra/launcher"]
-        if launcher != "basic":
+        if launcher not in ("auto", "basic"):
             raise UserError(f"hydra/launcher={launcher}: Optuna has its runs one after another; leave it out")
+        with open_dict(config):
+            config.hydra.launcher = {"_target_": BASIC}
         if config.plan:
             raise UserError("plan=true: Optuna chooses runs by the errors of those before; leave it out")
         set_console(config.hydra.runtime.choices["hydra/job_logging"])

@@ -15,7 +15,7 @@ from hydra.core.utils import JobReturn
 from resexp.config.settings import Config, require
 from resexp.errors import BrokenProcess, Interrupted
 from resexp.model.cost import device_memory
-from resexp.sweep.sharing import refuse_what_differs
+from resexp.sweep import sharing
 from resexp.sweep.sweeper import AHEAD, composed
 from resexp.system.memory import size
 from resexp.system.signals import Stop
@@ -47,7 +47,7 @@ class StreamsLauncher(BasicLauncher):
         assert self.config is not None
         assert self.hydra_context is not None
         configs = composed(self.hydra_context, self.config, job_overrides)
-        refuse_what_differs(configs)
+        sharing.refuse_what_differs(configs)
         at_once = fitting(configs, self.at_once)
         os.environ["TQDM_DISABLE"] = "1"  # lines, since several bars overwrite each other
         if ahead := AHEAD.get():
@@ -85,6 +85,19 @@ class StreamsLauncher(BasicLauncher):
             if stop.signal is not None:
                 raise Interrupted(stop.signal)
             (results[number],) = super().launch([overrides], number)
+
+
+class AutoLauncher(StreamsLauncher):
+    """Hydra's launcher where none is asked for: several runs at once on a GPU, elsewhere one after another."""
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Train the runs. Raises what the one or the other does."""
+        assert self.config is not None
+        assert self.hydra_context is not None
+        if not sharing.worthwhile(composed(self.hydra_context, self.config, job_overrides)):
+            return BasicLauncher.launch(self, job_overrides, initial_job_idx)
+        log.info("several runs at once on the GPU; hydra/launcher=basic trains one after another")
+        return super().launch(job_overrides, initial_job_idx)
 
 
 def fitting(configs: list[Config], wanted: int) -> int:

@@ -1,7 +1,6 @@
 """Hydra's sweeper, with what a study needs of it: all settings checked first, and one table at the end."""
 
 import json
-import logging
 import pickle
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from resexp.config.settings import Config
 from resexp.errors import Busy, Interrupted, UserError, only_text
 from resexp.printing import printing
 from resexp.storage.run import Run
-from resexp.sweep import plan, sharing
+from resexp.sweep import plan
 from resexp.sweep.outcome import Outcome, table
 from resexp.sweep.progress import SweepProgress
 from resexp.system.logs import set_console
@@ -34,8 +33,6 @@ from resexp.training.progress import Position
 Plugins.instance()
 # Only now: Hydra's scan for plugins executes their modules once more, and a class imported before is then another one.
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E402
-
-log = logging.getLogger("resexp")
 
 FINISHED_BEFORE = "finished before"
 
@@ -63,8 +60,6 @@ AHEAD: ContextVar[Ahead | None] = ContextVar("ahead", default=None)
 class StudySweeper(BasicSweeper):
     """`BasicSweeper` that checks the rules of every run before the first is trained, and reports on all of them."""
 
-    task_function: TaskFunction | None = None
-
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take over Hydra's objects. Raises UserError where the launcher's extra is not installed."""
         set_console(config.hydra.runtime.choices["hydra/job_logging"])
@@ -76,7 +71,6 @@ class StudySweeper(BasicSweeper):
                 choice = config.hydra.runtime.choices["hydra/launcher"]
                 raise UserError(not_installed(f"launcher={choice}", module_name)) from error
             Plugins.instance().class_name_to_class[launcher] = getattr(module, launcher.rpartition(".")[2])
-        self.task_function = task_function
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -123,28 +117,12 @@ class StudySweeper(BasicSweeper):
             raise UserError("the sweep holds no run; does a glob match nothing?")
         return jobs
 
-    def share_a_gpu(self, configs: list[Config]) -> None:
-        """Train the runs on streams of one GPU, if there is one and no launcher was asked for, as `basic` does."""
-        assert self.config is not None
-        assert self.hydra_context is not None
-        assert self.task_function is not None
-        hydra = self.config.hydra
-        asked = hydra.runtime.choices["hydra/launcher"] != "basic" or "hydra/launcher=basic" in hydra.overrides.hydra
-        if asked or not sharing.worthwhile(configs):
-            return
-        streams = self.hydra_context.config_loader.load_sweep_config(self.config, ["hydra/launcher=streams"])
-        with open_dict(self.config):
-            hydra.launcher = streams.hydra.launcher
-        self.setup(hydra_context=self.hydra_context, task_function=self.task_function, config=self.config)
-        log.info("several runs at once on the GPU; hydra/launcher=basic trains one after another")
-
     def launch(self, jobs: list[list[str]], configs: list[Config], runs: int) -> Sequence[JobReturn]:
         """Give the runs that are due, of `runs` in all, to Hydra's launcher, with a scratch folder for its files."""
-        if not jobs:
-            return []
-        self.share_a_gpu(configs)
         assert self.config is not None
         assert self.launcher is not None
+        if not jobs:
+            return []
         before = AHEAD.set(Ahead([plan.cost(config) * config.recipe.iterations for config in configs], runs))
         try:
             with tempfile.TemporaryDirectory(prefix="resexp-") as scratch, SweepProgress(configs):

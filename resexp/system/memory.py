@@ -73,9 +73,11 @@ def for_good() -> Generator[None, None, None]:
 
     With PyTorch that is two hundred thousand objects, a tenth of a second for each look.
     """
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        gc.enable()
+        if was_enabled:
+            gc.enable()

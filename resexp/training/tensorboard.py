@@ -102,7 +102,7 @@ class Mirror:
             "family": "residual" if config.model.residual else "plain",
             "depth": config.model.depth,
             "seed": config.seed,
-            "recipe": config.recipe.name,
+            "recipe": f"{config.data.name}/{config.recipe.name}",
             "overrides": config.directory.parent.name.removeprefix(config.model.name).removeprefix("+"),
         }
         figures = dict.fromkeys(("error/train", "error/test", "error/clean_train"), 0.0)

@@ -54,6 +54,35 @@ def test_what_differs_from_the_presets_stands_in_the_name() -> None:
     assert directory("data=shapes", "data.seed=1") != directory("data=shapes", "seed=1")
 
 
+def test_settings_given_as_a_whole_stand_in_the_name_too(here: Here, caplog: pytest.LogCaptureFixture) -> None:
+    for depth in (8, 14):
+        assert directory(f"model={{depth:{depth}}}").endswith(f"/resnet20+depth{depth}/seed0")
+        assert f"/resnet20+depth{depth}/seed0 " in here("train", f"model={{depth:{depth}}}", "plan=true")
+    small = ("data=shapes", "data.train_images=20", "data.test_images=10", "device=cpu")
+    recipe = "recipe={iterations:1,drops:[],batch_size:4,row_every:1,evaluate_every:1}"
+    said = here("train", "-m", *small, recipe, "model={depth:8},{depth:14}")
+    assert said.count("  finished, training error") == 2, said
+
+
+def test_the_mode_is_composed_only_where_a_file_may_set_it(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed: list[list[str]] = []
+
+    def noted(_: Any, __: str | None, overrides: list[str]) -> None:
+        composed.append(overrides)
+
+    monkeypatch.setattr("resexp.config.compose._mode_in_files", noted)
+    (tmp_path / "own").mkdir()
+    here("train", "plan=true", "model=plain56", "recipe.lr=0.2")
+    here("train", "-m", "plan=true", "seed=0,1")
+    assert not composed
+    here("train", "plan=true", "--config-dir", "own")
+    here("train", "plan=true", "hydra.mode=RUN")
+    here("train", "plan=true", "hydra.searchpath=[own]")
+    assert len(composed) == 3
+
+
 def test_an_override_that_repeats_the_preset_is_no_difference() -> None:
     assert directory("model=plain56", "recipe.lr=0.1", "model.depth=56").endswith("/plain56/seed0")
 
@@ -220,6 +249,20 @@ def test_a_preset_that_was_edited_names_the_next_run(tmp_path: Path, monkeypatch
         mine.write_text(f"defaults: [quick]\nname: mine\nlr: {rate}\n")
         config = compose("recipe=mine", "data=shapes")
         assert (config.recipe.lr, config.labels["recipe"]) == (float(rate), "mine")
+
+
+@pytest.mark.parametrize(
+    ("own", "changed", "name"),
+    [("skip: 1", "model.skip=2", "mine+skip2"), ("linear: he", "model.linear=default", "mine+lineardefault")],
+)
+def test_what_a_preset_of_ones_own_sets_unusually_can_be_set_back(
+    here: Here, tmp_path: Path, own: str, changed: str, name: str
+) -> None:
+    mine = tmp_path / "own" / "model" / "mine.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text(f"name: mine\ndepth: 20\nresidual: true\n{own}\n")
+    for words, expected in (((), "mine"), ((changed,), name)):
+        assert f"/{expected}/seed0 " in here("train", "--config-dir", "own", "model=mine", "plan=true", *words)
 
 
 def test_folders_on_hydras_search_path_are_searched(

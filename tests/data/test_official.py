@@ -197,7 +197,9 @@ def test_files_that_are_read_ahead_are_checked_and_fetched_as_others_are(tmp_pat
     files.read_ahead(ahead)  # nothing is there yet
     for _ in range(2):
         assert official.load(ahead).digest == expected
+        assert not files._ahead, "what is read twice is kept for nothing"
         files.read_ahead(ahead)
+        assert {path.name for path in files._ahead} == {*FILES}
     official.load(ahead)
     damaged = tmp_path / "sets" / "cifar-10-batches-py" / "data_batch_3"
     damaged.write_bytes(b"damaged")

@@ -470,6 +470,18 @@ def test_responses_of_networks_that_differ_in_more_than_depth_are_not_compared(r
     assert ";" not in smaller.ours + still.ours
 
 
+def test_responses_of_blocks_of_any_number_of_layers_are_held_against_the_plain_network(runs: Path) -> None:
+    Synthetic(runs, "cifar10", "short32").add("plain20")
+    Synthetic(runs, "cifar10", "short32", {"model.skip": 1}).add("resnet20")
+    (group,) = load_study(runs).groups
+    measured = {
+        replace(subject(group, name.partition("+")[0], 0, INITIALISATION), network=name): readings("response", [value])
+        for name, value in (("plain20", 1.0), ("resnet20+skip1", 0.5))
+    }
+    smaller, _ = find("responses", group, measured).claims
+    assert smaller.ours == "ResNet-20+skip1 0.50 times plain-20 (1 seed)"
+
+
 def test_responses_are_compared_over_shared_seeds(group: Group) -> None:
     values = {("plain20", 0): 9.0, ("plain20", 1): 1.0, ("resnet20", 1): 0.5, ("plain56", 0): 1.0, ("resnet56", 1): 1.0}
     measured = {subject(group, *key): readings("response", [value]) for key, value in values.items()}

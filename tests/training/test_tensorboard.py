@@ -106,7 +106,7 @@ def test_hparams_are_what_names_a_run_and_tensorboard_finds_what_differs(run: Ru
         "family": "plain",
         "depth": 8,
         "seed": 0,
-        "recipe": "quick",
+        "recipe": "shapes/quick",
         "overrides": run.directory.parent.name.removeprefix("plain20+"),
     }
     # A list of columns, which each run would write for itself, would keep TensorBoard from comparing the runs.

@@ -97,7 +97,7 @@ def _plain(one: Subject, others: list[Subject], models: Models) -> str | None:
         other.network
         for other in others
         if (other.family, other.depth) == (PLAIN, one.depth)
-        and _alike(models, one.network, other.network, "residual", "shortcut")
+        and _alike(models, one.network, other.network, "residual", "shortcut", "skip")
     )
     return next(alike, None)
 
