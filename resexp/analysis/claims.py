@@ -187,7 +187,7 @@ def _skips(group: Group, margin: float) -> list[Claim]:
     command = _command(group, *RESIDUAL_PAIR, more=" model.skip=1,2,3")
     others = _pairs(group, lambda model: "skip" in model)
     single = _pairs(group, lambda model: model.get("skip") == 1, residual=False)
-    command_single = _command(group, "plain56") + " and the same of resnet56 with model.skip=1"
+    command_single = f"{_command(group, 'plain56')}; {_command(group, 'resnet56', more=' model.skip=1')}"
     return [
         _trains("A shortcut may skip one layer or several (retellings)", others, command),
         _no_better(
