@@ -1,7 +1,9 @@
 """What a sweep would do, and the time and disk to expect, from the runs that lie there. No torch here."""
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from resexp.system.files import reading
 
 COPIES = 4
 """Of the weights in float32: weights and momentum, in the newest checkpoint and the one before."""
+LEAST_AT_ONCE = 1.2
+"""Below this runs count as one after another: starts and ends of sweeps overlap a little."""
 ROW_BYTES = 700
 """Of a row in history.csv, timing.csv, both checkpoints and TensorBoard's file."""
 
@@ -26,6 +30,9 @@ class Speed:
     """Multiply-adds of an iteration's forward pass."""
     seconds: float
     device: str
+    began: float
+    """Seconds since 1970."""
+    ended: float
 
 
 @dataclass(frozen=True)
@@ -68,12 +75,24 @@ def speeds(runs: Path, device: str) -> list[Speed]:
             iterations, seconds = session.get("to", 0) - session.get("from", 0), session.get("seconds", 0)
             kind, name, started = (str(session.get(key)) for key in ("device", "device_name", "started"))
             if iterations > 0 and 0 < seconds < math.inf and (device == "auto" or kind.startswith(device)):
-                speed = Speed(costs[network], seconds / iterations, name)
+                began = 0.0
+                with suppress(ValueError):  # a time that is none
+                    began = datetime.fromisoformat(started).timestamp()
+                speed = Speed(costs[network], seconds / iterations, name, began, began + seconds)
                 seen.append((started, (kind, name, session.get("precision")), speed))
     if not seen:
         return []
     _, last, _ = max(seen, key=lambda one: one[0])
     return [speed for _, where, speed in seen if where == last]
+
+
+def at_once(seen: list[Speed]) -> float:
+    """How many of these runs trained at the same time, on average while any of them did."""
+    busy = until = 0.0
+    for one in sorted(seen, key=lambda one: one.began):
+        busy += max(0.0, one.ended - max(one.began, until))
+        until = max(until, one.ended)
+    return sum(one.ended - one.began for one in seen) / busy
 
 
 def expect(config: Config, seen: list[Speed]) -> Expectation:
@@ -124,8 +143,10 @@ def _text(configs: list[Config], seen: list[Speed], expected: list[Expectation])
     if not due:
         return "\n".join([*lines, "nothing to train"])
     if seen:
-        total = duration(sum(one.seconds or 0.0 for one in due))
-        time = f"one after another they take about {total}, as fast as seen on {seen[0].device}"
+        total, together = sum(one.seconds or 0.0 for one in due), min(at_once(seen), len(due))
+        together = together if together > LEAST_AT_ONCE else 1.0
+        how = f"{together:.1f} at once" if together > 1 else "one after another"
+        time = f"{how} they take about {duration(total / together)}, as fast as seen on {seen[0].device}"
     else:
         time = "how long is not known: no run there has been trained on this device yet"
     more = megabytes(sum(one.bytes for one in due))

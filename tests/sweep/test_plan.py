@@ -57,6 +57,38 @@ def test_the_time_is_that_of_the_nearest_network_on_the_device_that_is_wanted(st
     assert not plan.speeds(study.runs, "cpu")
 
 
+def speed(began: float, ended: float) -> plan.Speed:
+    return plan.Speed(1.0, 1.0, "a GPU", began, ended)
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([(0, 10)], 1),
+        ([(0, 10), (20, 30)], 1),
+        ([(0, 10), (0, 10), (0, 10), (0, 10)], 4),
+        ([(0, 20), (5, 10), (100, 120)], 1.125),
+    ],
+)
+def test_runs_that_trained_at_the_same_time_count_as_so_many_at_once(
+    times: list[tuple[float, float]], expected: float
+) -> None:
+    assert plan.at_once([speed(*one) for one in times]) == pytest.approx(expected)
+
+
+def test_a_sweep_like_one_that_trained_at_once_takes_as_much_less_time(study: Synthetic) -> None:
+    for seed in range(4):
+        study.add("plain20", seed)  # all begun at the same time, each 600 seconds
+    configs = [
+        replace(study.config("plain20", seed), runs=str(study.runs), directory=study.runs / f"new{seed}")
+        for seed in range(4, 12)
+    ]
+    text, expected = plan.table(configs)
+    assert [one.seconds for one in expected] == [pytest.approx(600)] * 8
+    assert "; 4.0 at once they take about 20m00s, as fast as seen on " in text
+    assert "; one after another they take about 10m00s, as fast as seen on " in plan.table(configs[:1])[0]
+
+
 @pytest.mark.parametrize(("sweep", "total"), [(["-m", "seed=0,1"], "2 runs to train"), ([], "1 run to train")])
 def test_without_a_speed_no_time_is_given(here: Here, tmp_path: Path, sweep: list[str], total: str) -> None:
     output = here("train", *sweep, *TINY, "plan=true")
