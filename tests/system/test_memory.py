@@ -1,5 +1,7 @@
 """Memory is estimated before it is taken."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,18 @@ def test_the_smaller_of_machine_and_container_counts(tmp_path: Path, monkeypatch
 )
 def test_sizes_in_words(count: float, shown: str) -> None:
     assert system.size(count) == shown
+
+
+def test_what_is_imported_for_good_is_never_looked_through() -> None:
+    program = """
+import gc, sys
+from resexp.config.compose import compose
+from resexp.training.importing import import_training
+config = compose("data=shapes")
+assert "torch" not in sys.modules
+import_training(config)
+assert "torch" in sys.modules and gc.isenabled()
+print(gc.get_freeze_count() > 50_000, len(gc.get_objects()) < 50_000)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
