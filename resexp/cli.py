@@ -131,8 +131,8 @@ def as_settings(verb: str, words: list[str]) -> list[str]:
     return words
 
 
-def own_presets(typed: str) -> list[str]:
-    """Let Hydra find the presets of one's own that a line names; of its words, those that change what can be set."""
+def choices_typed(typed: str) -> list[str]:
+    """The choices in a line, which change what else can be set; Hydra will know the folders that it names."""
     from resexp.config import compose
 
     try:
@@ -158,7 +158,7 @@ def complete(arguments: list[str]) -> None:
         known = (option for option in OPTIONS if typed[0] == "train" or option != "--multirun")
         print(" ".join(option for option in known if option.startswith(typed[-1])))
     elif typed[0] in VERBS and not OPTIONS.get(typed[-2]):
-        before = own_presets(" ".join(typed[1:-1])) if typed[0] == "train" else []
+        before = choices_typed(" ".join(typed[1:-1])) if typed[0] == "train" else []
         os.environ["COMP_LINE"] = " ".join([name, *before, typed[-1]])
         with redirect_stdout(StringIO()) as offered:
             with_hydra(typed[0])

@@ -6,7 +6,7 @@ study    the runs, longest first, with what was fastest; stopped in time, they s
 bench    the loop as people write it, and the bare step (scripts/bench), in what is left
 pack     OUT/pack: small.tar.gz.* (curves, records, logs) and kept.tar.* (checkpoints), in pieces of 15 MiB:
          cat OUT/pack/kept.tar.* | tar -x
-         done every minute of the study too: what a machine is taken away with is a minute's work
+         also every minute of the study, so that a machine that is taken away costs a minute of work
 
 No step stops the next one. What a step printed lies in OUT/STEP*.txt.
 """

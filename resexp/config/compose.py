@@ -67,6 +67,8 @@ UNUSED = ("config_path", "config_name", "experimental_rerun", "hydra_help")
 """Options of Hydra that have no meaning here."""
 NO_CHOICE = r"|null|true|false|~|[-+.\d][\d.e_-]*|\[.*\]"
 """Values that are no name of a file; Hydra answers them with a traceback."""
+COMMAND_LINE = "command-line"
+"""Hydra's name for a folder of settings that a command line adds."""
 COMPOSING = ("config_loader_impl", "defaults_list")
 """Hydra's modules that make a configuration."""
 
@@ -76,10 +78,6 @@ class OptionParser(argparse.ArgumentParser):
 
     def _check_help(self, action: argparse.Action) -> None:
         """What Python 3.14 would do for each option."""
-
-
-COMMAND_LINE = "command-line"
-"""Hydra's name for a folder of settings that a command line adds."""
 
 
 hydra_utils.argparse = SimpleNamespace(**vars(argparse) | {"ArgumentParser": OptionParser})  # pyright: ignore[reportPrivateImportUsage]
@@ -114,8 +112,8 @@ class Searched(SearchPathPlugin):
             search_path.append(COMMAND_LINE, f"file://{folder}")
 
 
-PLAIN = rf"(?!({'|'.join(PARTS)}|experiment)=)\w+"
-"""Settings that are in no part of a run's."""
+CHOICES_ALONE = rf"({'|'.join(PARTS)})=[\w-]+|(?!({'|'.join(PARTS)}|experiment)=)\w+=.*"
+"""A word that chooses a preset, or sets what is in none, such as the seed."""
 _presets: dict[tuple[str, str, str], DictConfig] = {}
 """By folders of conf/, group and name: composing takes a tenth of a second, and the runs of a sweep share presets."""
 
@@ -184,7 +182,7 @@ def _only_ours(hydra: Hydra) -> bool:
 def keep_presets(cfg: DictConfig, words: Iterable[str]) -> None:
     """Remember the presets of a configuration, where the `words` that it is composed of choose them and change none."""
     with _hydra() as hydra:
-        if _only_ours(hydra) and all(re.fullmatch(rf"({'|'.join(PARTS)})=[\w-]+|{PLAIN}=.*", word) for word in words):
+        if _only_ours(hydra) and all(re.fullmatch(CHOICES_ALONE, word) for word in words):
             place = str(hydra.config_loader.get_search_path())
             for group in PARTS:
                 _presets.setdefault((place, group, cfg[group].name), cfg[group])

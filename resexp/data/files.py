@@ -88,7 +88,8 @@ def read(kind: Kind, folder: Path, name: str) -> bytes:
     """What a file holds. Raises UserError where it cannot be read or is not the official one."""
     path = folder / kind.folder / name
     try:
-        content, actual = _ahead.pop(path).result() if path in _ahead else _md5(path)
+        ahead = _ahead.pop(path, None)
+        content, actual = ahead.result() if ahead else _md5(path)
     except OSError as error:
         remedy = "give another folder with data.dir=PATH"
         raise UserError(f"{path} cannot be read ({error.strerror or error}); {remedy}") from error

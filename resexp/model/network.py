@@ -72,13 +72,13 @@ class Block(nn.Module):
         for number in range(2, layers + 1):
             self.add_module(f"conv{number}", conv3x3(outputs, outputs, 1, norm))
             self.add_module(f"norm{number}", normalisation(outputs, norm))
-        self.count = layers
+        self.layer_count = layers
         self.shortcut = make_shortcut(inputs, outputs, stride, option, norm) if residual else None
 
     @property
     def layers(self) -> list[tuple[str, nn.Conv2d, nn.Module]]:
         """Each convolution by its name, with the norm that follows it, from the input on."""
-        numbers = range(1, self.count + 1)
+        numbers = range(1, self.layer_count + 1)
         return [(f"conv{i}", getattr(self, f"conv{i}"), getattr(self, f"norm{i}")) for i in numbers]
 
     def branch(self, x: Tensor) -> Tensor:

@@ -47,7 +47,8 @@ class StreamsLauncher(BasicLauncher):
         assert self.config is not None
         assert self.hydra_context is not None
         configs = composed(self.hydra_context, self.config, job_overrides)
-        sharing.refuse_what_differs(configs)
+        if not self.together(configs):
+            return super().launch(job_overrides, initial_job_idx)
         at_once = fitting(configs, self.at_once)
         os.environ["TQDM_DISABLE"] = "1"  # lines, since several bars overwrite each other
         if ahead := AHEAD.get():
@@ -79,6 +80,11 @@ class StreamsLauncher(BasicLauncher):
             raise errors[0]
         return [results[number] for number in sorted(results)]
 
+    def together(self, configs: list[Config]) -> bool:
+        """Whether to train several at once. Raises UserError where they cannot be."""
+        sharing.refuse_what_differs(configs)
+        return True
+
     def work(self, jobs: Iterator[tuple[int, Sequence[str]]], stop: Stop, results: dict[int, JobReturn]) -> None:
         """Train one run after another, until none is left. Raises Interrupted, BrokenProcess."""
         for number, overrides in jobs:
@@ -90,14 +96,12 @@ class StreamsLauncher(BasicLauncher):
 class AutoLauncher(StreamsLauncher):
     """Hydra's launcher where none is asked for: several runs at once on a GPU, elsewhere one after another."""
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Train the runs. Raises what the one or the other does."""
-        assert self.config is not None
-        assert self.hydra_context is not None
-        if not sharing.worthwhile(composed(self.hydra_context, self.config, job_overrides)):
-            return BasicLauncher.launch(self, job_overrides, initial_job_idx)
-        log.info("several runs at once on the GPU; hydra/launcher=basic trains one after another")
-        return super().launch(job_overrides, initial_job_idx)
+    def together(self, configs: list[Config]) -> bool:
+        """Whether that pays here, which is said."""
+        pays = sharing.worthwhile(configs)
+        if pays:
+            log.info("several runs at once on the GPU; hydra/launcher=basic trains one after another")
+        return pays
 
 
 def fitting(configs: list[Config], wanted: int) -> int:

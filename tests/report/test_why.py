@@ -289,7 +289,7 @@ def test_lesions_have_a_row_and_a_line_for_each_seed_and_no_mean(group: Group) -
     assert not any(curve.mean for panel in plate(finding).panels for curve in panel.curves)
     assert [curve.dashed for curve in one.curves] == [True, False]
     assert nearness.y.low == 0
-    assert "plain-56 seed 0 (not measured)" in plate(finding).caption
+    assert " Not measured: other seeds of plain-20; all of plain-56 and ResNet-56." in plate(finding).caption
 
 
 @pytest.fixture
@@ -480,6 +480,16 @@ def test_responses_of_blocks_of_any_number_of_layers_are_held_against_the_plain_
     }
     smaller, _ = find("responses", group, measured).claims
     assert smaller.ours == "ResNet-20+skip1 0.50 times plain-20 (1 seed)"
+
+
+def test_runs_that_nobody_measured_are_named_by_network(runs: Path) -> None:
+    study = Synthetic(runs, "cifar10", "short32")
+    for seed in range(12):
+        study.add("plain20", seed)
+    study.add("resnet20", 3)
+    (group,) = load_study(runs).groups
+    shown = find("responses", group, {subject(group, "plain20", 0): readings("response", [1.0])})
+    assert " Not measured: other seeds of plain-20; all of ResNet-20." in plate(shown).caption
 
 
 def test_responses_are_compared_over_shared_seeds(group: Group) -> None:

@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import pytest
 import torch
@@ -95,20 +94,22 @@ def test_a_sweep_shares_a_gpu_by_itself_unless_a_launcher_is_asked_for(
         return True
 
     monkeypatch.setattr(sharing, "worthwhile", there_is_one)
-    launch = streams.StreamsLauncher.launch
     launched: list[int] = []
 
-    def noted(self: streams.StreamsLauncher, *jobs: Any, **first: Any) -> Any:
-        launched.append(self.at_once)
-        return launch(self, *jobs, **first)
+    def noted(configs: list[Config], wanted: int) -> int:
+        launched.append(wanted)
+        return fitting(configs, wanted)
 
-    monkeypatch.setattr(streams.StreamsLauncher, "launch", noted)
+    fitting = streams.fitting
+    monkeypatch.setattr(streams, "fitting", noted)
     sweep = ("train", "-m", *TINY, "model=plain20")
     assert here(*sweep, "seed=0,1").count("  finished, training error") == 2
     assert (launched, len(asked)) == ([12], 1)
     assert "several runs at once on the GPU; hydra/launcher=basic trains one after another" in caplog.messages
     here(*sweep, "seed=2,3", "hydra/launcher=basic")
     here(*sweep, "seed=0,1")  # nothing is left to do
+    with pytest.raises(UserError, match=r"hydra\.launcher\.at_once=-1: must be a number from 1 on"):
+        here(*sweep, "seed=4,5", "hydra.launcher.at_once=-1")
     assert (launched, len(asked)) == ([12], 1)
 
 

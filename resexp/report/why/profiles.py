@@ -126,12 +126,17 @@ def measured_words(measured: Measured, arithmetic: str = "fp32") -> str:
 
 
 def absent(group: Group, measured: Measured) -> str:
-    """The runs of the group that are not drawn, each with the reason."""
+    """The runs of the group that are not drawn: those that cannot be, each with the reason, and those not measured."""
     drawn = {(subject.network, subject.seed) for subject in measured if subject.source == CHECKPOINT}
-    missing = [
-        f"{title(network.name)} seed {run.seed} ({why_not(run, True) or 'not measured'})"
-        for network in group.networks
-        for run in network.runs
-        if (network.name, run.seed) not in drawn
-    ]
-    return f" Left out: {'; '.join(few(missing))}." if missing else ""
+    left_out: list[str] = []
+    of_network: dict[str, list[str]] = {"other seeds of": [], "all of": []}
+    for network in group.networks:
+        missing = [run for run in network.runs if (network.name, run.seed) not in drawn]
+        reasons = [f"{title(network.name)} seed {run.seed} ({why})" for run in missing if (why := why_not(run, True))]
+        left_out += reasons
+        if len(missing) > len(reasons):
+            how = "all of" if len(missing) == len(network.runs) else "other seeds of"
+            of_network[how].append(title(network.name))
+    unmeasured = [f"{how} {listed(names)}" for how, names in of_network.items() if names]
+    words = f" Left out: {'; '.join(few(left_out))}." if left_out else ""
+    return words + (f" Not measured: {'; '.join(unmeasured)}." if unmeasured else "")
