@@ -1,9 +1,10 @@
-"""How strongly each 3x3 layer responds: the paper's figure 7."""
+"""How strongly each 3x3 layer responds, the paper's figure 7, and how many of its channels are dead."""
 
 import copy
 import math
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from resexp.data.batches import Images
@@ -45,18 +46,30 @@ def responding(network: Network) -> dict[str, nn.Module]:
     return modules
 
 
-def measure(network: Network, images: Images, execution: Execution) -> list[Reading]:
-    """The standard deviation of each layer's response over images, channels and places, in evaluation mode.
+def rectified(network: Network) -> set[str]:
+    """The layers whose response goes straight into a ReLU: not the last of a residual block, which is added first."""
+    added = {f"{name}.{block.layers[-1][0]}" for name, block in blocks_of(network).items() if block.shortcut}
+    return responding(network).keys() - added
 
-    Measures a copy: `network` stays as it is.
+
+def measure(network: Network, images: Images, execution: Execution) -> list[Reading]:
+    """For each layer, in evaluation mode, two quantities; measures a copy, `network` stays as it is.
+
+    response: its standard deviation over images, channels and places.
+    dead: of layers that go straight into a ReLU, the share of channels that it leaves at 0 at each place of each image.
     """
     network = copy.deepcopy(network)
     spreads = {name: Spread() for name in responding(network)}
+    highest = dict.fromkeys((name for name in spreads if name in rectified(network)), torch.tensor(-math.inf))
 
     def add(name: str, _module: nn.Module, _input: object, output: Tensor) -> None:
         spreads[name].add(output)
+        if name in highest:
+            highest[name] = torch.maximum(highest[name].to(output.device), output.amax((0, 2, 3)))
 
     for name, module in responding(network).items():
         module.register_forward_hook(partial(add, name))
     evaluate(network, images, execution)
-    return numbered("response", {name: spread.deviation for name, spread in spreads.items()})
+    strengths = {name: spread.deviation for name, spread in spreads.items()}
+    dead = {name: float((most <= 0).double().mean()) for name, most in highest.items()}
+    return [*numbered("response", strengths), *numbered("dead", dead)]

@@ -25,7 +25,7 @@ def scaled(residual: bool, scale: float) -> Network:
 def test_each_response_has_the_scale_that_its_layers_give_it(residual: bool, block: float) -> None:
     images = grey_images()
     of_images = images.plain(0, 12)[0].std(correction=0).item()
-    readings = measure(scaled(residual, 0.5), images, CPU)
+    readings = [one for one in measure(scaled(residual, 0.5), images, CPU) if one.quantity == "response"]
     found = [reading.value / of_images for reading in readings]
     assert [reading.position for reading in readings] == list(range(1, 20))
     first = [0.5, 0.25, 0.125]
@@ -63,3 +63,17 @@ def test_the_network_stays_as_it_was() -> None:
     measure(network, grey_images(), CPU)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     assert not any(module._forward_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize(("residual", "stays"), [(False, False), (True, True)])
+def test_a_channel_that_no_image_switches_on_is_dead_and_a_sum_is_not(residual: bool, stays: bool) -> None:
+    """Three of the 16 channels of a layer are pushed below zero; a second layer of a residual block is added first."""
+    network = Network(8, residual)
+    initialise(network, 0)
+    weights = network.state_dict()
+    for norm in ("stem.1", "stages.0.0.norm1", "stages.0.0.norm2"):
+        weights[f"{norm}.bias"][:3] = -1000.0
+    dead = {one.name: one.value for one in measure(network, grey_images(), CPU) if one.quantity == "dead"}
+    assert dead["stem"] == dead["stages.0.0.conv1"] == 3 / 16
+    assert dead.get("stages.0.0.conv2") == (None if stays else 3 / 16)
+    assert dead["stages.1.0.conv1"] == 0

@@ -250,6 +250,25 @@ def test_responses_are_compared_within_a_seed_at_one_depth_and_between_depths(gr
     assert "Left out: plain-110 seed 0 (did not train, running training error 89.0%)." in plate(finding).caption
 
 
+def test_dead_channels_are_counted_by_network_where_they_were_measured(group: Group) -> None:
+    measured = {
+        subject(group, name, seed): [*readings("response", [1.0, 1.0]), *readings("dead", dead)]
+        for name, seed, dead in (
+            ("plain20", 0, [0.0, 0.0]),
+            ("plain56", 0, [0.25, 0.0]),
+            ("plain56", 1, [0.0, 0.5]),
+            ("resnet56", 0, []),
+        )
+    }
+    finding = find("responses", group, measured)
+    assert [row(finding, "plain-20", "0")[-1], row(finding, "plain-56", "1")[-1]] == ["none", "25%"]
+    assert row(finding, "ResNet-56", "0")[-1] == "-"
+    assert finding.sentence.endswith(
+        "Dead, channels that ReLU leaves at zero at each place of each image: plain-20 none, "
+        "plain-56 12.5% to 25% (of one layer up to 50%)."
+    )
+
+
 def test_responses_are_compared_stage_by_stage(group: Group) -> None:
     def layers(scale: float) -> list[Reading]:
         named = [Reading("response", 1, "stem", 9.0)]

@@ -55,11 +55,34 @@ def find(group: Group, measured: Measured) -> Finding | None:
         for seed, value in seeds.items():
             row = [title(name), str(seed), f"{value:.3g}", _ratio(name, seed, same)]
             row.append(_in_stages(measured, subjects[name, seed], subjects.get((plain, seed))))
-            rows.append([*row, _ratio(name, seed, shallower)])
+            own = profile(measured, subjects[name, seed], "dead")
+            rows.append([*row, _ratio(name, seed, shallower), _percent(statistics.fmean(own)) if own else ABSENT])
     heading = ["network", "seed", "mean response", "times plain of its depth", "in each stage", "times next shallower"]
+    dead = dead_words(measured, networks)
+    heading, rows = ([*heading, "dead channels"], rows) if dead else (heading, [row[:-1] for row in rows])
     table = Table("Standard deviation of responses, mean over layers", heading, rows)
     claims = [claimed(group, SMALLER, same), claimed(group, SMALLER_STILL, deeper)]
-    return Finding(_plate(group, measured, networks), sentence(same, deeper), table, claims)
+    words = " ".join(filter(None, (sentence(same, deeper), dead)))
+    return Finding(_plate(group, measured, networks), words, table, claims)
+
+
+def dead_words(measured: Measured, networks: dict[str, list[Subject]]) -> str:
+    """In which networks channels are dead, how many, and how many of one layer; empty where that was not measured."""
+    parts: list[str] = []
+    for name, subjects in networks.items():
+        profiles = [own for one in subjects if (own := profile(measured, one, "dead"))]
+        if not profiles:
+            continue
+        means, most = [statistics.fmean(own) for own in profiles], max(map(max, profiles))
+        low, high = _percent(min(means)), _percent(max(means))
+        of_one = f" (of one layer up to {_percent(most)})" if most else ""
+        parts.append(f"{title(name)} {low if low == high else f'{low} to {high}'}{of_one}")
+    meaning = "channels that ReLU leaves at zero at each place of each image"
+    return f"Dead, {meaning}: {', '.join(parts)}." if parts else ""
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}%" if share else "none"
 
 
 def _plate(group: Group, measured: Measured, networks: dict[str, list[Subject]]) -> Plate:
@@ -135,7 +158,11 @@ def _in_stages(measured: Measured, one: Subject, other: Subject | None) -> str:
     ratios: list[str] = []
     for stage in range(3):
         means = [
-            [reading.value for reading in measured[subject] if reading.name.startswith(f"stages.{stage}.")]
+            [
+                reading.value
+                for reading in measured[subject]
+                if reading.quantity == "response" and reading.name.startswith(f"stages.{stage}.")
+            ]
             for subject in (one, other)
         ]
         if not all(means):
