@@ -43,7 +43,10 @@ FILES = """## Files
 | `figures/compare/SETTING/` | what one setting changes: figures, `table.md`, `runs.csv` (a row for each run) | |
 | `figures/index.html` | the page: all of this | |
 """
-WEIGHTS = "| `weights/*.pt`, `*.json` | trained weights; their error once loaded back | `resexp export` |\n"
+ERRORS = ("test_error", "run_test_error")
+WEIGHTS = (
+    "| `weights/`, `NAME/weights/`: `*.pt`, `*.json` | trained weights; their errors, loaded back | `resexp export` |\n"
+)
 PROVENANCE = ["hardware", "versions", "commit", "date (UTC)", "seconds"]
 
 
@@ -62,9 +65,10 @@ def around(results: Path) -> tuple[str, str]:
     return before.rstrip(), after if end else "\n"
 
 
-def notes(results: Path) -> list[dict[str, Any]]:
-    """What is known of the trained weights. Raises UserError naming a file that is damaged."""
-    return [note.read(path) for path in sorted(results.glob("weights/*.json"))]
+def notes(results: Path) -> dict[Path, dict[str, Any]]:
+    """What is known of each file of trained weights. Raises UserError naming a file that is damaged."""
+    files = [*sorted(results.glob("weights/*.json")), *sorted(results.glob("*/weights/*.json"))]
+    return {path.relative_to(results).with_suffix(".pt"): note.read(path) for path in files}
 
 
 def read_text(path: Path) -> str:
@@ -118,10 +122,13 @@ def generated(results: Path, margin: float) -> str:
             parts.append(f"\nCheckpoints: {where}\n")
     if weights:
         parts.append(
-            "\n## weights/\n\n`resexp evaluate weights=FILE` measures one again; its .json holds its SHA-256.\n\n"
+            "\n## Trained weights\n\n`resexp evaluate weights=FILE` measures a file again; "
+            "the .json beside it holds its SHA-256.\n\n"
         )
-        errors = [[f"{100 * (one[key] or 0):.2f}%" for key in ("test_error", "run_test_error")] for one in weights]
-        rows = [[f"`{one['file']}`", f"{one['bytes']:,}", *both] for one, both in zip(weights, errors, strict=True)]
+        rows = [
+            [f"`{file}`", f"{one['bytes']:,}", *(f"{100 * (one[key] or 0):.2f}%" for key in ERRORS)]
+            for file, one in weights.items()
+        ]
         parts.append(Table("", ["file", "bytes", "test error, loaded back", "of the run"], rows).markdown())
     return "".join(parts)
 

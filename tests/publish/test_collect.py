@@ -19,6 +19,7 @@ from resexp.diagnose import table as diagnoses
 from resexp.errors import UserError
 from resexp.publish import readme
 from resexp.report.spec import Table
+from resexp.storage import note
 from resexp.storage.run import FAILED, INTERRUPTED, Run
 
 ROOT = Path(__file__).parents[2]
@@ -300,6 +301,21 @@ def test_reproduce_says_what_is_wrong_before_anything_is_trained(checkout: Path)
     assert done.stderr.startswith("resexp: experiment=figure7: no such choice; choose ")
     assert reproduce(checkout, "figure1").returncode == 2
     assert not (checkout / "reproduce").exists()
+
+
+def test_readme_lists_trained_weights_of_all_and_of_one_experiment(
+    here: Here, tmp_path: Path, short: Synthetic
+) -> None:
+    for folder, name in (("weights", "one"), ("figure1/weights", "two")):
+        (tmp_path / "results" / folder).mkdir(parents=True)
+        weights = tmp_path / "results" / folder / f"{name}.pt"
+        weights.write_bytes(bytes(1234))
+        measured = {"dtype": "fp16", "iterations": 1, "test_images": 1, "history_sha256": "0" * 64, "measured": {}}
+        note.write(weights, test_error=0.0911, run_test_error=0.09, **measured)
+    here("collect", "name=figure1")
+    text = (tmp_path / "results/README.md").read_text(encoding="utf-8")
+    for file in ("weights/one.pt", "figure1/weights/two.pt"):
+        assert f"| `{file}` | 1,234 | 9.11% | 9.00% |" in text
 
 
 def test_what_stands_in_the_way_is_named_before_anything_is_copied(
