@@ -81,14 +81,15 @@ def bottom_line(verdict: Verdict) -> str:
 
 def _in_plain_words(contrast: Contrast) -> str:
     """What became of the error of a kind of networks when they got deeper."""
+    side = "worse" if contrast.difference > 0 else "better" if contrast.difference < 0 else "level"
     if contrast.interval is None:
-        side = "worse" if contrast.difference > 0 else "better" if contrast.difference < 0 else "level"
         return f"ended {side} (one seed)"
-    return {
-        OBSERVED: "are worse",
-        BETTER: "are better",
-        NOT_OBSERVED: "are not worse",
-    }.get(contrast.word, "may be worse or not (too few seeds to tell)")
+    if contrast.word != UNDECIDED:
+        return {OBSERVED: "are worse", BETTER: "are better", NOT_OBSERVED: "are not worse"}[contrast.word]
+    differences = contrast.differences.values()
+    if contrast.method == PAIRED and (min(differences) > 0 or max(differences) < 0):
+        return f"ended {side} in each of {len(differences)} seeds (too few to be sure)"
+    return "may be worse or not (too few seeds to tell)"
 
 
 def _opening(group: Group, contrasts: list[Contrast]) -> str:

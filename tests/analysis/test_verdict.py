@@ -200,7 +200,13 @@ def test_two_seeds_are_undecided(short: Synthetic) -> None:
         ),
         (
             {"plain20": [0.01, 0.02], "plain56": [0.05, 0.08]},
-            "deeper plain networks may be worse or not (too few seeds to tell).",
+            "deeper plain networks ended worse in each of 2 seeds (too few to be sure).",
+        ),
+        (
+            {"plain20": [0.02, 0.03, 0.01], "plain56": [0.01, 0.08, 0.05]}
+            | {"resnet20": [0.02, 0.03], "resnet56": [0.01, 0.0]},
+            "deeper plain networks may be worse or not (too few seeds to tell) and deeper residual networks ended "
+            "better in each of 2 seeds (too few to be sure).",
         ),
         (
             {"plain20": [0.05], "plain56": [0.06], "resnet20": [0.04], "resnet56": [0.03]},
