@@ -16,6 +16,7 @@ from faulty import interrupt
 from resexp.config.compose import compose
 from resexp.errors import UserError
 from resexp.storage import checkpoint
+from resexp.system.processor import Processor
 from resexp.training import weights
 
 
@@ -47,7 +48,8 @@ def test_fp32_weights_have_the_error_of_the_run(here: Here, exported: Path, trai
     assert printed.startswith("plain20 after 12 of 12 iterations: ")
 
 
-def test_auto_is_the_precision_of_the_run(here: Here, tmp_path: Path) -> None:
+def test_auto_is_the_precision_of_the_run(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resexp.training.device.processor", lambda: Processor("a CPU", "", "", ("amx_bf16",)))
     for precision, other in (("fp32", "bf16"), ("bf16", "fp32")):
         runs, out = tmp_path / precision, tmp_path / f"weights-{precision}"
         here("train", *TINY, "model=plain20", f"runs={runs}", f"precision={precision}")
@@ -59,6 +61,12 @@ def test_auto_is_the_precision_of_the_run(here: Here, tmp_path: Path) -> None:
             assert f"{other} on cpu (trained in {precision})" in here(
                 "evaluate", what, f"precision={other}", "device=cpu"
             )
+
+
+def test_auto_is_not_bf16_where_a_cpu_has_to_imitate_it(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resexp.training.device.processor", lambda: Processor("a CPU", "", "", ()))
+    here("train", *TINY, "model=plain20", "precision=bf16")
+    assert here("evaluate", "device=cpu").strip().endswith("fp32 on cpu (trained in bf16)")
 
 
 def test_fp16_takes_half_the_bytes_and_rounds(here: Here, tmp_path: Path, exported: Path, trained: Path) -> None:
