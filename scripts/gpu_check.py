@@ -29,6 +29,7 @@ from typing import Any
 
 from resexp.system.files import TEMPORARY
 
+ROOT = Path(__file__).resolve().parents[1]
 PIECE = 15 << 20
 ENGINES = ("eager", "graph", "compile", "compile+graph")
 LIMITS = {"tests": 120, "choice": 150, "bench": 150}
@@ -48,8 +49,8 @@ class Steps:
     """What the steps share: options, time, and the processes that a signal ends."""
 
     def __init__(self, args: Namespace) -> None:
-        self.args, self.out, self.began = args, Path(args.out), time.monotonic()
-        self.runs = Path(args.runs or self.out / "runs")
+        self.args, self.out, self.began = args, Path(args.out).resolve(), time.monotonic()
+        self.runs = Path(args.runs or self.out / "runs").resolve()
         self.processes: list[Process] = []
         self.stopped = False
         self.out.mkdir(parents=True, exist_ok=True)
@@ -78,7 +79,7 @@ class Steps:
         environment |= {"TQDM_DISABLE": "1"}
         with (self.out / f"{name}.txt").open("ab") as log:
             whole = [sys.executable, *command]
-            process = subprocess.Popen(whole, stdout=log, stderr=log, env=environment, start_new_session=True)
+            process = subprocess.Popen(whole, stdout=log, stderr=log, cwd=ROOT, env=environment, start_new_session=True)
         self.processes.append(process)
         return process
 
@@ -157,7 +158,7 @@ class Steps:
         sweep = [f"seed={self.args.seeds}", f"model={self.args.models}", f"engine={engine}", f"runs={self.runs}"]
         sweep += [f"precision={self.args.precision}", f"device={self.args.device}", "threads=1", *self.args.settings]
         sweep += ["hydra/launcher=streams", f"hydra.launcher.at_once={at_once}"]
-        sweep += [f"data.dir={self.args.data}"] * bool(self.args.data)
+        sweep += [f"data.dir={Path(self.args.data).resolve()}"] * bool(self.args.data)
         say("study:", *sweep)
         (status,) = self.wait([self.start("study", "-m", "resexp", "train", "-m", *sweep)], self.left(), packing=True)
         say(f"study: status {status}")

@@ -18,10 +18,10 @@ SETTINGS = [setting for setting in TINY if not setting.startswith(("device", "th
 
 
 def start(out: Path, *options: str) -> "subprocess.Popen[str]":
-    """Start it on the CPU, with small runs of two networks."""
-    command = ["bash", str(ROOT / "scripts" / "gpu_check"), str(out), "--device=cpu", "--precision=fp32"]
+    """Start it on the CPU from beside `out`, with small runs of two networks."""
+    command = ["bash", str(ROOT / "scripts" / "gpu_check"), out.name, "--device=cpu", "--precision=fp32"]
     command += ["--models=plain20,resnet20", "--seeds=0", *SETTINGS, *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=out.parent)
 
 
 def said_by(out: Path, *options: str) -> str:
