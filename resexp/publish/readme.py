@@ -97,7 +97,8 @@ def generated(results: Path, margin: float) -> str:
         if group in folded:
             shown = f"\n{claims_table(found.tested).markdown()}" if found.tested else ""
         else:
-            shown = f"\n{found.sentence}\n\n{claims_table(found.claims).markdown()}"
+            words = "\n\n".join(filter(None, (found.sentence, found.remarks)))
+            shown = f"\n{words}\n\n{claims_table(found.claims).markdown()}"
         shown += "".join(
             f"\n{finding.sentence}\n\n{finding.table.caption}:\n\n{finding.table.markdown()}"
             for finding in found.findings.values()

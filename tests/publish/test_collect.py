@@ -105,6 +105,20 @@ def test_readme_shows_the_gradients_of_initial_weights(
     assert "| plain-20 | none | He times 0.5 | 1 | 0.25 | 0.062 |" in text
 
 
+def test_remarks_beside_the_networks_are_shown_in_readme_and_on_the_page(
+    here: Here, tmp_path: Path, short: Synthetic
+) -> None:
+    here("collect", "name=figure1")
+    (networks,) = {path.parents[2] for path in (tmp_path / "results").rglob("run.json")}
+    (networks / "remarks.txt").write_text("Seeds 5 to 9\nwere <added> later.\n", encoding="utf-8")
+    here("collect", "name=figure1")
+    here("report", "runs=results", "out=page")
+    readme = (tmp_path / "results/README.md").read_text(encoding="utf-8")
+    page = (tmp_path / "page/index.html").read_text(encoding="utf-8")
+    assert "\n\nSeeds 5 to 9 were <added> later.\n\n" in readme
+    assert "Seeds 5 to 9 were &lt;added&gt; later.</p>" in page
+
+
 def test_nothing_names_the_machine_its_folders_or_who_trained(here: Here, tmp_path: Path, short: Synthetic) -> None:
     here("train", *TINY, f"runs={tmp_path}/runs")
     here("collect", "name=tiny")
