@@ -309,7 +309,12 @@ def main(arguments: list[str] | None = None) -> None:
     option("--window", type=int, default=10, help="iterations of 20 layers that a turn times, of more layers fewer")
     option("--turns", type=int, default=5, help="of each process")
     option("--repeats", type=int, default=2, help="of everything, in new processes")
-    option("--out", type=Path, default="results/bench/new", help="folder of bench.csv and summary.txt")
+    option(
+        "--out",
+        type=Path,
+        default=Path(__file__).parents[1] / "results/bench/new",
+        help="folder of bench.csv and summary.txt",
+    )
     option("--resume", action="store_true", help="keep the rows of OUT/bench.csv, measure what it lacks")
     option("--kernels", action="store_true", help="count the operations of an iteration and time nothing")
     option("--side", help=SUPPRESS)

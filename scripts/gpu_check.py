@@ -45,12 +45,17 @@ def say(*words: object) -> None:
     print(f"{time.strftime('%H:%M:%S')}", *words, flush=True)
 
 
+def place(path: str | Path) -> Path:
+    """A path from where the script was called."""
+    return Path(path).expanduser().resolve()
+
+
 class Steps:
     """What the steps share: options, time, and the processes that a signal ends."""
 
     def __init__(self, args: Namespace) -> None:
-        self.args, self.out, self.began = args, Path(args.out).resolve(), time.monotonic()
-        self.runs = Path(args.runs or self.out / "runs").resolve()
+        self.args, self.out, self.began = args, place(args.out), time.monotonic()
+        self.runs = place(args.runs or self.out / "runs")
         self.processes: list[Process] = []
         self.stopped = False
         self.out.mkdir(parents=True, exist_ok=True)
@@ -79,7 +84,7 @@ class Steps:
         environment |= {"TQDM_DISABLE": "1"}
         with (self.out / f"{name}.txt").open("ab") as log:
             whole = [sys.executable, *command]
-            process = subprocess.Popen(whole, stdout=log, stderr=log, cwd=ROOT, env=environment, start_new_session=True)
+            process = subprocess.Popen(whole, stdout=log, stderr=log, env=environment, start_new_session=True)
         self.processes.append(process)
         return process
 
@@ -106,7 +111,16 @@ class Steps:
 
     def tests(self) -> None:
         """The tests that need CUDA, all engines at the same time."""
-        where = ["tests/training", "tests/sweep/test_streams.py", "-m", "cuda", "-rfE", "-q", "-W", "default"]
+        where = [
+            str(ROOT / "tests/training"),
+            str(ROOT / "tests/sweep/test_streams.py"),
+            "-m",
+            "cuda",
+            "-rfE",
+            "-q",
+            "-W",
+            "default",
+        ]
         which = {
             name: " and ".join(f"{'' if part in name else 'not '}{part}" for part in ("graph", "compile"))
             for name in ENGINES
@@ -135,7 +149,7 @@ class Steps:
                 "--several",
                 str(self.args.several),
             ]
-            process = self.start("choice", "scripts/sharing.py", str(file), *more)
+            process = self.start("choice", str(ROOT / "scripts/sharing.py"), str(file), *more)
             self.wait([process], min(LIMITS["choice"], self.left()))
         for row in self.measured():
             say("  ", ", ".join(f"{name} {value}" for name, value in row.items()))
@@ -158,7 +172,7 @@ class Steps:
         sweep = [f"seed={self.args.seeds}", f"model={self.args.models}", f"engine={engine}", f"runs={self.runs}"]
         sweep += [f"precision={self.args.precision}", f"device={self.args.device}", "threads=1", *self.args.settings]
         sweep += ["hydra/launcher=streams", f"hydra.launcher.at_once={at_once}"]
-        sweep += [f"data.dir={Path(self.args.data).resolve()}"] * bool(self.args.data)
+        sweep += [f"data.dir={place(self.args.data)}"] * bool(self.args.data)
         say("study:", *sweep)
         (status,) = self.wait([self.start("study", "-m", "resexp", "train", "-m", *sweep)], self.left(), packing=True)
         say(f"study: status {status}")
@@ -182,7 +196,7 @@ class Steps:
         options += ["--networks", "resnet20", "--engines", self.args.engine or self.fastest()[0]]
         options += ["--precisions", self.args.precision, "--window", str(self.args.window)]
         if self.left() > SAVING:
-            process = self.start("bench", "scripts/benchmark.py", *options)
+            process = self.start("bench", str(ROOT / "scripts/benchmark.py"), *options)
             say("bench: status", *self.wait([process], min(LIMITS["bench"], self.left())))
 
     def pack(self) -> None:

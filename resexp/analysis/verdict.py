@@ -90,6 +90,12 @@ class Contrast:
         return paired_interval(list(self.differences.values())) if self.method == PAIRED else self.welch
 
     @property
+    def one_sided(self) -> bool:
+        """Whether the difference has the same sign in each of several shared seeds."""
+        values = self.differences.values()
+        return self.method == PAIRED and (min(values) > 0 or max(values) < 0)
+
+    @property
     def word(self) -> str:
         """What was found."""
         if not self.trained:
@@ -113,7 +119,7 @@ class Contrast:
             outcome = word((self.difference - half, self.difference + half), self.margin)
             if outcome != UNDECIDED:
                 many = f"about {n}" if n <= MOST_SEEDS else f"more than {MOST_SEEDS}"
-                return f"{many} seeds would show {self.effects[outcome]} at this mean and spread"
+                return f"{many} seeds in all would show {self.effects[outcome]} at this mean and spread"
         return f"more than {MOST_SEEDS} seeds would be needed"
 
 

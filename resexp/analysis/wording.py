@@ -59,7 +59,8 @@ def sentence(group: Group, verdict: Verdict) -> str:
             for index, pair in enumerate(present)
         ]
         closing = "; no interval can be given" if alone else _interaction(verdict.interaction, mixed)
-        parts = [f"{_opening(group, [contrast for contrast, _, _ in present])}: {', '.join(clauses)}{closing}."]
+        said = f"{_opening(group, [contrast for contrast, _, _ in present])}{', '.join(clauses)}{closing}."
+        parts = [said[0].upper() + said[1:]]
     else:
         parts = ["No verdict: no network was finished at both depths with the same seed."]
     return " ".join(parts + _not_trained(group) + _still_learning(group, verdict) + _absent(group))
@@ -86,23 +87,22 @@ def _in_plain_words(contrast: Contrast) -> str:
         return f"ended {side} (one seed)"
     if contrast.word != UNDECIDED:
         return {OBSERVED: "are worse", BETTER: "are better", NOT_OBSERVED: "are not worse"}[contrast.word]
-    differences = contrast.differences.values()
-    if contrast.method == PAIRED and (min(differences) > 0 or max(differences) < 0):
-        return f"ended {side} in each of {len(differences)} seeds (too few to be sure)"
+    if contrast.one_sided:
+        return f"ended {side} in each of {len(contrast.seeds)} seeds (too few to be sure)"
     return "may be worse or not (too few seeds to tell)"
 
 
 def _opening(group: Group, contrasts: list[Contrast]) -> str:
-    """3 seeds; 2 shared seeds, where some network has others too."""
+    """3 seeds: ; 2 shared seeds: , where some network has others too; empty where contrasts differ in their number."""
     seeds = {len(contrast.seeds) for contrast in contrasts}
     if any(contrast.method == WELCH for contrast in contrasts):
-        return "Seeds that do not match"
+        return "Seeds that do not match: "
     if len(seeds) > 1:
-        return f"{min(seeds)} to {max(seeds)} shared seeds"
+        return ""
     n = seeds.pop()
     counts = {len(network.finished) for network in map(group.network, NAMES) if network}
     shared = "" if counts <= {0, n} else "shared "
-    return f"One {shared}seed" if n == 1 else f"{n} {shared}seeds"
+    return f"One {shared}seed: " if n == 1 else f"{n} {shared}seeds: "
 
 
 def _difference(contrast: Contrast, shallow: str, deep: str, measure: str) -> str:
@@ -147,11 +147,14 @@ def _judged(contrast: Contrast) -> str:
 def _certainty(contrast: Contrast, mixed: bool) -> str:
     """(95% interval 3.9 to 4.7: degradation observed); with the number of seeds where contrasts differ in it."""
     if contrast.interval is None:
-        return " (one seed, no interval)"
+        return f" (seed {contrast.seeds[0]} alone, no interval)"
     judged = "; ".join(filter(None, [_judged(contrast), contrast.more]))
     kind = "Welch interval" if contrast.method == WELCH else "interval"
-    seeds = f" over {plural(len(contrast.seeds), 'seed')}" if mixed and contrast.method == PAIRED else ""
-    return f" (95% {kind} {interval_text(contrast.interval)}{seeds}{judged and f': {judged}'})"
+    alike = contrast.word == UNDECIDED and contrast.one_sided
+    count = plural(len(contrast.seeds), "seed") if mixed or alike else ""
+    seeds = f" over {count}" if count and contrast.method == PAIRED else ""
+    each = f", each {'above' if contrast.difference > 0 else 'below'} 0" if alike else ""
+    return f" (95% {kind} {interval_text(contrast.interval)}{seeds}{each}{judged and f': {judged}'})"
 
 
 def _interaction(contrast: Contrast, mixed: bool) -> str:

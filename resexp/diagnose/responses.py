@@ -46,10 +46,11 @@ def responding(network: Network) -> dict[str, nn.Module]:
     return modules
 
 
-def rectified(network: Network) -> set[str]:
+def rectified(network: Network) -> list[str]:
     """The layers whose response goes straight into a ReLU: not the last of a residual block, which is added first."""
-    added = {f"{name}.{block.layers[-1][0]}" for name, block in blocks_of(network).items() if block.shortcut}
-    return responding(network).keys() - added
+    blocks = blocks_of(network).items()
+    added = {f"{name}.{block.layers[-1][0]}" for name, block in blocks if block.shortcut is not None}
+    return [name for name in responding(network) if name not in added]
 
 
 def measure(network: Network, images: Images, execution: Execution) -> list[Reading]:
@@ -60,7 +61,7 @@ def measure(network: Network, images: Images, execution: Execution) -> list[Read
     """
     network = copy.deepcopy(network)
     spreads = {name: Spread() for name in responding(network)}
-    highest = dict.fromkeys((name for name in spreads if name in rectified(network)), torch.tensor(-math.inf))
+    highest = dict.fromkeys(rectified(network), torch.tensor(-math.inf))
 
     def add(name: str, _module: nn.Module, _input: object, output: Tensor) -> None:
         spreads[name].add(output)
@@ -70,6 +71,7 @@ def measure(network: Network, images: Images, execution: Execution) -> list[Read
     for name, module in responding(network).items():
         module.register_forward_hook(partial(add, name))
     evaluate(network, images, execution)
-    strengths = {name: spread.deviation for name, spread in spreads.items()}
-    dead = {name: float((most <= 0).double().mean()) for name, most in highest.items()}
-    return [*numbered("response", strengths), *numbered("dead", dead)]
+    strengths = numbered("response", {name: spread.deviation for name, spread in spreads.items()})
+    places = {reading.name: reading.position for reading in strengths}
+    dead = [Reading("dead", places[name], name, int((most <= 0).sum()) / len(most)) for name, most in highest.items()]
+    return [*strengths, *dead]

@@ -1,5 +1,6 @@
 """What is in a folder of results and where it came from: the generated part of its README."""
 
+import html
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ FILES = """## Files
 | `.../history.csv` | its training curve, as measured | |
 | `.../config.yaml` | all its settings | |
 | `.../run.json` | final errors; device, versions, commit, date and seconds of each session; digests of both others | |
+| `NAME/DATA/RECIPE/remarks.txt` | what readers of the verdict should know | by hand |
 | `NAME/diagnoses/DATA/RECIPE/*.csv` | numbers measured inside networks | `resexp diagnose` |
 | `.../*.json` | their sessions: images, device, versions, commit, date, seconds | |
 | `figures/DATA/RECIPE/figure1.*`, `figure6.*` | figures; their captions are on the page | `{report}` |
@@ -94,11 +96,11 @@ def generated(results: Path, margin: float) -> str:
     folded = only_compared(study, compared)
     for group in study.groups:
         found = answers(group, study.groups, results, margin)
+        remarks = found.remarks and f"{html.escape(found.remarks, quote=False)}\n\n"
         if group in folded:
-            shown = f"\n{claims_table(found.tested).markdown()}" if found.tested else ""
+            shown = f"\n{remarks}{claims_table(found.tested).markdown()}" if found.tested else ""
         else:
-            words = "\n\n".join(filter(None, (found.sentence, found.remarks)))
-            shown = f"\n{words}\n\n{claims_table(found.claims).markdown()}"
+            shown = f"\n{found.sentence}\n\n{remarks}{claims_table(found.claims).markdown()}"
         shown += "".join(
             f"\n{finding.sentence}\n\n{finding.table.caption}:\n\n{finding.table.markdown()}"
             for finding in found.findings.values()

@@ -9,7 +9,6 @@ from resexp.analysis.verdict import Verdict, judge
 from resexp.analysis.wording import bottom_line, sentence
 from resexp.report.why.findings import findings, skipping
 from resexp.report.why.profiles import Finding
-from resexp.system.files import reading
 
 REMARKS = "remarks.txt"
 """A file beside a group's networks, DATA/RECIPE/remarks.txt: what people should know who read its verdict."""
@@ -40,25 +39,28 @@ class Answers:
 
 
 def answers(group: Group, groups: list[Group], runs: Path, margin: float) -> Answers:
-    """Judge one of the groups of the runs in a folder; `margin` is a fraction.
-
-    Raises UserError where remarks about them cannot be read.
-    """
+    """Judge one of the groups of the runs in a folder; `margin` is a fraction."""
     verdict = judge(group, margin)
     found, csv, problems = findings(group, runs)
     of_diagnoses = [claim for finding in found.values() for claim in finding.claims]
     judged = claims(group, verdict, of_diagnoses + skipping(group, groups, runs))
-    said = bottom_line(verdict), sentence(group, verdict), remarks(group, runs)
-    return Answers(verdict, *said, found, judged, csv, problems)
+    words, unread = remarks(group, runs)
+    said = bottom_line(verdict), sentence(group, verdict), words
+    return Answers(verdict, *said, found, judged, csv, problems + unread)
 
 
-def remarks(group: Group, runs: Path) -> str:
-    """What stands in remarks.txt beside the networks of a group, one folder after the other."""
-    of_group = (run.path for network in group.networks for run in network.runs)
-    files = dict.fromkeys((runs / path).parents[1] / REMARKS for path in sorted(of_group))
-    texts: list[str] = []
-    for file in files:
-        if file.exists():
-            with reading(file):
-                texts += file.read_text(encoding="utf-8", errors="replace").split()
-    return " ".join(texts)
+def remarks(group: Group, runs: Path) -> tuple[str, list[str]]:
+    """What stands in remarks.txt beside the networks of a group, and a line for each that cannot be read."""
+    places = [(runs / run.path).resolve().parent.parent for network in group.networks for run in network.runs]
+    folders = {place for place in places if place.parts[-2:] == (group.data, group.recipe)}
+    words: list[str] = []
+    problems: list[str] = []
+    for file in sorted(folder / REMARKS for folder in folders):
+        try:
+            words += file.read_text(encoding="utf-8-sig").split()
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not a text in UTF-8"
+            problems.append(f"{file}: {reason}; it is left out")
+    return " ".join(words), problems

@@ -65,9 +65,10 @@ class Trained:
         does not have.
         """
         config = replace(self.config, device=device, precision=precision, threads=threads)
-        if precision == "auto" and self.precision != "bf16":
+        if precision == "auto" and self.precision != "bf16":  # which is what auto takes where it is fast
             with suppress(UserError):
                 return prepare(replace(config, precision=self.precision))
+            config = replace(config, precision="fp32")
         return prepare(config)
 
     def build(self, classes: int, device: torch.device) -> Network:

@@ -90,10 +90,10 @@ def contrast_of(deep: dict[int, float], shallow: dict[int, float]) -> Contrast:
 @pytest.mark.parametrize(
     ("deep", "more"),
     [
-        ([0.01, 0.03], "about 5 seeds would show degradation at this mean and spread"),
-        ([-0.01, -0.03], "about 4 seeds would show no degradation at this mean and spread"),
-        ([0.0, 0.004, -0.004], "about 5 seeds would show no degradation at this mean and spread"),
-        ([0.003, -0.05, 0.05], "more than 30 seeds would show no degradation at this mean and spread"),
+        ([0.01, 0.03], "about 5 seeds in all would show degradation at this mean and spread"),
+        ([-0.01, -0.03], "about 4 seeds in all would show no degradation at this mean and spread"),
+        ([0.0, 0.004, -0.004], "about 5 seeds in all would show no degradation at this mean and spread"),
+        ([0.003, -0.05, 0.05], "more than 30 seeds in all would show no degradation at this mean and spread"),
     ],
 )
 def test_undecided_says_how_many_seeds_would_show_what(deep: list[float], more: str) -> None:
@@ -137,7 +137,10 @@ def test_welch_decides_where_seeds_do_not_match(short: Synthetic) -> None:
 def test_welch_says_how_many_seeds_would_show_what() -> None:
     contrast = contrast_of({0: 0.02, 1: 0.06}, {2: 0.01, 3: 0.02})
     assert contrast.method == WELCH
-    assert (contrast.word, contrast.more) == (UNDECIDED, "about 7 seeds would show degradation at this mean and spread")
+    assert (contrast.word, contrast.more) == (
+        UNDECIDED,
+        "about 7 seeds in all would show degradation at this mean and spread",
+    )
 
 
 def test_the_interaction_pairs_all_four_networks() -> None:
@@ -186,7 +189,7 @@ def test_two_seeds_are_undecided(short: Synthetic) -> None:
     verdict, said = verdict_of(short, {"plain20": [0.01, 0.02], "plain56": [0.05, 0.08]})
     assert verdict.plain.word == UNDECIDED
     assert verdict.residual.word == verdict.interaction.word == NOTHING
-    assert "(95% interval -7.7 to 17.7: undecided; about 3 seeds would show degradation at this mean" in said
+    assert "(95% interval -7.7 to 17.7 over 2 seeds, each above 0: undecided; about 3 seeds in all would show " in said
     assert said.endswith("Not run: ResNet-20 and ResNet-56.")
 
 
@@ -272,9 +275,9 @@ def test_contrasts_over_different_numbers_of_seeds_say_so(short: Synthetic) -> N
             "resnet56": [0.007],
         },
     )
-    assert said.startswith("1 to 3 shared seeds: ")
+    assert said.startswith("Plain-56 ends 4.1 points above plain-20 in running training error (95% interval ")
     assert "over 3 seeds: degradation observed)" in said
-    assert "ResNet-56 0.30 points below ResNet-20 (one seed, no interval)" in said
+    assert "ResNet-56 0.30 points below ResNet-20 (seed 0 alone, no interval)" in said
     assert "Missing: ResNet-20 seeds 1, 2 and ResNet-56 seeds 1, 2." in said
 
 

@@ -106,17 +106,27 @@ def test_readme_shows_the_gradients_of_initial_weights(
 
 
 def test_remarks_beside_the_networks_are_shown_in_readme_and_on_the_page(
-    here: Here, tmp_path: Path, short: Synthetic
+    here: Here, tmp_path: Path, runs: Path, short: Synthetic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here("collect", "name=figure1")
-    (networks,) = {path.parents[2] for path in (tmp_path / "results").rglob("run.json")}
-    (networks / "remarks.txt").write_text("Seeds 5 to 9\nwere <added> later.\n", encoding="utf-8")
-    here("collect", "name=figure1")
+    """From wherever a report is made; of several experiments all. What cannot be read is named and left out."""
+    here("collect", "name=one")
+    other = Synthetic(tmp_path / "results/two", "cifar10", "short32")
+    other.add("plain56", 0)
+    place = "cifar10/short32/remarks.txt"
+    (tmp_path / "results/one" / place).write_text("Seeds 5 to 9\nwere <added> later.\n", encoding="utf-8")
+    (tmp_path / "results/two" / place).write_text("\ufeffTwo machines.", encoding="utf-8")
+    here("collect", "name=one")
     here("report", "runs=results", "out=page")
     readme = (tmp_path / "results/README.md").read_text(encoding="utf-8")
     page = (tmp_path / "page/index.html").read_text(encoding="utf-8")
-    assert "\n\nSeeds 5 to 9 were <added> later.\n\n" in readme
-    assert "Seeds 5 to 9 were &lt;added&gt; later.</p>" in page
+    assert "\n\nSeeds 5 to 9 were &lt;added&gt; later. Two machines.\n\n" in readme
+    assert "Seeds 5 to 9 were &lt;added&gt; later. Two machines.</p>" in page
+    (tmp_path / "results/two" / place).write_bytes(b"caf\xe9")
+    monkeypatch.chdir(tmp_path / "results/two/cifar10/short32/plain56")
+    here("report", "runs=.", f"out={tmp_path}/part")
+    page = (tmp_path / "part/index.html").read_text(encoding="utf-8")
+    assert "remarks.txt: not a text in UTF-8; it is left out" in page
+    assert "later." not in page
 
 
 def test_nothing_names_the_machine_its_folders_or_who_trained(here: Here, tmp_path: Path, short: Synthetic) -> None:

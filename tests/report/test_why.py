@@ -251,21 +251,30 @@ def test_responses_are_compared_within_a_seed_at_one_depth_and_between_depths(gr
 
 
 def test_dead_channels_are_counted_by_network_where_they_were_measured(group: Group) -> None:
+    def layers(response: float, dead: list[float]) -> list[Reading]:
+        names = [f"stages.{stage}.0.conv1" for stage in range(3)]
+        return [
+            *(Reading("response", at, name, response) for at, name in enumerate(names)),
+            *(Reading("dead", at, name, share) for at, (name, share) in enumerate(zip(names, dead, strict=False))),
+        ]
+
     measured = {
-        subject(group, name, seed): [*readings("response", [1.0, 1.0]), *readings("dead", dead)]
-        for name, seed, dead in (
-            ("plain20", 0, [0.0, 0.0]),
-            ("plain56", 0, [0.25, 0.0]),
-            ("plain56", 1, [0.0, 0.5]),
-            ("resnet56", 0, []),
+        subject(group, name, seed): layers(response, dead)
+        for name, seed, response, dead in (
+            ("plain20", 0, 1.0, [0.0, 0.0, 0.0]),
+            ("plain56", 0, 1.0, [0.3, 0.0, 0.0]),
+            ("plain56", 1, 1.0, [0.0, 0.6, 0.0]),
+            ("resnet20", 0, 0.5, []),
+            ("resnet56", 0, 0.5, [0.0]),
         )
     }
     finding = find("responses", group, measured)
-    assert [row(finding, "plain-20", "0")[-1], row(finding, "plain-56", "1")[-1]] == ["none", "25%"]
-    assert row(finding, "ResNet-56", "0")[-1] == "-"
+    assert [row(finding, "plain-20", "0")[-1], row(finding, "plain-56", "1")[-1]] == ["none", "20%"]
+    assert row(finding, "ResNet-20", "0") == ["0.5", "0.50", "0.50, 0.50, 0.50", "-", "-"]
+    assert row(finding, "ResNet-56", "0")[-1] == "-", "the stem alone says little"
     assert finding.sentence.endswith(
-        "Dead, channels that ReLU leaves at zero at each place of each image: plain-20 none, "
-        "plain-56 12.5% to 25% (of one layer up to 50%)."
+        "Dead, channels that ReLU leaves at zero at each place of each image, mean over the layers that go straight "
+        "into it: plain-20 none, plain-56 10% to 20% (of one layer up to 60%)."
     )
 
 

@@ -55,8 +55,8 @@ def find(group: Group, measured: Measured) -> Finding | None:
         for seed, value in seeds.items():
             row = [title(name), str(seed), f"{value:.3g}", _ratio(name, seed, same)]
             row.append(_in_stages(measured, subjects[name, seed], subjects.get((plain, seed))))
-            own = profile(measured, subjects[name, seed], "dead")
-            rows.append([*row, _ratio(name, seed, shallower), _percent(statistics.fmean(own)) if own else ABSENT])
+            share = dead_share(measured, subjects[name, seed])
+            rows.append([*row, _ratio(name, seed, shallower), ABSENT if share is None else _percent(share)])
     heading = ["network", "seed", "mean response", "times plain of its depth", "in each stage", "times next shallower"]
     dead = dead_words(measured, networks)
     heading, rows = ([*heading, "dead channels"], rows) if dead else (heading, [row[:-1] for row in rows])
@@ -66,18 +66,26 @@ def find(group: Group, measured: Measured) -> Finding | None:
     return Finding(_plate(group, measured, networks), words, table, claims)
 
 
+def dead_share(measured: Measured, subject: Subject) -> float | None:
+    """Mean over layers of the share of dead channels; None where it was measured of the stem at most."""
+    shares = profile(measured, subject, "dead")
+    return statistics.fmean(shares) if len(shares) > 1 else None
+
+
 def dead_words(measured: Measured, networks: dict[str, list[Subject]]) -> str:
     """In which networks channels are dead, how many, and how many of one layer; empty where that was not measured."""
     parts: list[str] = []
     for name, subjects in networks.items():
-        profiles = [own for one in subjects if (own := profile(measured, one, "dead"))]
-        if not profiles:
+        known = {one: share for one in subjects if (share := dead_share(measured, one)) is not None}
+        if not known:
             continue
-        means, most = [statistics.fmean(own) for own in profiles], max(map(max, profiles))
-        low, high = _percent(min(means)), _percent(max(means))
+        most = max(max(profile(measured, one, "dead")) for one in known)
+        low, high = _percent(min(known.values())), _percent(max(known.values()))
         of_one = f" (of one layer up to {_percent(most)})" if most else ""
         parts.append(f"{title(name)} {low if low == high else f'{low} to {high}'}{of_one}")
-    meaning = "channels that ReLU leaves at zero at each place of each image"
+    meaning = (
+        "channels that ReLU leaves at zero at each place of each image, mean over the layers that go straight into it"
+    )
     return f"Dead, {meaning}: {', '.join(parts)}." if parts else ""
 
 
