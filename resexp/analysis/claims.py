@@ -314,7 +314,8 @@ def _slow(group: Group) -> Claim:
     held = [slow > other for slow, other in pairs if not math.isinf(min(slow, other))]  # never and never decide nothing
     outcome = outcome_of(held, len(held)) if held else UNDECIDED
     shown = (f"{title(name)} {_iterations([learned[name][seed] for seed in sorted(seeds)])}" for name in names)
-    return Claim(text, "rate", outcome, "; ".join(shown), ABSENT, "curves.csv", command)
+    alone = f" (seed {min(seeds)} alone)" if len(seeds) == 1 < max(map(len, learned.values())) else ""
+    return Claim(text, "rate", outcome, "; ".join(shown) + alone, ABSENT, "curves.csv", command)
 
 
 def _iterations(seeds: list[float]) -> str:

@@ -115,6 +115,13 @@ def test_slow_is_told_in_iterations_until_half_of_the_images_are_learned(study: 
     claim = found(study)[SLOW]
     assert claim.outcome == REPRODUCED
     assert "plain-56 never, never; ResNet-56 " in claim.ours
+    assert "alone" not in claim.ours
+
+
+def test_slow_names_the_one_seed_that_all_networks_have(study: Synthetic) -> None:
+    for seed, name in ((0, "plain20"), (1, "plain20"), (1, "plain56"), (1, "resnet56")):
+        study.add(name, seed, 0.05, noise=0)
+    assert found(study)[SLOW].ours.endswith(" (seed 1 alone)")
 
 
 def test_better_reproduces_that_residual_networks_do_not_degrade(study: Synthetic) -> None:
