@@ -111,16 +111,8 @@ class Steps:
 
     def tests(self) -> None:
         """The tests that need CUDA, all engines at the same time."""
-        where = [
-            str(ROOT / "tests/training"),
-            str(ROOT / "tests/sweep/test_streams.py"),
-            "-m",
-            "cuda",
-            "-rfE",
-            "-q",
-            "-W",
-            "default",
-        ]
+        where = [str(ROOT / path) for path in ("tests/training", "tests/sweep/test_streams.py")]
+        where += ["-m", "cuda", "-rfE", "-q", "-W", "default"]
         which = {
             name: " and ".join(f"{'' if part in name else 'not '}{part}" for part in ("graph", "compile"))
             for name in ENGINES

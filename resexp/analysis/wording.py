@@ -93,7 +93,10 @@ def _in_plain_words(contrast: Contrast) -> str:
 
 
 def _opening(group: Group, contrasts: list[Contrast]) -> str:
-    """3 seeds: ; 2 shared seeds: , where some network has others too; empty where contrasts differ in their number."""
+    """How a sentence begins: on how many seeds it rests, "2 shared seeds: " where some network has others, too.
+
+    Empty where contrasts differ in their number, which each then names.
+    """
     seeds = {len(contrast.seeds) for contrast in contrasts}
     if any(contrast.method == WELCH for contrast in contrasts):
         return "Seeds that do not match: "
@@ -145,14 +148,16 @@ def _judged(contrast: Contrast) -> str:
 
 
 def _certainty(contrast: Contrast, mixed: bool) -> str:
-    """(95% interval 3.9 to 4.7: degradation observed); with the number of seeds where contrasts differ in it."""
+    """(95% interval 3.9 to 4.7: degradation observed), or (seed 0 alone, no interval).
+
+    With the number of seeds where contrasts differ in it, or where all say what the interval leaves undecided.
+    """
     if contrast.interval is None:
         return f" (seed {contrast.seeds[0]} alone, no interval)"
     judged = "; ".join(filter(None, [_judged(contrast), contrast.more]))
     kind = "Welch interval" if contrast.method == WELCH else "interval"
     alike = contrast.word == UNDECIDED and contrast.one_sided
-    count = plural(len(contrast.seeds), "seed") if mixed or alike else ""
-    seeds = f" over {count}" if count and contrast.method == PAIRED else ""
+    seeds = f" over {plural(len(contrast.seeds), 'seed')}" if contrast.method == PAIRED and (mixed or alike) else ""
     each = f", each {'above' if contrast.difference > 0 else 'below'} 0" if alike else ""
     return f" (95% {kind} {interval_text(contrast.interval)}{seeds}{each}{judged and f': {judged}'})"
 

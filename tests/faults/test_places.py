@@ -67,7 +67,12 @@ def test_a_folder_that_cannot_be_looked_into_is_named_by_every_verb(
     *lines, last = [line for line in status_of_damage().splitlines() if "damaged" in line]
     assert [line.split()[0] for line in lines] == ["cifar10/paper/plain20/seed1", "cifar10/paper/plain56"]
     assert last == "2 of 3 runs damaged"
-    for arguments in (("report",), ("check", "reference=runs"), ("collect", "name=paper"), ("diagnose", "model=plain32")):
+    for arguments in (
+        ("report",),
+        ("check", "reference=runs"),
+        ("collect", "name=paper"),
+        ("diagnose", "model=plain32"),
+    ):
         caplog.clear()
         try:
             here(*arguments)
