@@ -128,9 +128,10 @@ def spans(numbers: Sequence[int]) -> list[str]:
     return [str(low) if low == high else f"{low} to {high}" for low, high in ends]
 
 
-def natural(text: str) -> list[tuple[int, str]]:
-    """Sorts seed2 before seed10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+def natural(text: str) -> list[tuple[float, str]]:
+    """Sorts seed2 before seed10, and lr0.01 before lr0.1."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", text)  # every second one is a number
+    return [(float(part), "") if at % 2 else (-1.0, part) for at, part in enumerate(parts)]
 
 
 def printable(text: str) -> str:

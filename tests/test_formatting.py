@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resexp.formatting import WIDTH, tabulated, told_apart, wrapped
+from resexp.formatting import WIDTH, natural, tabulated, told_apart, wrapped
 
 WORDS = st.text("abcdefgh-%,.", min_size=1, max_size=12)
 CELLS = st.lists(WORDS, min_size=1, max_size=4).map(" ".join)
@@ -58,3 +58,8 @@ def test_a_text_keeps_its_words(text: str) -> None:
     lines = wrapped(text).splitlines()
     assert " ".join(lines).split() == text.split()
     assert max(map(len, lines), default=0) <= WIDTH
+
+
+def test_numbers_within_names_are_in_their_order() -> None:
+    names = ["quick", "quick+lr0.001", "quick+lr0.01", "quick+lr0.1", "quick+lr2/seed2", "quick+lr2/seed10"]
+    assert sorted(reversed(names), key=natural) == names

@@ -152,7 +152,7 @@ def _series(label: str, cells: dict[str, list[StudyRun]]) -> Series:
     return Series(label, names.pop() if len(names) == 1 else "", networks)
 
 
-def _order(value: str, reference: str) -> tuple[bool, float, bool, list[tuple[int, str]]]:
+def _order(value: str, reference: str) -> tuple[bool, float, bool, list[tuple[float, str]]]:
     """Numbers rise; words follow, the reference first."""
     try:
         return False, float(value), False, []

@@ -22,6 +22,8 @@ from resexp.formatting import ABSENT, few, listed, plural, spans
 NAMES = (*PLAIN_PAIR, *RESIDUAL_PAIR)
 LEARNING = 0.01
 """Networks learn fast whose running errors fall by more in the last eighth of the iterations before the first drop."""
+DECIDED = {OBSERVED: "are worse", BETTER: "are better", NOT_OBSERVED: "are not worse"}
+"""What an interval says of the error of deeper networks."""
 NAMED = 4
 """Runs named one by one before the rest is only counted."""
 
@@ -69,15 +71,20 @@ def sentence(group: Group, verdict: Verdict) -> str:
 def bottom_line(verdict: Verdict) -> str:
     """The answer in plain words: On their own training set deeper plain networks are worse and ... are not worse.
 
-    Empty where nothing can be compared.
+    A second sentence where that is left open and test images decide. Empty where nothing can be compared.
     """
-    kinds = (("plain", verdict.plain), ("residual", verdict.residual))
-    said = [
-        f"deeper {kind} networks {_in_plain_words(contrast)}"
-        for kind, contrast in kinds
-        if contrast.compared and contrast.trained
-    ]
-    return f"On their own training set {' and '.join(said)}." if said else ""
+    of_tests = {one.name: one for one in verdict.secondary if one.metric == "test_error"}
+    on_training: list[str] = []
+    on_test: list[str] = []
+    for kind, contrast in (("plain", verdict.plain), ("residual", verdict.residual)):
+        if not (contrast.compared and contrast.trained):
+            continue
+        on_training.append(f"deeper {kind} networks {_in_plain_words(contrast)}")
+        tested = of_tests.get(contrast.name)
+        if contrast.word == UNDECIDED and tested and tested.word in DECIDED:
+            on_test.append(f"deeper {kind} networks {DECIDED[tested.word]}")
+    lists = {"On their own training set": on_training, "On test images": on_test}
+    return " ".join(f"{where} {' and '.join(said)}." for where, said in lists.items() if said)
 
 
 def _in_plain_words(contrast: Contrast) -> str:
@@ -85,8 +92,8 @@ def _in_plain_words(contrast: Contrast) -> str:
     side = "worse" if contrast.difference > 0 else "better" if contrast.difference < 0 else "level"
     if contrast.interval is None:
         return f"ended {side} (one seed)"
-    if contrast.word != UNDECIDED:
-        return {OBSERVED: "are worse", BETTER: "are better", NOT_OBSERVED: "are not worse"}[contrast.word]
+    if contrast.word in DECIDED:
+        return DECIDED[contrast.word]
     if contrast.one_sided:
         return f"ended {side} in each of {len(contrast.seeds)} seeds (too few to be sure)"
     return "may be worse or not (too few seeds to tell)"

@@ -1,6 +1,7 @@
 """The small files of finished runs, copied to where they are committed; nothing in them names a machine's folders."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -10,9 +11,10 @@ from resexp.config.presets import PARTS
 from resexp.diagnose import table
 from resexp.errors import UserError
 from resexp.formatting import plural
+from resexp.report.answers import REMARKS
 from resexp.report.tables import csv_text
 from resexp.storage.run import Run, no_runs, without_places
-from resexp.system.files import write_text, writing_to
+from resexp.system.files import replacing, write_text, writing_to
 
 SUMMARY = "summary.csv"
 
@@ -58,6 +60,8 @@ def collect(runs: Path, folder: Path) -> Collection:
     with writing_to("out"):
         for place in result.copied:
             copy(wanted[place], Run(place))
+        for place, source in wanted.items():
+            copy_remarks(source.directory.resolve().parents[1], place.parents[1])
         for path in table.files(runs):
             table.add(path, folder / "diagnoses" / Path(*path.parts[-3:]))
     return result
@@ -86,6 +90,15 @@ def copy(source: Run, target: Run) -> None:
     record.config_sha256 = target.write_config(without_places(content))
     target.write_record(record)
     write_text(target.history_file, source.history_file.read_text(encoding="utf-8"))
+
+
+def copy_remarks(source: Path, target: Path) -> None:
+    """Copy what people have written beside a group's networks, unless something has been written there already."""
+    if source.parts[-2:] == target.parts[-2:] and not (target / REMARKS).exists():
+        with suppress(FileNotFoundError):
+            text = (source / REMARKS).read_bytes()
+            with replacing(target / REMARKS) as file:
+                file.write(text)
 
 
 def summary(study: Study) -> str:

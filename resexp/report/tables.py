@@ -234,4 +234,5 @@ def _last_part(word: str) -> str:
     start = word.find("/")
     if start < 0 or (start > 0 and word[start - 1].isalnum()) or word.count("/", start) < 2:
         return word
-    return f"{word[:start]}.../{word.rstrip('/').rsplit('/', 1)[1]}"
+    last = word[start:].rstrip("/").rpartition("/")[2]
+    return f"{word[:start]}.../{last}" if last else word

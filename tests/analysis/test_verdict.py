@@ -203,13 +203,15 @@ def test_two_seeds_are_undecided(short: Synthetic) -> None:
         ),
         (
             {"plain20": [0.01, 0.02], "plain56": [0.05, 0.08]},
-            "deeper plain networks ended worse in each of 2 seeds (too few to be sure).",
+            "deeper plain networks ended worse in each of 2 seeds (too few to be sure). "
+            "On test images deeper plain networks are worse.",
         ),
         (
             {"plain20": [0.02, 0.03, 0.01], "plain56": [0.01, 0.08, 0.05]}
             | {"resnet20": [0.02, 0.03], "resnet56": [0.01, 0.0]},
             "deeper plain networks may be worse or not (too few seeds to tell) and deeper residual networks ended "
-            "better in each of 2 seeds (too few to be sure).",
+            "better in each of 2 seeds (too few to be sure). "
+            "On test images deeper plain networks are worse and deeper residual networks are better.",
         ),
         (
             {"plain20": [0.05], "plain56": [0.06], "resnet20": [0.04], "resnet56": [0.03]},
@@ -224,6 +226,17 @@ def test_two_seeds_are_undecided(short: Synthetic) -> None:
 )
 def test_the_bottom_line_says_it_in_plain_words(short: Synthetic, errors: dict[str, list[float]], line: str) -> None:
     assert bottom_line(verdict_of(short, errors)[0]) == (line and f"On their own training set {line}")
+
+
+def test_the_bottom_line_is_silent_about_test_images_that_do_not_decide(short: Synthetic) -> None:
+    for network, seed, train, test in [
+        *(("plain20", 0, 0.02, 0.09), ("plain20", 1, 0.03, 0.10)),
+        *(("plain56", 0, 0.03, 0.10), ("plain56", 1, 0.07, 0.20)),
+    ]:
+        short.add(network, seed, train, test, noise=0)
+    verdict, _ = judged(short)
+    assert verdict.plain.word == UNDECIDED
+    assert "test images" not in bottom_line(verdict)
 
 
 def test_one_seed_is_a_difference_without_an_interval(short: Synthetic) -> None:

@@ -129,6 +129,17 @@ def test_remarks_beside_the_networks_are_shown_in_readme_and_on_the_page(
     assert "later." not in page
 
 
+def test_remarks_are_collected_with_their_runs_and_not_over_others(here: Here, tmp_path: Path, runs: Path) -> None:
+    Synthetic(runs, recipe="short32").add("plain20")
+    place = "cifar10/short32/remarks.txt"
+    (tmp_path / "runs" / place).write_bytes(b"Too few seeds.\n")
+    here("collect", "name=one")
+    assert (tmp_path / "results/one" / place).read_bytes() == b"Too few seeds.\n"
+    (tmp_path / "results/one" / place).write_text("Written here.")
+    here("collect", "name=one")
+    assert (tmp_path / "results/one" / place).read_text() == "Written here."
+
+
 def test_nothing_names_the_machine_its_folders_or_who_trained(here: Here, tmp_path: Path, short: Synthetic) -> None:
     here("train", *TINY, f"runs={tmp_path}/runs")
     here("collect", "name=tiny")

@@ -129,6 +129,7 @@ def test_unmeasured_is_a_hyphen(short: Synthetic) -> None:
         ("1/2 of it, and/or more, 50 images/s", "1/2 of it, and/or more, 50 images/s"),
         ("/home/me/pets", ".../pets"),
         ("file:///home/me/pets", "file:.../pets"),
+        ("a // b, file:// too", "a // b, file:// too"),
     ],
 )
 def test_no_path_of_this_machine(text: str, expected: str) -> None:
