@@ -31,7 +31,7 @@ class Speed:
     seconds: float
     device: str
     began: float
-    """Seconds since 1970."""
+    """Seconds since 1970; nan where that is not known."""
     ended: float
 
 
@@ -75,7 +75,7 @@ def speeds(runs: Path, device: str) -> list[Speed]:
             iterations, seconds = session.get("to", 0) - session.get("from", 0), session.get("seconds", 0)
             kind, name, started = (str(session.get(key)) for key in ("device", "device_name", "started"))
             if iterations > 0 and 0 < seconds < math.inf and (device == "auto" or kind.startswith(device)):
-                began = 0.0
+                began = math.nan
                 with suppress(ValueError):  # a time that is none
                     began = datetime.fromisoformat(started).timestamp()
                 speed = Speed(costs[network], seconds / iterations, name, began, began + seconds)
@@ -88,11 +88,12 @@ def speeds(runs: Path, device: str) -> list[Speed]:
 
 def at_once(seen: list[Speed]) -> float:
     """How many of these runs trained at the same time, on average while any of them did."""
+    timed = sorted((one for one in seen if not math.isnan(one.began)), key=lambda one: one.began)
     busy = until = 0.0
-    for one in sorted(seen, key=lambda one: one.began):
+    for one in timed:
         busy += max(0.0, one.ended - max(one.began, until))
         until = max(until, one.ended)
-    return sum(one.ended - one.began for one in seen) / busy
+    return sum(one.ended - one.began for one in timed) / busy if timed else 1.0
 
 
 def expect(config: Config, seen: list[Speed]) -> Expectation:

@@ -1,5 +1,6 @@
 """`plan=true`: what a sweep would do, without doing it."""
 
+import math
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -68,6 +69,8 @@ def speed(began: float, ended: float) -> plan.Speed:
         ([(0, 10), (20, 30)], 1),
         ([(0, 10), (0, 10), (0, 10), (0, 10)], 4),
         ([(0, 20), (5, 10), (100, 120)], 1.125),
+        ([(0, 10), (math.nan, math.nan), (math.nan, math.nan)], 1),
+        ([(math.nan, math.nan)], 1),
     ],
 )
 def test_runs_that_trained_at_the_same_time_count_as_so_many_at_once(
