@@ -22,7 +22,6 @@ import sys
 import tarfile
 import time
 from argparse import ArgumentParser, Namespace, RawTextHelpFormatter
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from resexp.system.files import TEMPORARY
 ROOT = Path(__file__).resolve().parents[1]
 PIECE = 15 << 20
 ENGINES = ("eager", "graph", "compile", "compile+graph")
+STEPS = ("tests", "choice", "study", "bench")
 LIMITS = {"tests": 120, "choice": 150, "bench": 150}
 """Seconds that a step may take at most; the study has the rest of the time."""
 SAVING = 40
@@ -56,6 +56,7 @@ class Steps:
     def __init__(self, args: Namespace) -> None:
         self.args, self.out, self.began = args, place(args.out), time.monotonic()
         self.runs = place(args.runs or self.out / "runs")
+        self.where = [f"--device={args.device}", f"--precisions={args.precision}"]
         self.processes: list[Process] = []
         self.stopped = False
         self.out.mkdir(parents=True, exist_ok=True)
@@ -133,15 +134,8 @@ class Steps:
         """How fast each engine is, alone and shared."""
         file = self.out / "choice.csv"
         if not file.exists():
-            more = [
-                "--device",
-                self.args.device,
-                "--precisions",
-                self.args.precision,
-                "--several",
-                str(self.args.several),
-            ]
-            process = self.start("choice", str(ROOT / "scripts/sharing.py"), str(file), *more)
+            options = [*self.where, f"--several={self.args.several}"]
+            process = self.start("choice", str(ROOT / "scripts/sharing.py"), str(file), *options)
             self.wait([process], min(LIMITS["choice"], self.left()))
         for row in self.measured():
             say("  ", ", ".join(f"{name} {value}" for name, value in row.items()))
@@ -174,19 +168,9 @@ class Steps:
 
     def bench(self) -> None:
         """What is left of the time goes into comparisons."""
-        options = [
-            "--out",
-            str(self.out / "bench"),
-            "--resume",
-            "--device",
-            self.args.device,
-            "--repeats",
-            "1",
-            "--turns",
-            "3",
-        ]
-        options += ["--networks", "resnet20", "--engines", self.args.engine or self.fastest()[0]]
-        options += ["--precisions", self.args.precision, "--window", str(self.args.window)]
+        engine = self.args.engine or self.fastest()[0]
+        options = [f"--out={self.out / 'bench'}", "--resume", *self.where, "--networks=resnet20", f"--engines={engine}"]
+        options += ["--repeats=1", "--turns=3", f"--window={self.args.window}"]
         if self.left() > SAVING:
             process = self.start("bench", str(ROOT / "scripts/benchmark.py"), *options)
             say("bench: status", *self.wait([process], min(LIMITS["bench"], self.left())))
@@ -243,7 +227,7 @@ def main() -> None:
     parser = ArgumentParser("scripts/gpu_check", description=__doc__, formatter_class=RawTextHelpFormatter)
     option = parser.add_argument
     option("out", help="folder for everything")
-    option("--steps", default="tests,choice,study,bench", help="which of them; packing always ends them")
+    option("--steps", default=",".join(STEPS), help="which of them; packing always ends them")
     option("--seconds", type=float, default=500, help="until everything is packed; less than the machine is yours")
     option("--models", default="plain56,resnet56,plain20,resnet20", help="longest first")
     option("--seeds", default="0,1,2")
@@ -259,21 +243,15 @@ def main() -> None:
     option("--pack-every", type=float, default=60, help="seconds of the study")
     option("settings", nargs="*", help="more settings of resexp train")
     args = parser.parse_intermixed_args()
-    known: dict[str, Callable[[Steps], None]] = {
-        "tests": Steps.tests,
-        "choice": Steps.choice,
-        "study": Steps.study,
-        "bench": Steps.bench,
-    }
-    if wrong := set(args.steps.split(",")) - known.keys():
-        parser.error(f"--steps={','.join(sorted(wrong))}: choose from {', '.join(known)}")
+    if wrong := {*args.steps.split(",")} - {*STEPS}:
+        parser.error(f"--steps={','.join(sorted(wrong))}: choose from {', '.join(STEPS)}")
     steps = Steps(args)
     for name in args.steps.split(","):
         if steps.stopped or steps.left() <= 0:
             say(f"{name}: no time left")
             continue
         try:
-            known[name](steps)
+            getattr(steps, name)()
         except Exception as error:  # it is noted, and the next step goes on
             say(f"{name}: {type(error).__name__}: {error}")
     steps.pack()

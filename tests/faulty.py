@@ -146,21 +146,25 @@ def refusal(config: Config) -> str:
     return ""
 
 
-def interrupt(config: Config, iteration: int, number: int = signal.SIGTERM) -> int:
-    """Train a run in this process until a signal stops it after an iteration; the status that it leaves with."""
+@contextmanager
+def after(iteration: int, act: Callable[[Trainer], object]) -> Generator[None, None, None]:
+    """Inside the block, do this to a trainer as soon as it has done an iteration."""
     advance = Trainer.advance
 
-    def advance_and_signal(self: Trainer) -> None:
+    def advance_and_act(self: Trainer) -> None:
         advance(self)
         if self.iteration == iteration:
-            os.kill(os.getpid(), number)
+            act(self)
 
-    Trainer.advance = advance_and_signal
-    try:
-        with pytest.raises(Interrupted) as stopped:
-            train(config)
-    finally:
-        Trainer.advance = advance
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Trainer, "advance", advance_and_act)
+        yield
+
+
+def interrupt(config: Config, iteration: int, number: int = signal.SIGTERM) -> int:
+    """Train a run in this process until a signal stops it after an iteration; the status that it leaves with."""
+    with after(iteration, lambda _: os.kill(os.getpid(), number)), pytest.raises(Interrupted) as stopped:
+        train(config)
     return stopped.value.status
 
 

@@ -173,23 +173,11 @@ def test_the_summary_compares_speeds_of_one_turn_bits_and_depths(bench: Any) -> 
 
 
 def test_kernels_shows_what_an_iteration_consists_of() -> None:
-    command = [
-        sys.executable,
-        Path(__file__).parents[1] / "scripts" / "kernels.py",
-        "eager",
-        "resnet20",
-        "--device=cpu",
-        "--precision=fp32",
-    ]
-    small = [
-        "--iterations=1",
-        "--lines=1000",
-        "model.depth=8",
-        "data.image_size=8",
-        "data.train_images=20",
-        "recipe.batch_size=4",
-    ]
-    done = subprocess.run([*command, *small], capture_output=True, text=True, check=True, timeout=120)
+    script = Path(__file__).parents[1] / "scripts" / "kernels.py"
+    command = [sys.executable, script, "eager", "resnet20", "--device=cpu", "--precision=fp32"]
+    command += ["--iterations=1", "--lines=1000", "model.depth=8", "data.image_size=8"]
+    command += ["data.train_images=20", "recipe.batch_size=4"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     lines = done.stdout.splitlines()
     assert all(line.startswith("resnet20 eager fp32: ") for line in lines[:3])
     shares = {line.rpartition("  ")[2]: float(line.split()[4].rstrip("%")) for line in lines[4:]}

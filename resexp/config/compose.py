@@ -48,7 +48,6 @@ SWEEPER = "hydra_plugins.resexp.StudySweeper"
 OPTUNA = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
 LAUNCHERS = {
     "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher": "parallel",
-    "hydra_plugins.resexp.AutoLauncher": "streams",
     "hydra_plugins.resexp.SlurmLauncher": "slurm",
     "hydra_plugins.resexp.StreamsLauncher": "streams",
 }

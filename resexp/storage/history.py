@@ -1,7 +1,7 @@
 """The rows of a training curve: what history.csv holds. Errors are fractions, durations iterations."""
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import pairwise
 from operator import attrgetter
@@ -51,17 +51,12 @@ def parse(text: str, source: str) -> list[Row]:
     try:
         return _rows(lines)
     except ValueError:
-        whole = bisect_left(range(1, len(lines)), True, key=lambda count: _problem(lines[:count]) is not None)
-        problem = _problem(lines[: whole + 1])
-        raise UserError(f"{source}: line {whole + 2} is damaged ({problem})") from None
-
-
-def _problem(lines: list[str]) -> ValueError | None:
-    try:
-        _rows(lines)
-    except ValueError as error:
-        return error
-    return None
+        for at in range(len(lines)):
+            try:
+                _rows(lines[max(at - 1, 0) : at + 1])  # with the line before, which its iteration must follow
+            except ValueError as problem:
+                raise UserError(f"{source}: line {at + 2} is damaged ({problem})") from None
+        raise
 
 
 def _rows(lines: list[str]) -> list[Row]:

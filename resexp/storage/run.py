@@ -20,11 +20,11 @@ from resexp.formatting import natural, printable
 from resexp.storage import history
 from resexp.system import schema
 from resexp.system.files import (
+    TEMPORARY,
     append_text,
     digest,
     folders,
     reading,
-    remove_temporaries,
     sealed,
     sync,
     unsealed,
@@ -326,7 +326,8 @@ class Run:
             new = [folder for folder in (self.directory, *self.directory.parents) if not folder.exists()]
             lock = hold(self.lock_file, self)
         with lock:
-            remove_temporaries(self.directory)
+            for unfinished in self.directory.glob(f"{TEMPORARY}*"):  # of a killed process
+                unfinished.unlink(missing_ok=True)
             try:
                 yield
             finally:

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -40,7 +39,7 @@ class JoblibLauncher(joblib_launcher.JoblibLauncher):
         scratch = Path(self.config.hydra.sweep.dir)
         if at_once > 1:
             self.task_function = Worker(self.task_function, environment, scratch, replace(ahead, at_once=at_once))
-        with StopWorkers() as stop:
+        with Stop(pass_on=send_to_workers) as stop:
             try:
                 return super().launch(job_overrides, initial_job_idx)
             except BrokenProcessPool as error:
@@ -61,21 +60,9 @@ class JoblibLauncher(joblib_launcher.JoblibLauncher):
         return min(most, runs)
 
 
-class StopWorkers(Stop):
-    """The first signal lets all workers save and leave, the second ends everything at once."""
-
-    def first(self) -> None:
-        """Pass the signal on."""
-        self.send(signal.SIGTERM)
-
-    def second(self) -> None:
-        """End every worker at once."""
-        self.send(signal.SIGKILL)
-        super().second()
-
-    def send(self, number: int) -> None:
-        """Send a signal to each worker."""
-        for process in multiprocessing.active_children():
-            if process.pid is not None:
-                with suppress(ProcessLookupError):  # one that has just ended
-                    os.kill(process.pid, number)
+def send_to_workers(number: int) -> None:
+    """Send a signal to each process that trains."""
+    for process in multiprocessing.active_children():
+        if process.pid is not None:
+            with suppress(ProcessLookupError):  # one that has just ended
+                os.kill(process.pid, number)

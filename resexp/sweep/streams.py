@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import replace
 from itertools import accumulate
@@ -13,16 +14,18 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn
 
 from resexp.config.settings import Config, require
-from resexp.errors import BrokenProcess, Interrupted
+from resexp.errors import BrokenProcess, Interrupted, UserError
 from resexp.model.cost import device_memory
-from resexp.sweep import sharing
 from resexp.sweep.sweeper import AHEAD, composed
 from resexp.system.memory import size
 from resexp.system.signals import Stop
+from resexp.training.importing import import_training
 from resexp.training.turns import Turns
 
 log = logging.getLogger("resexp")
 
+SHARED = ("device", "precision", "deterministic", "threads")
+"""Settings that PyTorch keeps for the whole process."""
 STREAMS = 32
 """On a GPU, as many as PyTorch has; a run more would share one."""
 USABLE = 0.8
@@ -39,6 +42,8 @@ class StreamsLauncher(BasicLauncher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Train the runs, each to the bits that it has alone, at once as many as are asked for and fit.
 
+        Where no launcher was asked for, and several at once do not pay, they are trained one after another.
+
         Raises UserError for runs that cannot share a process, Interrupted when a signal came (each run is saved then),
         BrokenProcess as soon as the process can compute no more.
         """
@@ -47,7 +52,11 @@ class StreamsLauncher(BasicLauncher):
         assert self.config is not None
         assert self.hydra_context is not None
         configs = composed(self.hydra_context, self.config, job_overrides)
-        if not self.together(configs):
+        if self.config.hydra.runtime.choices["hydra/launcher"] != "auto":
+            refuse_what_differs(configs)
+        elif worthwhile(configs):
+            log.info("several runs at once on the GPU; hydra/launcher=basic trains one after another")
+        else:
             return super().launch(job_overrides, initial_job_idx)
         at_once = fitting(configs, self.at_once)
         os.environ["TQDM_DISABLE"] = "1"  # lines, since several bars overwrite each other
@@ -80,11 +89,6 @@ class StreamsLauncher(BasicLauncher):
             raise errors[0]
         return [results[number] for number in sorted(results)]
 
-    def together(self, configs: list[Config]) -> bool:
-        """Whether to train several at once. Raises UserError where they cannot be."""
-        sharing.refuse_what_differs(configs)
-        return True
-
     def work(self, jobs: Iterator[tuple[int, Sequence[str]]], stop: Stop, results: dict[int, JobReturn]) -> None:
         """Train one run after another, until none is left. Raises Interrupted, BrokenProcess."""
         for number, overrides in jobs:
@@ -93,15 +97,26 @@ class StreamsLauncher(BasicLauncher):
             (results[number],) = super().launch([overrides], number)
 
 
-class AutoLauncher(StreamsLauncher):
-    """Hydra's launcher where none is asked for: several runs at once on a GPU, elsewhere one after another."""
+def refuse_what_differs(configs: list[Config]) -> None:
+    """Raise UserError where two runs want different things of the process."""
+    for name in SHARED:
+        wanted = {str(getattr(config, name)) for config in configs}
+        if len(wanted) > 1:
+            several = ",".join(sorted(wanted))
+            raise UserError(f"{name}={several}: hydra/launcher=streams needs one for all runs; sweep it without")
 
-    def together(self, configs: list[Config]) -> bool:
-        """Whether that pays here, which is said."""
-        pays = sharing.worthwhile(configs)
-        if pays:
-            log.info("several runs at once on the GPU; hydra/launcher=basic trains one after another")
-        return pays
+
+def worthwhile(configs: list[Config]) -> bool:
+    """Whether these runs should share a device: on a GPU several do the work of up to two (docs/speed.md)."""
+    if len(configs) < 2 or configs[0].device == "cpu":
+        return False
+    with suppress(UserError):  # for runs of which each will say it
+        refuse_what_differs(configs)
+        import_training(configs[0])
+        from resexp.training.device import prepare
+
+        return prepare(configs[0]).device.type == "cuda"
+    return False
 
 
 def fitting(configs: list[Config], wanted: int) -> int:

@@ -149,15 +149,14 @@ def replacing(path: Path, previous: Path | None = None) -> Generator[BinaryIO, N
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync(path.parent)
 
 
 def sync(path: Path) -> None:
-    """Wait until what was written to a file, if it is there, outlasts a loss of power. Raises OSError naming it."""
+    """Wait until what was written to a file or folder, if it is there, outlasts a loss of power.
+
+    Raises OSError naming it.
+    """
     with naming(path), suppress(FileNotFoundError):
         file = os.open(path, os.O_RDONLY)
         try:
@@ -176,12 +175,6 @@ def append_text(path: Path, text: str) -> None:
     """Add to the end of `path`. Raises OSError naming the file, which may then hold a part of the text."""
     with naming(path), path.open("a", encoding="utf-8") as file:
         file.write(text)
-
-
-def remove_temporaries(folder: Path) -> None:
-    """Delete the unfinished files of a killed process."""
-    for path in folder.glob(f"{TEMPORARY}*"):
-        path.unlink(missing_ok=True)
 
 
 def remove_abandoned(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from resexp.errors import UserError
@@ -12,23 +12,14 @@ LIMIT = Path("/sys/fs/cgroup/memory.max")
 """Of the container that this process is in, if it is in one."""
 
 
-def _number(path: Path) -> int | None:
-    try:
-        return int(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
-
-
 def available() -> int | None:
     """Bytes that can be taken, at most; None where that is not known."""
     known: list[int] = []
-    if (limit := _number(LIMIT)) is not None:
-        known.append(limit)
-    try:
+    with suppress(OSError, ValueError):
+        known.append(int(LIMIT.read_text(encoding="ascii")))
+    with suppress(OSError, ValueError, KeyError, IndexError):
         facts = dict(line.split(":", 1) for line in MEMINFO.read_text(encoding="ascii").splitlines())
         known.append(int(facts["MemAvailable"].split()[0]) * 1024)
-    except (OSError, ValueError, KeyError, IndexError):
-        pass
     return min(known, default=None)
 
 
@@ -56,28 +47,11 @@ def size(count: float) -> str:
 
 @contextmanager
 def no_collection() -> Generator[None, None, None]:
-    """Collect garbage now and not inside."""
-    was_enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-@contextmanager
-def for_good() -> Generator[None, None, None]:
-    """What is imported inside stays: nobody looks through it for garbage, neither now nor later.
-
-    With PyTorch that is two hundred thousand objects, a tenth of a second for each look.
-    """
+    """Collect no garbage inside."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
         if was_enabled:
             gc.enable()

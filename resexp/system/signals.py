@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
@@ -11,28 +12,23 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 class Stop:
     """Inside `with Stop() as stop`, `stop.signal` is the first signal that came, None before.
 
-    Inside another `Stop`, that one is `stop`. A patient one ignores further signals.
+    Inside another `Stop`, that one is `stop`. Further signals end the process; a patient one ignores them. `pass_on`
+    sends signals to other processes: SIGTERM, by which they save and leave, and SIGKILL when this one ends at once.
     """
 
-    def __init__(self, patient: bool = False) -> None:
+    def __init__(self, patient: bool = False, pass_on: Callable[[int], object] | None = None) -> None:
         self.signal: int | None = None
-        self.patient = patient
-
-    def first(self) -> None:
-        """What the first signal does at once: nothing, here."""
-
-    def second(self) -> None:
-        """What any further signal does: end the process, unless patient."""
-        if not self.patient:
-            assert self.signal is not None
-            os._exit(128 + self.signal)
+        self.patient, self.pass_on = patient, pass_on
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
-            self.second()
-        else:
+        if self.signal is None:
             self.signal = number
-            self.first()
+            if self.pass_on:
+                self.pass_on(signal.SIGTERM)
+        elif not self.patient:
+            if self.pass_on:
+                self.pass_on(signal.SIGKILL)
+            os._exit(128 + self.signal)
 
     def __enter__(self) -> "Stop":
         self._before = {}

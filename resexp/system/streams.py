@@ -29,7 +29,7 @@ class Output:
     def write(self, text: str) -> int:
         """Write a text. Raises UserError where that cannot be, and BrokenPipeError where nobody reads any more."""
         try:
-            self.stream.write("".join(map(_shown, re.split(r"([\n\t\r])", text))))
+            self.stream.write(re.sub(r"[^\n\t\r]+", lambda part: printable(part[0]), text))
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -47,10 +47,6 @@ class Output:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
-
-
-def _shown(part: str) -> str:
-    return part if part in ("\n", "\t", "\r") else printable(part)
 
 
 def prepare_streams() -> None:

@@ -1,5 +1,6 @@
 """How an iteration is executed: as written, compiled, or replayed as one CUDA graph. Every engine computes the same."""
 
+import gc
 import logging
 import os
 from collections.abc import Callable, Generator
@@ -137,7 +138,8 @@ def capture_on_cuda(work: Work) -> Work:
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
     # A capture that fails leaves its stream current; the outer block restores the one before.
     recording = torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local")
-    with torch.cuda.stream(stream), no_collection(), recording:  # freeing a CUDA object spoils it
+    gc.collect()  # before, and not inside: freeing a CUDA object spoils a capture
+    with torch.cuda.stream(stream), no_collection(), recording:
         work()
     return graph.replay
 

@@ -94,7 +94,3 @@ class Progress:
             self.last_line = now
             done = f"{row.iteration:,} of {self.total:,} iterations, {errors(row.train_error, self.test_error)}"
             log.info("%s: %s left%s, %s", self.name, duration(left), sweep, done)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        self.bar.close()

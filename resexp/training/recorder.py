@@ -149,9 +149,3 @@ class Recorder:
         seconds, startup = duration(self.record.seconds), duration(self.timing.seconds_startup)
         said = errors(self.record.final["running_error"], last.test_error)
         log.info("%s: finished in %s after %s of start-up, %s", self.run, seconds, startup, said)
-
-    def __enter__(self) -> "Recorder":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.close()

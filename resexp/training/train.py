@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 from resexp.config.settings import Config
 from resexp.data.dataset import Dataset
@@ -56,7 +56,7 @@ def train(config: Config, position: Position | None = None) -> Record:
             resume(trainer, run, record, data)
             engine = trainer.start_engine(engine)
             recorder = Recorder(config, run, record, trainer, position, began)
-            with Stop() as stop, recorder:
+            with Stop() as stop, closing(recorder.progress.bar):
                 recorder.begin(execution, data, engine)
                 loop(trainer, recorder, stop)
     return record

@@ -133,15 +133,8 @@ def load_file(path: Path) -> Trained:
     except (ValueError, UserError, RecursionError) as error:
         raise UserError(f"weights={path}: cannot be used ({error})") from error
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in network.items()}
-    return Trained(
-        str(path),
-        config,
-        state["iteration"],
-        state["digest"],
-        tensors,
-        state.get("precision", config.precision),
-        classes,
-    )
+    precision = state.get("precision", config.precision)
+    return Trained(str(path), config, state["iteration"], state["digest"], tensors, precision, classes)
 
 
 def load_network(place: str | Path, device: str = "cpu") -> Network:

@@ -16,8 +16,8 @@ from resexp.errors import UserError
 RED, BLUE, GREY = (255, 0, 0), (0, 0, 255), (90, 90, 90)
 
 
-def load(root: Path | str | None) -> Dataset:
-    return folder.load(FolderConfig("folder", None if root is None else str(root), 8))
+def load(root: Path | str) -> Dataset:
+    return folder.load(FolderConfig("folder", str(root), 8))
 
 
 def save(path: Path, colour: tuple[int, int, int] = GREY) -> None:
@@ -168,8 +168,3 @@ def test_what_cannot_be_read_is_named_in_one_line(root: Path, place: str, how: s
     assert str(error.value).startswith("data.dir")
     assert line.format(root=root, path=root / place) in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_a_folder_must_be_given() -> None:
-    with pytest.raises(UserError, match=r"data\.dir=PATH"):
-        load(None)

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty import Calm, at_runs, finishes_as, mounted, refusal, tried
+from faulty import Calm, after, at_runs, finishes_as, mounted, refusal, tried
 
 from resexp.config.settings import Config
 from resexp.storage import checkpoint
 from resexp.storage.run import Run
-from resexp.training.trainer import Trainer
 
 FULL = Path("/dev/full")
 KINDS = ["config.yaml", "run.json", "history.csv", "timing.csv", "checkpoint.pt", "events.out", "train.log"]
@@ -47,15 +46,8 @@ def test_each_kind_of_file_that_cannot_be_written_is_named(
     kind: str,
     iteration: int,
 ) -> None:
-    run, advance = Run(disturbed.directory), Trainer.advance
-
-    def advance_until_full(self: Trainer) -> None:
-        advance(self)
-        if self.iteration == iteration:
-            fill_disk(kind, patched)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "advance", advance_until_full)
+    run = Run(disturbed.directory)
+    with monkeypatch.context() as patched, after(iteration, lambda _: fill_disk(kind, patched)):
         if iteration == 0:
             fill_disk(kind, patched)
         line = refusal(disturbed)

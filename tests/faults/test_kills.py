@@ -49,36 +49,25 @@ def places(calm: Calm, thorough: bool) -> list[int]:
     return [*numbers] if thorough else [random.Random(1).choice(numbers), calm.operations]  # where it is finished
 
 
-def test_killed_before_any_file_operation(calm: Calm, tmp_path: Path, thorough: bool) -> None:
-    numbers, writing = places(calm, thorough), 0
+@pytest.mark.parametrize("lost", ["", "contents", "contents and names"])
+def test_killed_before_any_file_operation(calm: Calm, tmp_path: Path, thorough: bool, lost: str) -> None:
+    """Or power is lost, and with it what was not synced: contents alone, or names in folders, too."""
+    numbers, writing, empty = places(calm, thorough), 0, 0
     for number in numbers:
         config = at_runs(calm.config, tmp_path / str(number))
-        process = training(config, tmp_path / "output", die_before=number)
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
-        writing += half_written(config)
-        finishes_as(config, calm.outcome)
-    stopped = f"{len(numbers)} of the {calm.operations} places before it changes a file"
-    line = f"training killed at {stopped}: {writing} with a temporary file, all ended bit-identical"
-    tried("killed trainings", len(numbers), line)
-
-
-@pytest.mark.parametrize("names", [False, True])
-def test_power_lost_before_any_file_operation(calm: Calm, tmp_path: Path, thorough: bool, names: bool) -> None:
-    """What was not synced is gone: contents alone, or names in folders, too."""
-    numbers, empty = places(calm, thorough), 0
-    for number in numbers:
-        config = at_runs(calm.config, tmp_path / str(number))
-        disk = Disk(tmp_path / f"kept{number}", names)
+        disk = Disk(tmp_path / f"kept{number}", names="names" in lost) if lost else None
         process = training(config, tmp_path / "output", die_before=number, disk=disk)
         process.join()
         assert process.exitcode == -signal.SIGKILL, (tmp_path / "output").read_text()
+        writing += half_written(config)
         empty += any(path.name != ".lock" and not path.stat().st_size for path in config.directory.glob("*.*"))
         finishes_as(config, calm.outcome)
-    lost = f"{'contents and names' if names else 'contents'} that were not synced"
-    stopped = f"{len(numbers)} of the {calm.operations} places before it changes a file"
-    line = f"power lost at {stopped}, with it {lost}: {empty} with an empty file, all ended bit-identical"
-    tried("losses of power", len(numbers), line)
+    stopped = f"at {len(numbers)} of the {calm.operations} places before it changes a file"
+    if lost:
+        line = f"power lost {stopped}, with it {lost} that were not synced: {empty} with an empty file"
+    else:
+        line = f"training killed {stopped}: {writing} with a temporary file"
+    tried("losses of power" if lost else "killed trainings", len(numbers), f"{line}, all ended bit-identical")
 
 
 def test_killed_while_fresh_puts_a_run_aside(calm: Calm, tmp_path: Path, thorough: bool) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TINY, Here
-from faulty import SHORT, Calm, at_runs, copied, finishes_as, interrupt, refusal
+from faulty import SHORT, Calm, after, at_runs, copied, finishes_as, interrupt, refusal
 from synthetic import Synthetic
 
 from resexp.analysis.study import load_study
@@ -17,7 +17,6 @@ from resexp.config.settings import Config
 from resexp.errors import UserError
 from resexp.storage.run import Run, find_runs
 from resexp.system.files import digest
-from resexp.training.trainer import Trainer
 
 MOVE = shutil.move
 OTHER_SETTINGS = r"run\.json is of a run with other settings than config\.yaml beside it"
@@ -121,7 +120,7 @@ def test_the_files_of_another_seed_are_refused_by_every_verb(
     assert "1 of 2 runs damaged" in status_of_damage(f"runs={runs}")
     assert [one.seed for one in load_study(runs).finished] == [1]
     for arguments in (("train", *SHORT, f"runs={runs}"), ("evaluate", f"runs={run}", "device=cpu")):
-        with pytest.raises(UserError, match=OTHER_SETTINGS + ".*delete it to resume from the checkpoint"):
+        with pytest.raises(UserError, match=OTHER_SETTINGS + ".*delete it to resume from the checkpoint.*fresh=true"):
             here(*arguments)
     run.record_file.unlink()
     finishes_as(at_runs(calm.config, runs), calm.outcome)
@@ -145,21 +144,11 @@ def test_a_run_of_a_version_without_the_digest_is_resumed_and_gets_it(calm: Calm
     assert run.is_done(config)
 
 
-def test_a_configuration_deleted_in_mid_training_is_put_back(
-    calm: Calm, disturbed: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-
-    advance = Trainer.advance
-
-    def advance_and_delete(self: Trainer) -> None:
-        advance(self)
-        if self.iteration == 7:
-            Run(disturbed.directory).config_file.unlink()
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "advance", advance_and_delete)
+def test_a_configuration_deleted_in_mid_training_is_put_back(calm: Calm, disturbed: Config) -> None:
+    run = Run(disturbed.directory)
+    with after(7, lambda _: run.config_file.unlink()):
         assert not refusal(disturbed)
-    assert Run(disturbed.directory).config()["result"] == disturbed.result()
+    assert run.config()["result"] == disturbed.result()
     finishes_as(disturbed, calm.outcome)
 
 

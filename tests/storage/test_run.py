@@ -188,16 +188,6 @@ def test_a_failure_of_any_length_can_be_read_back(run: Run) -> None:
     assert str(run.record().error).startswith("xxx")
 
 
-def test_a_record_of_another_configuration_is_refused_with_the_remedy(run: Run) -> None:
-    record = Record(config_sha256=run.write_config(compose("seed=1").content()))
-    run.write_record(record)
-    assert run.read()[1] == record
-    run.write_config(compose("seed=0").content())
-    for read in (run.read, lambda: run.identify(compose("seed=0"))):
-        with pytest.raises(UserError, match=r"run\.json is of a run with other settings .* delete it .*fresh=true"):
-            read()
-
-
 def test_a_lock_that_was_taken_away_meanwhile_is_made_anew(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """As by a process that was refused, and had nothing to write."""
     acquire = lock.acquire

@@ -1,12 +1,12 @@
 """A sweep goes through a real Slurm: disturbed in every way that Slurm has, it ends with the bytes of a local one."""
 
-import importlib.util
 import os
+import runpy
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 from conftest import TINY, Here
@@ -17,17 +17,8 @@ from resexp.errors import Interrupted, UserError
 SCRIPT = Path(__file__).parents[2] / "scripts" / "slurm_local.py"
 
 
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("slurm_local", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_a_disturbed_sweep_in_slurm_ends_with_the_bytes_of_a_local_one() -> None:
-    if reason := script().cannot_run():
+    if reason := runpy.run_path(str(SCRIPT))["cannot_run"]():
         pytest.skip(reason)
     pytest.importorskip("submitit", reason="needs resexp[slurm]")
     done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, timeout=500, check=False)

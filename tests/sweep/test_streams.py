@@ -19,7 +19,7 @@ from resexp.errors import BrokenProcess, UserError
 from resexp.model.cost import device_memory
 from resexp.storage import checkpoint
 from resexp.storage.run import FINISHED, Run, find_runs
-from resexp.sweep import sharing, streams
+from resexp.sweep import streams
 from resexp.training import device, trainer
 from resexp.training.turns import Turns, pass_turn
 
@@ -93,7 +93,7 @@ def test_a_sweep_shares_a_gpu_by_itself_unless_a_launcher_is_asked_for(
         asked.append(configs)
         return True
 
-    monkeypatch.setattr(sharing, "worthwhile", there_is_one)
+    monkeypatch.setattr(streams, "worthwhile", there_is_one)
     launched: list[int] = []
 
     def noted(configs: list[Config], wanted: int) -> int:
@@ -125,12 +125,12 @@ def test_several_runs_on_a_gpu_are_worth_sharing_it(
 
     monkeypatch.setattr(device, "prepare", pretended)
     tiny = [setting for setting in TINY if not setting.startswith("device")]
-    assert sharing.worthwhile([compose(*tiny, *settings)] * runs) is expected
+    assert streams.worthwhile([compose(*tiny, *settings)] * runs) is expected
 
 
 def test_runs_in_two_precisions_do_not_share_a_gpu() -> None:
     tiny = [setting for setting in TINY if not setting.startswith(("device", "precision"))]
-    assert not sharing.worthwhile([compose(*tiny, f"precision={name}") for name in ("fp32", "bf16")])
+    assert not streams.worthwhile([compose(*tiny, f"precision={name}") for name in ("fp32", "bf16")])
 
 
 def with_free(monkeypatch: pytest.MonkeyPatch, free: int | None) -> None:
@@ -207,9 +207,7 @@ def test_a_signal_lets_every_run_save_and_the_same_command_goes_on(tmp_path: Pat
     assert_interrupted(runs)
 
 
-def test_a_process_that_can_compute_no_more_ends_at_once(
-    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_can_compute_no_more_ends_at_once(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     advance = trainer.Trainer.advance
 
     def broken(self: trainer.Trainer) -> None:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import pytest
 
-from resexp.system.files import TEMPORARY, folders, remove_temporaries, replacing, write_text
+from resexp.system.files import TEMPORARY, folders, replacing, write_text
 
 
 @pytest.fixture
@@ -55,13 +55,6 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as error:
         write_text(tmp_path / "absent" / "file", "new")
     assert "absent" in str(error.value.filename)
-
-
-def test_temporaries_of_a_killed_process_are_removed_and_nothing_else(path: Path) -> None:
-    for name in (f"{TEMPORARY}file", f"{TEMPORARY}other"):
-        path.with_name(name).write_text("half")
-    remove_temporaries(path.parent)
-    assert contents(path.parent) == {"file": "old"}
 
 
 def test_what_a_killed_process_left_does_not_stop_the_next(path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import Here
+from faulty import interrupt, outcome
 
 from resexp.config.compose import compose
 from resexp.errors import BrokenProcess, UserError
@@ -78,45 +79,22 @@ def test_picks_of_another_shape_are_refused() -> None:
         graphed(torch.zeros(3, 4), 0.1)
 
 
-def history_and_weights(directory: Path) -> tuple[bytes, list[torch.Tensor]]:
-    run = Run(directory)
-    return run.history_file.read_bytes(), list(checkpoint.load(run.checkpoint_file)["network"].values())
-
-
-def stop_before(iteration: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the next run fail there, once."""
-    advance = trainer.Trainer.advance
-
-    def fail_once(self: trainer.Trainer) -> None:
-        if self.iteration == iteration - 1:
-            monkeypatch.setattr(trainer.Trainer, "advance", advance)
-            raise UserError("stop")
-        advance(self)
-
-    monkeypatch.setattr(trainer.Trainer, "advance", fail_once)
-
-
 def test_a_replayed_run_is_the_eager_run_over_rate_drops_and_resumes(
     tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     eager = compose(*tiny)
     train(eager)
-    replayed = compose(*tiny, f"runs={tmp_path / 'replayed'}", "checkpoint_seconds=0")
+    replayed = compose(*tiny, f"runs={tmp_path / 'replayed'}")
 
     def start(self: trainer.Trainer, engine: Engine) -> Engine:
         self.iterate = Graphed(self.eager, self.sampler.batch(1), GRAPH, pass_through)
         return GRAPH
 
     monkeypatch.setattr(trainer.Trainer, "start_engine", start)
-    stop_before(8, monkeypatch)
-    with pytest.raises(UserError, match="stop"):
-        train(replayed)
+    interrupt(replayed, 7)
     record = train(replayed)
     assert [session["from"] for session in record.sessions] == [0, 7]
-    curve, weights = history_and_weights(replayed.directory)
-    expected_curve, expected = history_and_weights(eager.directory)
-    assert curve == expected_curve
-    assert all(torch.equal(one, other) for one, other in zip(weights, expected, strict=True))
+    assert outcome(replayed) == outcome(eager)
 
 
 ON_A_GPU = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
@@ -130,20 +108,15 @@ ON_A_GPU = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), 
     ],
 )
 def test_a_deterministic_run_repeats_itself_to_the_byte_also_when_it_was_stopped(
-    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, engine: str
+    tiny: tuple[str, ...], tmp_path: Path, device: str, engine: str
 ) -> None:
     settings = (*tiny, f"device={device}", f"engine={engine}", "deterministic=true")
     once = compose(*settings)
     assert train(once).sessions[-1]["engine"] == engine
-    again = compose(*settings, f"runs={tmp_path / 'again'}", "checkpoint_seconds=0")
-    stop_before(8, monkeypatch)
-    with pytest.raises(UserError, match="stop"):
-        train(again)
+    again = compose(*settings, f"runs={tmp_path / 'again'}")
+    interrupt(again, 7)
     assert len(train(again).sessions) == 2
-    curve, weights = history_and_weights(once.directory)
-    same_curve, same_weights = history_and_weights(again.directory)
-    assert same_curve == curve
-    assert all(torch.equal(one, other) for one, other in zip(weights, same_weights, strict=True))
+    assert outcome(again) == outcome(once)
 
 
 @pytest.mark.cuda
@@ -155,9 +128,7 @@ def test_a_graph_is_the_eager_loop_to_the_bit_at_the_papers_size(tmp_path: Path,
     same = (*size, "data.image_size=32", "device=cuda", "deterministic=true", "threads=1")
     eager, graph = (compose(*same, f"engine={name}", f"runs={tmp_path / name}") for name in ("eager", "graph"))
     assert train(eager).state == train(graph).state == FINISHED
-    (curve, weights), (same_curve, same_weights) = map(history_and_weights, (eager.directory, graph.directory))
-    assert same_curve == curve
-    assert all(torch.equal(one, other) for one, other in zip(weights, same_weights, strict=True))
+    assert outcome(graph) == outcome(eager)
     norms, same_norms = (
         checkpoint.load(Run(config.directory).checkpoint_file)["gradient_norms"] for config in (eager, graph)
     )
@@ -186,7 +157,7 @@ def test_compile_and_graph_combine(tiny: tuple[str, ...], tmp_path: Path, monkey
     both = compose(*tiny, "engine=compile+graph", f"runs={tmp_path / 'both'}")
     assert train(both).sessions[0]["engine"] == "compile+graph"
     assert done == ["compiled", "warm", *["captured"] * 3], "once for each learning rate"
-    assert history_and_weights(both.directory)[0] == history_and_weights(eager.directory)[0]
+    assert outcome(both)[0] == outcome(eager)[0]
 
 
 def test_what_was_compiled_is_kept_in_the_users_cache_or_where_the_user_wants_it(
@@ -241,7 +212,7 @@ def test_an_engine_that_does_not_compile_falls_back_once_and_is_recorded(
     assert record.sessions[0]["engine"] == "eager"
     said = Run(config.directory).log_file.read_text()
     assert said.count("engine=compile does not work here (no compiler here); going on with engine=eager") == 1
-    assert history_and_weights(config.directory)[0] == history_and_weights(eager.directory)[0]
+    assert outcome(config)[0] == outcome(eager)[0]
     monkeypatch.setattr(engines, "warm_up", pass_through)
     monkeypatch.setattr(engines, "Graphed", partial(Graphed, capture=pass_through))
     monkeypatch.setattr("resexp.training.train.choose", any_engine)

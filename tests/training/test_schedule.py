@@ -27,12 +27,6 @@ def test_the_rate_drops_tenfold_after_32000_and_48000_iterations(paper: RecipeCo
     assert rates(paper, True, *ends) == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.001, 0.001], rel=1e-12)
 
 
-def test_another_number_of_iterations_moves_no_drop() -> None:
-    recipe = compose("recipe=paper", "recipe.iterations=1000").recipe
-    assert (recipe.iterations, list(recipe.drops)) == (1000, [32_000, 48_000])
-    assert rates(recipe, False, 1000) == [0.1]
-
-
 @pytest.mark.parametrize(
     ("warmup", "depth", "residual", "expected"),
     [
