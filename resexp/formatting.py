@@ -1,10 +1,13 @@
-"""Numbers, lists and columns for people."""
+"""Numbers, lists and columns for people, and tables as CSV."""
 
+import csv
+import io
 import math
 import re
 import textwrap
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 CONTROL = {"Cc", "Cs", "Zl", "Zp"}
 """Unicode's categories of control characters, halves of characters, and ends of lines and paragraphs."""
@@ -75,6 +78,16 @@ def tabulated(heading: list[str], rows: list[list[str]], text: set[int]) -> str:
         below = [[row[at] for at in part] for row in rows]
         tables.append(aligned([*map(list, above), *below], {new for new, at in enumerate(part) if at in text}))
     return "\n\n".join(tables)
+
+
+def csv_text(heading: tuple[str, ...], rows: list[list[Any]]) -> str:
+    """A table as CSV, floats with eight significant digits."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(heading)
+    for row in rows:
+        writer.writerow([f"{value:.8g}" if isinstance(value, float) else value for value in row])
+    return out.getvalue()
 
 
 def _in_lines(name: str, lines: int, width: int) -> list[str]:

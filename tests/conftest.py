@@ -10,6 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from synthetic import Synthetic
 
 from resexp import cli
 from resexp.errors import UserError
@@ -61,6 +62,12 @@ def assert_interrupted(runs: list[Run]) -> None:
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
+
+
+@pytest.fixture
+def short(runs: Path) -> Synthetic:
+    """Runs of a shortened schedule, to be added."""
+    return Synthetic(runs, "cifar10", "short32")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from resexp.analysis.study import Group, load_study
 from resexp.config.compose import compose
 from resexp.config.settings import Config
 from resexp.storage import history
@@ -51,6 +52,7 @@ class Synthetic:
         test: float | None = None,
         state: str = FINISHED,
         noise: float = 1.0,
+        precision: str = "bf16",
         **record: Any,
     ) -> Run:
         """Write one run that ends at these errors; without them, at those that the paper's figure shows."""
@@ -64,7 +66,7 @@ class Synthetic:
             rows = rows[: len(rows) // 2]
         differs = "+".join(str(value) for value in self.changes.values())
         run = Run(self.runs / self.data / f"{self.recipe}{differs}" / network / f"seed{seed}")
-        write_run(run, config, rows, state, **record)
+        write_run(run, config, rows, state, precision, **record)
         return run
 
     def add_all(self, networks: list[str], seeds: int = 1) -> None:
@@ -74,6 +76,12 @@ class Synthetic:
                 wobble = 1 + 0.06 * random.Random(f"{network} {seed}").uniform(-1, 1)
                 _, train, test = PAPER_LIKE[network]
                 self.add(network, seed, train * wobble, test * (1 + (wobble - 1) / 3))
+
+
+def only_group(runs: Path) -> Group:
+    """The one group of a folder of runs."""
+    (group,) = load_study(runs).groups
+    return group
 
 
 @cache
@@ -109,7 +117,9 @@ def make_rows(
     return rows
 
 
-def write_run(run: Run, config: Config, rows: list[history.Row], state: str, **record: Any) -> None:
+def write_run(
+    run: Run, config: Config, rows: list[history.Row], state: str, precision: str = "bf16", **record: Any
+) -> None:
     """A run's three files, as training writes them."""
     run.directory.mkdir(parents=True)
     run.write_config(config.content())
@@ -122,7 +132,7 @@ def write_run(run: Run, config: Config, rows: list[history.Row], state: str, **r
         "started": "2026-01-01T00:00:00+00:00",
         "device": "cuda:0",
         "device_name": "NVIDIA H200",
-        "precision": "bf16",
+        "precision": precision,
         "threads": 16,
         "python": "3.11.7",
         "torch": "2.15.0",

@@ -83,22 +83,24 @@ IDENTITY = "A residual block can be the identity: with a zero branch it passes o
 NO_WORSE = "A deeper plain network need not be worse: one as good as a shallower one exists (construction)"
 MISSED = "And SGD does not find a plain network as good as the one that can be built"
 DIAGNOSED = {
-    VANISH: "gradients",
-    **dict.fromkeys((HEALTHY_INITIAL, HEALTHY_TRAINED, EXPLODE, CAUSE), "gradients"),
-    **dict.fromkeys((VANISH_HE, VANISH_SMALL, PRODUCT, SHORTCUTS_HELP), "gradients"),
-    SMALLER: "responses",
-    SMALLER_STILL: "responses",
-    **dict.fromkeys((FALL_BACK, SKIPS), "lesions"),
-    **dict.fromkeys((IDENTITY, NO_WORSE, MISSED), "construction"),
+    VANISH: ("gradients", "rate"),
+    HEALTHY_INITIAL: ("gradients", "rate"),
+    HEALTHY_TRAINED: ("gradients", "rate"),
+    EXPLODE: ("gradients", "existence"),
+    CAUSE: ("gradients", "contrast"),
+    VANISH_HE: ("gradients", "rate"),
+    VANISH_SMALL: ("gradients", "rate"),
+    PRODUCT: ("gradients", "rate"),
+    SHORTCUTS_HELP: ("gradients", "rate"),
+    SMALLER: ("responses", "contrast"),
+    SMALLER_STILL: ("responses", "contrast"),
+    FALL_BACK: ("lesions", "existence"),
+    SKIPS: ("lesions", "rate"),
+    IDENTITY: ("construction", "existence"),
+    NO_WORSE: ("construction", "existence"),
+    MISSED: ("construction", "contrast"),
 }
-"""Claims that a diagnosis tests, and which."""
-
-
-KINDS = {"gradients": "rate", "responses": "contrast", "lesions": "existence", "construction": "existence"}
-"""Of the claims that a diagnosis tests."""
-
-_KINDS = {MISSED: "contrast", SKIPS: "rate", EXPLODE: "existence", CAUSE: "contrast"}
-"""Of those that are of another kind than their diagnosis's."""
+"""Claims that a diagnosis tests: which one does, and the kind of claim."""
 
 
 def outcome_of(held: list[bool], seeds: int) -> str:
@@ -112,12 +114,11 @@ def outcome_of(held: list[bool], seeds: int) -> str:
 
 def diagnosed(group: Group, text: str, outcome: str, ours: str) -> Claim:
     """A claim of `DIAGNOSED`."""
-    diagnosis = DIAGNOSED[text]
+    diagnosis, kind = DIAGNOSED[text]
     evidence = ABSENT if outcome == NOT_TESTED else f"{diagnosis}.csv"
     command = f"resexp diagnose {diagnosis} group={group.data}/{group.recipe}"
     if text == SKIPS:
         command = "resexp train experiment=regularisation, then resexp diagnose lesions"
-    kind = _KINDS.get(text, KINDS[diagnosis])
     return Claim(text, kind, outcome, ours or ABSENT, ABSENT, evidence, command)
 
 

@@ -131,11 +131,7 @@ def other_settings(recipe: dict[str, Any]) -> list[str]:
 
     Drops of the learning rate are the same where they come after the same fractions of the iterations.
     """
-
-    def comparable(recipe: dict[str, Any]) -> dict[str, Any]:
-        return recipe | {"drops": [drop / recipe["iterations"] for drop in recipe["drops"]]}
-
-    ours, papers = comparable(recipe), comparable(RECIPE)
+    ours, papers = (one | {"drops": [drop / one["iterations"] for drop in one["drops"]]} for one in (recipe, RECIPE))
     return [key for key in RECIPE if key != "iterations" and ours.get(key) != papers[key]]
 
 

@@ -89,16 +89,11 @@ def record(judgement: Judgement) -> dict[str, Any]:
 def lines(judgement: Judgement, runs: Path) -> list[str]:
     """What is printed about one run: training error after 4,000 iterations 23.10%, expected 18.20 to 20.40%."""
     run, count, outside = judgement.run, len(judgement.comparisons), judgement.outside
-    name = (runs / run.path).as_posix()
-    if judgement.copy:
-        text = [f"{name}: {word(judgement)}", f"  {judgement.basis}"]
-    elif count:
-        text = [
-            f"{name}: {word(judgement)}, {count - len(outside)} of {count} values inside",
-            f"  compared with {judgement.basis}",
-        ]
-    else:
-        text = [f"{name}: {word(judgement)}", f"  {judgement.basis}"]
+    compared = f", {count - len(outside)} of {count} values inside" if count else ""
+    text = [
+        f"{(runs / run.path).as_posix()}: {word(judgement)}{compared}",
+        f"  {'compared with ' if count else ''}{judgement.basis}",
+    ]
     for one in outside:
         low, high = (100 * end for end in one.expected)
         error = f"{one.kind} error after {one.iteration:,} iterations {100 * one.error:.2f}%"

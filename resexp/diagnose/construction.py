@@ -70,7 +70,8 @@ def be_zero(conv: nn.Conv2d, norm: nn.Module) -> None:
         norm.weight.zero_()
         norm.bias.zero_()
     else:
-        fill(conv, torch.zeros_like(conv.weight))
+        for parameter in conv.parameters():
+            parameter.zero_()
 
 
 @torch.no_grad()
@@ -79,11 +80,9 @@ def be_identity(conv: nn.Conv2d, norm: nn.Module, moments: Moments | None) -> No
 
     The norm scales by deviation / deviation and shifts by mean - mean.
     """
-    kernel = torch.zeros_like(conv.weight)
-    centre = conv.kernel_size[0] // 2
-    channels = torch.arange(conv.out_channels, device=kernel.device)
-    kernel[channels, channels, centre, centre] = 1
-    fill(conv, kernel)
+    nn.init.dirac_(conv.weight)
+    if conv.bias is not None:
+        conv.bias.zero_()
     if isinstance(norm, nn.BatchNorm2d):
         assert moments is not None
         assert norm.running_mean is not None
@@ -94,13 +93,6 @@ def be_identity(conv: nn.Conv2d, norm: nn.Module, moments: Moments | None) -> No
         norm.running_var.copy_(variance)
         norm.weight.copy_(deviation(variance, norm.eps))
         norm.bias.copy_(mean)
-
-
-def fill(conv: nn.Conv2d, kernel: Tensor) -> None:
-    """Replace the kernel, and a bias by zero."""
-    conv.weight.copy_(kernel)
-    if conv.bias is not None:
-        conv.bias.zero_()
 
 
 def deviation(variance: Tensor, eps: float) -> Tensor:

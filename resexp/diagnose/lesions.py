@@ -25,12 +25,9 @@ def bypass(block: Block) -> nn.Module:
 def without(network: Network, removed: list[str]) -> Network:
     """A copy in which each of these blocks is replaced by its shortcut and the ReLU after it."""
     network = copy.deepcopy(network)
+    blocks = blocks_of(network)
     for name in removed:
-        parent, _, child = name.rpartition(".")
-        stage = network.get_submodule(parent)
-        block = stage.get_submodule(child)
-        assert isinstance(block, Block)
-        setattr(stage, child, nn.Sequential(bypass(block), nn.ReLU()))
+        network.set_submodule(name, nn.Sequential(bypass(blocks[name]), nn.ReLU()))
     return network
 
 

@@ -1,17 +1,17 @@
 """A diagnosis on disk: its numbers as CSV and, beside it, its sessions as JSON. No torch: figures need none."""
 
 import csv
-import io
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from resexp.analysis.study import Group, StudyRun, title
 from resexp.errors import UserError
+from resexp.formatting import csv_text
 from resexp.storage.run import SESSION
 from resexp.system import schema
 from resexp.system.files import SEAL, folders, sealed, unsealed, write_text, writing_to
@@ -105,11 +105,8 @@ FIELDS = fields(Subject) + fields(Reading)
 COLUMNS = tuple(field.name for field in FIELDS)
 NEEDED = {field.name for field in FIELDS if field.default is MISSING}
 """A table may lack the other columns, whose default then holds for all its rows."""
-NUMBERS: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("depth", "seed", "iteration", "position"), int),
-    **dict.fromkeys(("scale", "value"), float),
-}
-"""Columns that are not text."""
+TYPES = get_type_hints(Subject) | get_type_hints(Reading)
+"""What makes a cell of each column a value: str, int or float."""
 
 
 def table_file(runs: Path, group: Group, diagnosis: str) -> Path:
@@ -145,16 +142,14 @@ def merge(known: Measured, more: Measured) -> Measured:
 
 def text(measured: Measured) -> str:
     """The numbers as CSV, a row for each, in a fixed order."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows: list[list[str]] = []
     for subject in sorted(measured, key=lambda subject: (subject.family, subject.depth, subject.key)):
-        head = tuple(vars(subject).values())  # astuple copies each value: most of the time of a table of many networks
-        writer.writerows(
-            (*head, reading.quantity, reading.position, reading.name, f"{reading.value:.6g}")
+        head = [*map(str, vars(subject).values())]  # astuple copies each value: slow where networks are many
+        rows += [
+            [*head, reading.quantity, str(reading.position), reading.name, f"{reading.value:.6g}"]
             for reading in measured[subject]
-        )
-    return out.getvalue()
+        ]
+    return csv_text(COLUMNS, rows)
 
 
 def write(path: Path, measured: Measured, sessions: Sequence[Session] = ()) -> None:
@@ -199,7 +194,7 @@ def read(path: Path) -> Measured:
 
 def _values(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
     """Cells by column. Raises ValueError where one is missing or no number."""
-    return {column: NUMBERS.get(column, str)(cell) for column, cell in zip(columns, cells, strict=True)}
+    return {column: TYPES[column](cell) for column, cell in zip(columns, cells, strict=True)}
 
 
 def read_sessions(path: Path) -> list[Session]:

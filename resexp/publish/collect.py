@@ -10,9 +10,8 @@ from resexp.analysis.study import Study, StudyRun, load_study
 from resexp.config.presets import PARTS
 from resexp.diagnose import table
 from resexp.errors import UserError
-from resexp.formatting import plural
+from resexp.formatting import csv_text, plural
 from resexp.report.answers import REMARKS
-from resexp.report.tables import csv_text
 from resexp.storage.run import Run, no_runs, without_places
 from resexp.system.files import replacing, write_text, writing_to
 

@@ -6,11 +6,11 @@ from resexp.analysis.compare import PRECISION, Comparison, Series, settings, var
 from resexp.analysis.study import METRICS, NetworkRuns
 from resexp.analysis.wording import interval_text, mean_and_spread, points
 from resexp.config.naming import value_text
-from resexp.formatting import ABSENT, listed, shortened
+from resexp.formatting import ABSENT, csv_text, listed, shortened
 from resexp.report.captions import line_words, seed_words
 from resexp.report.figures import axis_top, drops, error_axis, iteration_axis, mean_points, row_step, run_points
 from resexp.report.spec import Axis, Curve, Panel, Plate, Points, Table
-from resexp.report.tables import ERRORS, csv_text
+from resexp.report.tables import ERRORS
 
 TICKS_WIDTH = 44
 """Characters that the names of all values have below an axis."""
@@ -96,23 +96,16 @@ def markdown(comparison: Comparison) -> str:
 
 def runs_csv(comparison: Comparison) -> str:
     """runs.csv: a row for each run, with every setting that differs among them; errors as fractions."""
-    named = [(series.label, run) for series in comparison.series for run in series.runs]
-    each = [(label, run, settings(run)) for label, run in named]
-    differing = list(dict.fromkeys([*varying([run for _, run in named]), comparison.over]))
+    each = [(series.label, run, settings(run)) for series in comparison.series for run in series.runs]
+    differing = dict.fromkeys([*varying([run for _, run, _ in each]), comparison.over])
     differing = [name for name in differing if any(name in own for _, _, own in each)]
     heading = ("series", "network", "seed", *differing, *METRICS, "seconds", "device", "run")
-    rows = [
-        [
-            *(
-                label,
-                run.label("model"),
-                run.seed,
-                *(value_text(own[name]) if name in own else None for name in differing),
-            ),
-            *(*(getattr(run.final, metric) for metric in METRICS), run.record.seconds, run.device, run.path),
-        ]
-        for label, run, own in each
-    ]
+    rows: list[list[Any]] = []
+    for label, run, own in each:
+        row = [label, run.label("model"), run.seed]
+        row += [value_text(own[name]) if name in own else None for name in differing]
+        row += [getattr(run.final, metric) for metric in METRICS]
+        rows.append([*row, run.record.seconds, run.device, run.path])
     return csv_text(heading, rows)
 
 

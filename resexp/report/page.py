@@ -2,7 +2,6 @@
 
 import itertools
 import re
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from resexp.formatting import ABSENT
 from resexp.report import compare, tables
 from resexp.report.answers import Answers
 from resexp.report.captions import seed_words, setting_words
+from resexp.report.draw import draw_panels
 from resexp.report.spec import Plate, Table
 from resexp.report.why.findings import FIND
 from resexp.storage.provenance import commit, hardware, versions
@@ -31,14 +31,6 @@ DRAWN = ("width", "linear")
 """Settings on which initial weights depend besides depth and seed."""
 WRAPPED = 20
 """Characters beyond which the text of a cell is set in several lines."""
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A figure and its panels as SVG."""
-
-    plate: Plate
-    panels: list[str]
 
 
 def render(groups: list[dict[str, Any]], comparisons: list[dict[str, Any]], problems: list[str], runs: Path) -> str:
@@ -72,6 +64,7 @@ def render(groups: list[dict[str, Any]], comparisons: list[dict[str, Any]], prob
         unusable=unusable,
         version=__version__,
         wrapped=WRAPPED,
+        draw_panels=draw_panels,
         inline=inline,
         unsaid=unsaid,
         absent=ABSENT,
@@ -85,7 +78,7 @@ def _slug(words: str) -> str:
 
 
 def values(
-    group: Group, answers: Answers, margin: float, drawn: dict[str, Drawn], runs: Path, folded: bool
+    group: Group, answers: Answers, margin: float, plates: dict[str, Plate], runs: Path, folded: bool
 ) -> dict[str, Any]:
     """What the page shows of a group: plain values, tables and figures; less of a `folded` one, which is compared."""
     name = f"{group.data}/{group.recipe}"
@@ -98,7 +91,7 @@ def values(
         "anchor": _slug(name),
         "setting": "; ".join([setting_words(group), *([seed_words(finished)] if finished else [])]),
         "answers": answers,
-        "drawn": drawn,
+        "plates": plates,
         "networks": networks.only(*networks.heading[:-1]),
         "notes": tables.own_notes(group),
         "each_run": tables.runs_table(group),
@@ -130,15 +123,15 @@ def values(
     }
 
 
-def compared(comparison: Comparison, drawn: list[Drawn]) -> dict[str, Any]:
+def compared(comparison: Comparison, plates: list[Plate]) -> dict[str, Any]:
     """What it shows of a comparison."""
     return {
         "name": f"Over {comparison.over}",
         "anchor": _slug(f"over {comparison.over}"),
-        "setting": drawn[0].plate.setting,
+        "setting": plates[0].setting,
         "table": compare.compared_table(comparison),
         "notes": compare.notes(comparison),
-        "drawn": drawn,
+        "plates": plates,
     }
 
 

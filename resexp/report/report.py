@@ -11,7 +11,9 @@ from resexp.formatting import plural, wrapped
 from resexp.report import compare, page, tables
 from resexp.report.answers import Answers, answers
 from resexp.report.captions import setting_words
+from resexp.report.draw import draw
 from resexp.report.figures import figure1, figure6
+from resexp.report.spec import Plate
 from resexp.report.why.findings import findings
 from resexp.report.why.profiles import Finding
 from resexp.system.files import replacing, writing_to
@@ -46,25 +48,22 @@ def write_report(runs: Path, out: Path, margin: float = 0.005, paper_points: boo
     groups: list[dict[str, Any]] = []
     for group in study.groups:
         answer = answers(group, study.groups, runs, margin)
-        drawn = _write_group(group, answer, out, paper_points, group in folded, report)
+        plates = _write_group(group, answer, out, paper_points, group in folded, report)
         said = {"verdict": answer.sentence, "networks": tables.networks_records(group)}
         said |= {"contrasts": tables.contrasts_records(answer.verdict), "claims": answer.claims}
         found_inside = {name: finding.sentence for name, finding in answer.findings.items()}
         report.records.append({"data": group.data, "recipe": group.recipe, **said, "diagnoses": found_inside})
-        groups.append(page.values(group, answer, margin, drawn, runs, group in folded))
+        groups.append(page.values(group, answer, margin, plates, runs, group in folded))
     compared = [_write_comparison(comparison, out, report) for comparison in found]
-    index = out / "index.html"
-    _write(index, page.render(groups, compared, study.problems, runs).encode())
-    report.files.insert(0, index)
+    html = page.render(groups, compared, study.problems, runs)
+    report.files = _write({"index.html": html.encode()}, out) + report.files
     return report
 
 
 def _write_group(
     group: Group, answer: Answers, out: Path, paper_points: bool, folded: bool, report: Report
-) -> dict[str, page.Drawn]:
+) -> dict[str, Plate]:
     """The files of one group; its figures. Of a folded one a comparison shows all but what its diagnoses found."""
-    from resexp.report.draw import draw, draw_panels
-
     report.problems += answer.problems
     tabled = {
         "table.md": tables.markdown(group).encode(),
@@ -77,16 +76,16 @@ def _write_group(
     files = {name: content for name, content in tabled.items() if not folded or name in evidence}
     figures = [] if folded else [figure1(group), figure6(group, paper_points)]
     figures += [one.plate for one in answer.findings.values()]
-    drawn = {plate.name: page.Drawn(plate, draw_panels(plate)) for plate in figures if plate}
-    for figure in drawn.values():
-        files |= draw(figure.plate)
-    _write_all(files | answer.csv, out / group.data / group.recipe, report)
+    plates = {plate.name: plate for plate in figures if plate}
+    for plate in plates.values():
+        files |= draw(plate)
+    report.files += _write(files | answer.csv, out / group.data / group.recipe)
     report.why += [wrapped(f"{setting_words(group)}\n{answer.sentence}\n")]
     report.why += [_said(finding) for finding in answer.findings.values()]
     if not folded:
         words = wrapped(f"{setting_words(group)}\n{brief(group, answer.verdict)}")
         report.sections.append(f"{words}\n\n{tables.short(group)}\n")
-    return drawn
+    return plates
 
 
 def write_why(group: Group, runs: Path, out: Path, diagnoses: tuple[str, ...], verbose: bool) -> Report:
@@ -94,15 +93,13 @@ def write_why(group: Group, runs: Path, out: Path, diagnoses: tuple[str, ...], v
 
     Raises UserError where that cannot be.
     """
-    from resexp.report.draw import draw
-
     found, csv, problems = findings(group, runs)
     report = Report(problems=problems)
     for diagnosis in diagnoses:
         if diagnosis in found:
             plate = found[diagnosis].plate
             files = {f"{diagnosis}.csv": csv[f"{diagnosis}.csv"]} | (draw(plate) if plate else {})
-            _write_all(files, out / group.data / group.recipe, report)
+            report.files += _write(files, out / group.data / group.recipe)
             report.why.append(_said(found[diagnosis], None if verbose else 1))
             about = {"data": group.data, "recipe": group.recipe, "diagnosis": diagnosis}
             rows = [one for table in found[diagnosis].tables for one in table.records()]
@@ -122,16 +119,13 @@ def write_comparisons(found: list[Comparison], out: Path) -> Report:
 
 def _write_comparison(comparison: Comparison, out: Path, report: Report) -> dict[str, Any]:
     """The files of one comparison; what the page shows of it."""
-    from resexp.report.draw import draw, draw_panels
-
     files = {"table.md": compare.markdown(comparison).encode(), "runs.csv": compare.runs_csv(comparison).encode()}
     plates = compare.plates(comparison)
     for plate in plates:
         files |= draw(plate)
-    _write_all(files, out / COMPARED / comparison.over, report)
+    report.files += _write(files, out / COMPARED / comparison.over)
     report.sections.append(f"Over {comparison.over}\n\n{compare.terminal(comparison)}\n")
-    drawn = [page.Drawn(plate, draw_panels(plate)) for plate in plates]
-    return page.compared(comparison, drawn)
+    return page.compared(comparison, plates)
 
 
 def listed_files(files: list[Path], verbose: bool) -> str:
@@ -147,15 +141,12 @@ def _said(finding: Finding, tables: int | None = None) -> str:
     return f"{wrapped(finding.sentence)}\n{shown}"
 
 
-def _write_all(files: dict[str, bytes], folder: Path, report: Report) -> None:
-    for name in sorted(files):
-        path = folder / name
-        _write(path, files[name])
-        report.files.append(path)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with writing_to("out"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            file.write(content)
+def _write(files: dict[str, bytes], folder: Path) -> list[Path]:
+    """Write files by name, in order; their paths. Without files there is no folder."""
+    paths = [folder / name for name in sorted(files)]
+    for path in paths:
+        with writing_to("out"):
+            folder.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as file:
+                file.write(files[path.name])
+    return paths

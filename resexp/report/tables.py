@@ -1,7 +1,5 @@
 """The numbers as text: one line a network for people, one row a run for programs."""
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Iterable
@@ -14,8 +12,7 @@ from resexp.analysis.study import METRICS, Group, NetworkRuns
 from resexp.analysis.verdict import Contrast, Verdict
 from resexp.analysis.wording import interval_text, mean_and_spread, points
 from resexp.config.settings import ModelConfig
-from resexp.errors import UserError
-from resexp.formatting import ABSENT, spans
+from resexp.formatting import ABSENT, csv_text, spans
 from resexp.model.cost import CLASSES, parameters
 from resexp.report.captions import comparison_words, setting_words
 from resexp.report.spec import Table
@@ -29,14 +26,10 @@ CONTRAST_COLUMNS = (
 CURVE_COLUMNS = ("network", "seed", "iteration", "learning_rate", "train_error", "test_error", "clean_train_error")
 
 
-def count_parameters(network: NetworkRuns) -> int | None:
-    """Trainable parameters of a network for its data's classes; None where its settings do not say."""
-    try:
-        model = ModelConfig(**network.model)
-    except (TypeError, UserError):
-        return None
+def count_parameters(network: NetworkRuns) -> int:
+    """Trainable parameters of a network for its data's classes."""
     classes = network.runs[0].record.data.get("classes")
-    return parameters(model, classes if isinstance(classes, int) else CLASSES)
+    return parameters(ModelConfig(**network.model), classes if isinstance(classes, int) else CLASSES)
 
 
 def minutes(network: NetworkRuns) -> str:
@@ -69,9 +62,8 @@ def networks_table(group: Group) -> Table:
         name = paper.network_name(network.model) or ""
         tested, trained = (str(published.get(name, ABSENT)) for published in (paper.TEST_ERROR, paper.TRAIN_ERROR))
         test, running, clean = (mean_and_spread(network, metric) for metric in ERRORS)
-        count = count_parameters(network)
         row = [network.title, str(len(network.finished)), *[tested] * papers, test, *[trained] * papers, running, clean]
-        row += [_learned(network), f"{count:,}" if count else ABSENT, minutes(network)]
+        row += [_learned(network), f"{count_parameters(network):,}", minutes(network)]
         rows.append([*row, "; ".join(dict.fromkeys(run.device for run in network.finished)) or ABSENT])
     return Table("Each network at the end of training", heading, rows, {0, len(heading) - 1})
 
@@ -149,16 +141,6 @@ def contrasts_table(caption: str, contrasts: Iterable[Contrast]) -> Table:
     ]
     heading = ["contrast", "degradation", "difference, points", "95% interval", "Welch's interval", "seeds"]
     return Table(caption, heading, rows, {0, 1, 5})
-
-
-def csv_text(heading: tuple[str, ...], rows: list[list[Any]]) -> str:
-    """A table as CSV."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(heading)
-    for row in rows:
-        writer.writerow([f"{value:.8g}" if isinstance(value, float) else value for value in row])
-    return out.getvalue()
 
 
 def final_csv(group: Group) -> str:

@@ -9,7 +9,6 @@ from resexp.analysis.compare import compare as compare_over
 from resexp.analysis.compare import comparisons, only_compared
 from resexp.analysis.study import load_study
 from resexp.errors import UserError
-from resexp.storage.run import Run
 
 
 def swept(runs: Path, setting: str, values: dict[str, float], networks: tuple[str, ...], seeds: int = 3) -> None:
@@ -19,12 +18,6 @@ def swept(runs: Path, setting: str, values: dict[str, float], networks: tuple[st
         for network in networks:
             for seed in range(seeds):
                 study.add(network, seed, error + 0.01 * seed, error + 0.02 * seed, noise=0)
-
-
-def in_precision(run: Run, precision: str) -> None:
-    record = run.record()
-    record.sessions[0]["precision"] = precision
-    run.write_record(record)
 
 
 def test_a_sweep_has_an_axis_and_a_series_for_each_network(runs: Path) -> None:
@@ -94,7 +87,7 @@ def test_precision_is_compared_and_counted_once(runs: Path, tmp_path: Path) -> N
     for precision, error in (("bf16", 0.2), ("fp32", 0.1)):
         study = Synthetic(tmp_path / "runs" / precision, "cifar10", "short8")
         for seed in (0, 1):
-            in_precision(study.add("plain56", seed, error, error, noise=0), precision)
+            study.add("plain56", seed, error, error, noise=0, precision=precision)
     study = load_study(runs)
     assert study.problems == []
     assert (len(study.finished), len(study.repeats)) == (2, 2)
@@ -108,7 +101,7 @@ def test_of_two_precisions_that_counts_in_which_most_of_the_group_was_trained(ru
     for folder, precision, seeds in (("a", "bf16", [0]), ("b", "fp32", [0, 1])):
         study = Synthetic(tmp_path / "runs" / folder, "cifar10", "short8")
         for seed in seeds:
-            in_precision(study.add("plain56", seed), precision)
+            study.add("plain56", seed, precision=precision)
     study = load_study(runs)
     assert {run.precision for run in study.finished} == {"fp32"}
     assert [run.precision for run in study.repeats] == ["bf16"]
@@ -120,14 +113,6 @@ def test_two_names_of_the_same_settings_are_not_two_seeds(runs: Path) -> None:
     Synthetic(runs, "shapes", "quick", {**again, "model.residual": False}).add("resnet32", 0, 0.3)
     (found,) = comparisons(load_study(runs))
     assert [len(cell.runs) for one in found.series for cell in one.cells.values()] == [1, 1]
-
-
-def test_the_same_run_twice_in_one_precision_is_a_problem(runs: Path) -> None:
-    for folder in ("a", "b"):
-        Synthetic(runs / folder).add("plain20")
-    study = load_study(runs)
-    assert study.repeats == []
-    assert "the same settings and seed as" in study.problems[0]
 
 
 def test_runs_started_from_weights_named_after_the_seed_are_one_network(runs: Path, tmp_path: Path) -> None:

@@ -10,20 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import Synthetic
+from synthetic import Synthetic, only_group
 
 from resexp.analysis.study import Group, Study, load_study
 from resexp.storage.run import FAILED, INTERRUPTED, RUNNING, Run
-
-
-@pytest.fixture
-def short(runs: Path) -> Synthetic:
-    return Synthetic(runs, "cifar10", "short32")
-
-
-def only_group(runs: Path) -> Group:
-    (group,) = load_study(runs).groups
-    return group
 
 
 def network_names(group: Group) -> list[str]:
@@ -201,8 +191,10 @@ def test_a_copy_of_a_run_does_not_count_twice(short: Synthetic) -> None:
     shutil.copytree(run.directory, short.runs / "zz-copy")
     study = load_study(short.runs)
     assert len(study.groups[0].networks[0].runs) == 1
+    assert study.repeats == []
     (problem,) = study.problems
     assert "zz-copy" in problem
+    assert "the same settings and seed as" in problem
 
 
 def test_of_two_copies_the_finished_one_counts_and_of_two_finished_ones_the_later(short: Synthetic) -> None:

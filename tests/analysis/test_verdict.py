@@ -1,13 +1,11 @@
 """Three contrasts, their words, and a sentence that is true of the data."""
 
 import shutil
-from pathlib import Path
 
 import pytest
-from synthetic import Synthetic, write_run
+from synthetic import Synthetic, only_group, write_run
 
 from resexp.analysis.intervals import paired_interval, t_quantile
-from resexp.analysis.study import load_study
 from resexp.analysis.verdict import (
     BETTER,
     NOT_OBSERVED,
@@ -28,27 +26,17 @@ from resexp.report.tables import contrasts_csv
 from resexp.storage.run import FAILED, FINISHED, INTERRUPTED
 
 MARGIN = 0.005
-Ends = dict[str, list[float]]
 
 
-@pytest.fixture
-def short(runs: Path) -> Synthetic:
-    return Synthetic(runs, "cifar10", "short32")
-
-
-def write(short: Synthetic, ends: Ends) -> None:
+def verdict_of(short: Synthetic, ends: dict[str, list[float]]) -> tuple[Verdict, str]:
     for name, errors in ends.items():
         for seed, error in enumerate(errors):
             short.add(name, seed, error, noise=0)
-
-
-def verdict_of(short: Synthetic, ends: Ends) -> tuple[Verdict, str]:
-    write(short, ends)
     return judged(short)
 
 
 def judged(short: Synthetic) -> tuple[Verdict, str]:
-    (group,) = load_study(short.runs).groups
+    group = only_group(short.runs)
     verdict = judge(group, MARGIN)
     return verdict, sentence(group, verdict)
 

@@ -96,6 +96,9 @@ def test_models(here: Here) -> None:
         assert one["paper_test_error"] is None or f"{100 * one['paper_test_error']:.2f}%" in lines[name]
     assert models["plain20"]["parameters_with_b"] is None
     assert models["resnet20"]["parameters_with_c"] == 283_962
+    assert (models["resnet56"]["parameters"], models["resnet56"]["paper_test_error"]) == (853_018, 0.0697)
+    assert lines["resnet20"].split()[2:5] == ["269,722", "272,474", "283,962"]
+    assert lines["plain20"].split()[2:5] == ["269,722", "-", "-"]
 
 
 @pytest.mark.usefixtures("study")
@@ -210,7 +213,7 @@ def test_diagnose(resexp: Command, trained: Path, tmp_path: Path) -> None:
     [
         ("model=plain44", r"^model=plain44: no (finished )?run of it .*"),
         ("model=[]", r"^model=\[\]: name some, or leave it out$"),
-        ("seed=-1", r"^seed=-1: from 0 to 2147483647$"),
+        ("seed=0,-1", r"^seed=-1: from 0 to 2147483647$"),
         ("seed=x", r"^seed\[0\]: 'x' is not a whole number$"),
         ("seeds=0", r"^seeds: no such setting; did you mean seed\?$"),
         ("networks=plain20", r"^networks: no such setting; resexp \w+ --help lists the settings$"),

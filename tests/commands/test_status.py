@@ -117,11 +117,3 @@ def test_seeds_stand_in_the_order_of_their_numbers(here: Here, study: Synthetic)
 
 def test_an_empty_folder_is_an_empty_list_for_programs(here: Here) -> None:
     assert json.loads(here("status", "json=true")) == []
-
-
-def test_nothing_heavy_is_imported(resexp: Command, study: Synthetic) -> None:
-    study.add("plain20")
-    done = resexp("status", env={"PYTHONPROFILEIMPORTTIME": "1"})
-    assert "plain20" in done.stdout
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert not imported & {"torch", "matplotlib"}

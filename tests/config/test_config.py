@@ -157,21 +157,6 @@ def test_every_preset_opens_with_what_it_is_and_bears_its_file_s_name(group: str
             assert yaml.safe_load(path.read_text())["name"] == path.stem
 
 
-@pytest.mark.parametrize("path", sorted((conf_dir() / "model").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_model_preset_is_the_network_its_name_says(path: Path) -> None:
-    model = compose(f"model={path.stem}").model
-    family, depth = re.fullmatch(r"(plain|resnet)(\d+)", path.stem).groups()  # pyright: ignore
-    assert (model.depth, model.residual) == (int(depth), family == "resnet")
-    assert (model.shortcut, model.width, model.norm, model.linear) == ("A", 1, "batch", "default")
-
-
-def test_the_default_recipe_is_the_paper_s() -> None:
-    recipe = compose().recipe
-    assert (recipe.iterations, recipe.batch_size, recipe.drops) == (64_000, 128, [32_000, 48_000])
-    assert (recipe.lr, recipe.drop_factor, recipe.momentum, recipe.weight_decay) == (0.1, 0.1, 0.9, 1e-4)
-    assert (recipe.pad, recipe.flip, recipe.warmup, recipe.warmup_lr) == (4, True, "auto", 0.01)
-
-
 def test_short_recipes_differ_from_the_paper_s_in_length_alone() -> None:
     paper, short = compose().recipe, compose("recipe=short8").recipe
     changed = {key for key, value in vars(paper).items() if value != getattr(short, key)}

@@ -1,5 +1,7 @@
 """A deeper network built from a shallower one computes the same, bit for bit on a CPU."""
 
+import copy
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,8 +11,8 @@ from torch import Tensor, nn
 
 from resexp.config.settings import ModelConfig
 from resexp.data.batches import Images
+from resexp.diagnose import gradients, lesions, responses
 from resexp.diagnose.construction import deepen, deviation, invertible, measure
-from resexp.diagnose.lesions import residual_ratio
 from resexp.model.network import Network, blocks_of, build
 from resexp.training.device import Execution
 
@@ -75,7 +77,7 @@ def test_added_residual_blocks_are_the_identity_and_the_others_are_kept() -> Non
     images = grey_images()
     shallow = as_if_trained(model(14, True, "B"), images)
     deep = built_from(shallow, model(20, True, "B"), images)
-    added = [name for name, ratio in residual_ratio(deep, images, CPU).items() if ratio == 0]
+    added = [name for name, ratio in lesions.residual_ratio(deep, images, CPU).items() if ratio == 0]
     assert added == ["stages.0.2", "stages.1.2", "stages.2.2"]
     for name, block in blocks_of(shallow).items():
         copied = blocks_of(deep)[name].state_dict()
@@ -128,10 +130,27 @@ def test_the_scale_of_an_identity_is_exactly_one_and_its_variance_hardly_changes
         assert torch.equal(norm(x), x)
 
 
-def test_the_shallower_network_stays_as_it_was() -> None:
+MEASURES: dict[str, Callable[[Network, Images], object]] = {
+    "gradients": lambda network, images: gradients.measure(network, *images.plain(0, 12)),
+    "responses": lambda network, images: responses.measure(network, images, CPU),
+    "lesions": lambda network, images: lesions.measure(network, images, CPU, 0),
+    "construction": lambda network, images: built_from(network, model(14, True, "C"), images),
+}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("diagnosis", MEASURES)
+def test_no_diagnosis_changes_the_network(diagnosis: str, training: bool) -> None:
     images = grey_images()
-    shallow = as_if_trained(model(8, False, "A"), images)
-    before = {key: value.clone() for key, value in shallow.state_dict().items()}
-    built_from(shallow, model(14, False, "A"), images)
-    assert all(torch.equal(value, before[key]) for key, value in shallow.state_dict().items())
-    assert not any(module._forward_hooks for module in shallow.modules())
+    network = as_if_trained(model(8, True, "C"), images).train(training)
+    before, random = copy.deepcopy(network.state_dict()), torch.get_rng_state()
+    MEASURES[diagnosis](network, images)
+    assert network.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+    for module in network.modules():
+        assert module.training == training
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+    if diagnosis != "construction":  # which makes a network, and with it draws
+        assert torch.equal(torch.get_rng_state(), random)

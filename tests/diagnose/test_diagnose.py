@@ -281,13 +281,8 @@ def test_training_goes_on_from_what_was_built(here: Here, folder: Path, tmp_path
     here("diagnose", "construction", "depths=[14]", "save=built", "model=plain20+depth8")
     (saved,) = (tmp_path / "built").rglob("*.pt")
     here("train", *TINY, *LONGER, "model=plain20", "model.depth=14", f"start={saved}")
-    assert "+start" in (one_run_of(folder, "depth14")).directory.parent.name
+    assert "+start" in one_run(folder, "*depth14").directory.parent.name
     assert "+start" not in here("diagnose", "construction", "depths=[20]")  # neither built upon nor held against
-
-
-def one_run_of(folder: Path, name: str) -> Run:
-    (path,) = folder.rglob(f"*{name}*/seed0/run.json")
-    return Run(path.parent)
 
 
 def test_nothing_deeper_among_the_runs_is_told_with_what_to_do(
@@ -323,13 +318,8 @@ BAD = [
     ("what=reasons", r"what=reasons: choose all, gradients, responses, lesions, construction"),
     ("reasons", r"what=reasons: choose all"),
     ("group=cifar10/paper", r"group=cifar10/paper: no such runs in runs; choose shapes"),
-    ("model=plain44", r"model=plain44: no run of it"),
-    ("model=[]", r"model=\[\]: name some"),
     ("batch_size=1", r"batch_size=1: must be 2 or more"),
     ("lesion_images=-1", r"lesion_images=-1"),
-    ("seed=0,-1", r"seed=-1"),
-    ("networks=plain20", r"networks: no such setting"),
-    ("seeds=0", r"seeds: no such setting; did you mean seed\?"),
     ("initial_seeds=[-1]", r"initial_seeds=-1"),
     ("iterations=[0]", r"iterations=0: must be 1 or more"),
     ("scales=[1,0]", r"scales=0\.0: must be finite and above 0; 1 keeps He weights"),
@@ -340,7 +330,6 @@ BAD = [
     ("images_without_norm=0", r"images_without_norm=0: must be 1 or more"),
     ("depths=[15]", r"depths=15: a depth is 6n \+ 2, such as 20 or 56"),
     ("depths=[]", r"depths=\[\]: name some"),
-    ("foo=1", r"foo: no such setting"),
 ]
 
 

@@ -56,15 +56,6 @@ def test_batches_of_different_means_are_put_together_rightly() -> None:
     assert spread.deviation == pytest.approx(values.std(correction=0).item(), rel=1e-6)
 
 
-def test_the_network_stays_as_it_was() -> None:
-    network = Network(8, True)
-    initialise(network, 0)
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    measure(network, grey_images(), CPU)
-    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-    assert not any(module._forward_hooks for module in network.modules())
-
-
 @pytest.mark.parametrize("residual", [False, True])
 def test_a_channel_that_no_image_switches_on_is_dead_and_a_sum_is_not(residual: bool) -> None:
     """Three of the 16 channels of a layer are pushed below zero; a second layer of a residual block is added first."""

@@ -152,15 +152,6 @@ def test_a_configuration_deleted_in_mid_training_is_put_back(calm: Calm, disturb
     finishes_as(disturbed, calm.outcome)
 
 
-def test_a_refused_run_leaves_nothing_at_all(here: Here, tmp_path: Path) -> None:
-    for setting in ("device=cuda:99", "precision=tf32", "engine=graph"):
-        with pytest.raises(UserError):
-            here("train", *TINY, setting)
-    with pytest.raises(UserError, match="CIFAR-10 is not in"):
-        here("train", "data.dir=.", "data.download=false")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_fresh_behind_links_keeps_the_old_run_where_it_was_named(
     here: Here, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pytest
 from conftest import Here
-from omegaconf import OmegaConf
 from synthetic import Synthetic
 
 from resexp.analysis.compare import comparisons
 from resexp.analysis.study import load_study
-from resexp.commands.compare import task
 from resexp.errors import UserError
 from resexp.report.compare import compared_table, notes, plates, runs_csv
 from resexp.report.report import write_report
@@ -42,10 +40,7 @@ def test_the_table_has_errors_and_differences(runs: Path) -> None:
 
 def test_runs_of_several_precisions_are_said_to_be(tmp_path: Path) -> None:
     for lr, precision in (("0.05", "bf16"), ("0.1", "fp32")):
-        run = Synthetic(tmp_path, "shapes", "quick", {"recipe.lr": lr}).add("plain20")
-        record = run.record()
-        record.sessions[0]["precision"] = precision
-        run.write_record(record)
+        Synthetic(tmp_path, "shapes", "quick", {"recipe.lr": lr}).add("plain20", precision=precision)
     (found,) = comparisons(load_study(tmp_path))
     assert "All their other settings are equal, but they were trained in bf16 and fp32." in notes(found)
 
@@ -71,13 +66,8 @@ def test_figures_show_errors_over_the_setting_and_a_panel_of_curves_for_each_net
     assert [curve.label for curve in curves.panels[1].curves] == ["0.05", "0.1"]
 
 
-def test_compare_writes_its_files_and_prints_the_table(
-    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    task(
-        OmegaConf.create({"runs": str(runs), "over": "recipe.lr", "out": str(tmp_path), "verbose": True, "json": False})
-    )
-    printed = capsys.readouterr().out
+def test_compare_writes_its_files_and_prints_the_table(here: Here, runs: Path, tmp_path: Path) -> None:
+    printed = here("compare", f"runs={runs}", "over=recipe.lr", "out=.", "verbose=true")
     assert "plain-20   0.2" in printed
     names = sorted(f"{figure}.{kind}" for figure in ("curves", "errors") for kind in ("pdf", "png", "svg"))
     names += ["runs.csv", "table.md"]
@@ -93,14 +83,10 @@ def test_several_settings_are_compared_each_by_itself(here: Here, runs: Path) ->
         here("compare", f"runs={runs}", "over=recipe.lr,data.name", "out=both")
 
 
-def test_nothing_to_compare_is_refused_with_what_differs(tmp_path: Path) -> None:
+def test_nothing_to_compare_is_refused_with_what_differs(here: Here, tmp_path: Path) -> None:
     Synthetic(tmp_path / "runs").add_all(["plain20", "plain56"])
     with pytest.raises(UserError, match=r"depth aside; over=model.depth or model$"):
-        task(
-            OmegaConf.create(
-                {"runs": str(tmp_path / "runs"), "over": None, "out": str(tmp_path), "verbose": False, "json": False}
-            )
-        )
+        here("compare")
 
 
 def test_a_report_shows_a_sweep_once(runs: Path, tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from synthetic import Synthetic
+from synthetic import Synthetic, only_group
 
-from resexp.analysis.study import Group, load_study
+from resexp.analysis.study import load_study
 from resexp.report.figures import figure1, figure6, top
 from resexp.storage.run import FAILED
 
@@ -13,19 +13,9 @@ SPARSE = {"recipe.row_every": 2000, "recipe.evaluate_every": 4000}
 """Of the paper's recipe, in few rows."""
 
 
-def only_group(folder: Path) -> Group:
-    (group,) = load_study(folder).groups
-    return group
-
-
 @pytest.fixture
 def papers(runs: Path) -> Synthetic:
     return Synthetic(runs, "cifar10", "paper", dict(SPARSE))
-
-
-@pytest.fixture
-def short(runs: Path) -> Synthetic:
-    return Synthetic(runs, "cifar10", "short32")
 
 
 def test_figure1_is_plain20_against_plain56_in_training_and_test_error(papers: Synthetic) -> None:

@@ -4,21 +4,10 @@ import csv
 from pathlib import Path
 
 import pytest
-from synthetic import Synthetic
+from synthetic import Synthetic, only_group
 
-from resexp.analysis.study import Group, load_study
 from resexp.report import tables
 from resexp.storage.run import FAILED
-
-
-@pytest.fixture
-def short(runs: Path) -> Synthetic:
-    return Synthetic(runs, "cifar10", "short32")
-
-
-def only_group(runs: Path) -> Group:
-    (group,) = load_study(runs).groups
-    return group
 
 
 def cells(text: str) -> list[dict[str, str]]:
@@ -101,13 +90,6 @@ def test_nothing_of_the_paper_stands_beside_anything_else(
     assert "6.97" not in text
     assert "paper's test error" not in text
     assert f"Not compared with the paper's numbers: {reason}" in text
-
-
-def test_the_short_table_is_aligned(short: Synthetic) -> None:
-    short.add_all(["plain20", "resnet56"])
-    lines = tables.short(only_group(short.runs)).splitlines()
-    assert len(lines) == 3
-    assert len({line.index("seeds") + 4 if "seeds" in line else line.index(" 1 ") + 1 for line in lines}) == 1
 
 
 def test_parameters_of_other_numbers_of_classes(short: Synthetic) -> None:

@@ -510,16 +510,6 @@ def test_responses_of_blocks_of_any_number_of_layers_are_held_against_the_plain_
     assert smaller.ours == "ResNet-20+skip1 0.50 times plain-20 (1 seed)"
 
 
-def test_runs_that_nobody_measured_are_named_by_network(runs: Path) -> None:
-    study = Synthetic(runs, "cifar10", "short32")
-    for seed in range(12):
-        study.add("plain20", seed)
-    study.add("resnet20", 3)
-    (group,) = load_study(runs).groups
-    shown = find("responses", group, {subject(group, "plain20", 0): readings("response", [1.0])})
-    assert " Not measured: other seeds of plain-20; all of ResNet-20." in plate(shown).caption
-
-
 def test_responses_are_compared_over_shared_seeds(group: Group) -> None:
     values = {("plain20", 0): 9.0, ("plain20", 1): 1.0, ("resnet20", 1): 0.5, ("plain56", 0): 1.0, ("resnet56", 1): 1.0}
     measured = {subject(group, *key): readings("response", [value]) for key, value in values.items()}

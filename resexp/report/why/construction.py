@@ -45,21 +45,12 @@ def find(group: Group, measured: Measured) -> Finding | None:
     }
     if not cases:
         return None
+    caption = "Deeper networks built from trained ones, nothing trained again; all measured in fp32, on all images"
     rows = [
-        [
-            title(one.network),
-            title(one.trained_as),
-            str(one.seed),
-            *(_percent(value) for split in errors for value in split),
-        ]
+        [title(one.network), title(one.trained_as), str(one.seed), *map(_percent, errors[0] + errors[1])]
         for one, errors in cases.items()
     ]
-    table = Table(
-        "Deeper networks built from trained ones, nothing trained again; all measured in fp32, on all images",
-        HEADING,
-        rows,
-        {0, 1},
-    )
+    table = Table(caption, HEADING, rows, {0, 1})
     return Finding(None, sentence(cases), table, claimed(group, cases))
 
 

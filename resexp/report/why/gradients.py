@@ -146,27 +146,19 @@ def find(group: Group, measured: Measured) -> Finding | None:
         return None
     initial = [way for way in rows if way.subject.source == INITIALISATION]
     others = [way for way in rows if way.subject.norm != "none"]
-    sentence = (
-        "Only networks without norm were measured."
-        if not others
-        else (
+    sentence = "Only networks without norm were measured."
+    if others:
+        sentence = (
             "With batch norm, on their way from the last block back to the first, gradients "
             f"{_where(others, VANISHING, 'vanish')}; they {_where(others, EXPLODING, 'explode')}."
         )
+    caption = (
+        "Geometric means over seeds with 95% intervals. A block: by what it multiplies the norm on the way back; "
+        "first/last layer, first layer: norms of gradients of weights"
     )
-    return Finding(
-        plate,
-        sentence,
-        Table(
-            "Geometric means over seeds with 95% intervals. A block: by what it multiplies the norm on the way back; "
-            "first/last layer, first layer: norms of gradients of weights",
-            HEADING,
-            [way.cells for way in rows if way.subject.source != SNAPSHOT],
-            {0, 1, 2, 8},
-        ),
-        claimed(group, measured, initial),
-        _summary(rows),
-    )
+    cells = [way.cells for way in rows if way.subject.source != SNAPSHOT]
+    table = Table(caption, HEADING, cells, {0, 1, 2, 8})
+    return Finding(plate, sentence, table, claimed(group, measured, initial), _summary(rows))
 
 
 def _summary(rows: list[Way]) -> Table:

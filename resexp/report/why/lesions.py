@@ -56,13 +56,11 @@ def find(group: Group, measured: Measured) -> Finding | None:
         median = statistics.median(changes)
         medians.setdefault(subject.family, []).append(median)
         largest = max(changes, key=abs)
-        rows.append(
-            [
-                *(title(subject.network), str(subject.seed), f"{100 * whole:.1f}", f"{median:+.1f}", f"{largest:+.1f}"),
-                *(f"{changes.index(largest) + 1} of {len(changes)}", number(min(ratios))),
-                *near_identity(measured, subject),
-            ]
-        )
+        near = sum(ratio < NEAR for ratio in ratios)
+        without = profile(measured, subject, "error_without_near") if near else []
+        row = [title(subject.network), str(subject.seed), f"{100 * whole:.1f}", f"{median:+.1f}", f"{largest:+.1f}"]
+        row += [f"{changes.index(largest) + 1} of {len(changes)}", number(min(ratios)), f"{near} of {len(ratios)}"]
+        rows.append([*row, f"{100 * (without[0] - whole):+.1f}" if without else ABSENT])
     images = listed(sorted({subject.images for subject in measured}))
     caption = f"Test error on {images}: whole, its change when one block is removed, and what blocks add"
     table = Table(caption, HEADING, rows)
@@ -72,17 +70,6 @@ def find(group: Group, measured: Measured) -> Finding | None:
         costs.append(f"{span} points in {family} networks")
     sentence = f"When one block is removed, the test error changes by {' and '.join(costs)} (median over blocks)."
     return Finding(_plate(group, measured, networks), sentence, table, [claimed(group, measured)])
-
-
-def near_identity(measured: Measured, subject: Subject) -> tuple[str, str]:
-    """How many blocks are near the identity, and by how many points the test error changes without all of them.
-
-    A hyphen where none is near, or that error was not measured.
-    """
-    (whole,), ratios = profile(measured, subject, "error"), profile(measured, subject, "residual_ratio")
-    count = sum(ratio < NEAR for ratio in ratios)
-    without = profile(measured, subject, "error_without_near") if count else []
-    return f"{count} of {len(ratios)}", f"{100 * (without[0] - whole):+.1f}" if without else ABSENT
 
 
 def _plate(group: Group, measured: Measured, networks: dict[str, list[Subject]]) -> Plate:

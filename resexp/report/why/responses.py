@@ -161,27 +161,20 @@ def _ratio(name: str, seed: int, ratios: Ratios) -> str:
 
 def _in_stages(measured: Measured, one: Subject, other: Subject | None) -> str:
     """Its mean response in each of the three stages as a multiple of the other's: 0.40, 0.93, 0.97."""
+
+    def mean(subject: Subject, stage: int) -> float:
+        return statistics.fmean(
+            reading.value
+            for reading in measured[subject]
+            if reading.quantity == "response" and reading.name.startswith(f"stages.{stage}.")
+        )
+
     if other is None:
         return ABSENT
-    ratios: list[str] = []
-    for stage in range(3):
-        means = [
-            [
-                reading.value
-                for reading in measured[subject]
-                if reading.quantity == "response" and reading.name.startswith(f"stages.{stage}.")
-            ]
-            for subject in (one, other)
-        ]
-        if not all(means):
-            return ABSENT
-        ratios.append(f"{statistics.fmean(means[0]) / statistics.fmean(means[1]):.2f}")
-    return ", ".join(ratios)
-
-
-def _smaller(ratios: Ratios) -> list[bool]:
-    """For each network and seed whether its response is smaller, by more than counts as alike."""
-    return [value < 1 - ALIKE for _, values in ratios.values() for value in values.values()]
+    try:
+        return ", ".join(f"{mean(one, stage) / mean(other, stage):.2f}" for stage in range(3))
+    except statistics.StatisticsError:  # a stage without responses
+        return ABSENT
 
 
 def claimed(group: Group, text: str, ratios: Ratios) -> Claim:
@@ -210,7 +203,7 @@ def sentence(same: Ratios, deeper: Ratios) -> str:
             ("plain networks of the same depth", same),
             ("the next shallower residual network", deeper),
         )
-        if (smaller := _smaller(ratios))
+        if (smaller := [value < 1 - ALIKE for _, values in ratios.values() for value in values.values()])
     ]
     if not parts:
         return "Of no two networks the responses of one seed can be compared."
