@@ -334,6 +334,9 @@ def test_reproduce_says_what_is_wrong_before_anything_is_trained(checkout: Path)
     done = reproduce(checkout, "experiment=figure7")
     assert done.returncode == 1
     assert done.stderr.startswith("resexp: experiment=figure7: no such choice; choose ")
+    done = reproduce(checkout, "experiment=figure1", *TINY, "data=shapes,nothing")
+    assert done.returncode == 1
+    assert done.stderr.startswith("data: shapes, 96 training and 40 test images, sound\nresexp: data=nothing: no such ")
     assert reproduce(checkout, "figure1").returncode == 2
     assert not (checkout / "reproduce").exists()
 
