@@ -126,8 +126,7 @@ def claims(group: Group, verdict: Verdict, of_diagnoses: list[Claim]) -> list[Cl
     """Every claim, those that were not tested included; those that diagnoses tested are given."""
     tested = {claim.text: claim for claim in of_diagnoses}
     tested[CAUSE] = _cause(group, verdict.plain, tested.get(VANISH))
-    of_tests = {one.name: one for one in verdict.secondary if one.metric == "test_error"}
-    plain_test, residual_test = (of_tests.get(one.name) for one in (verdict.plain, verdict.residual))
+    plain_test, residual_test = map(verdict.on_test_images, (verdict.plain, verdict.residual))
     improves = {OBSERVED: NOT_REPRODUCED, BETTER: REPRODUCED}
     plain, residual = partial(_of_contrast, group, PLAIN_PAIR), partial(_of_contrast, group, RESIDUAL_PAIR)
     return [

@@ -140,6 +140,11 @@ class Verdict:
         """The three that were declared before any run."""
         return self.plain, self.residual, self.interaction
 
+    def on_test_images(self, contrast: Contrast) -> Contrast | None:
+        """One of them in test error; None where nothing can be compared."""
+        same = (one for one in self.secondary if (one.name, one.metric) == (contrast.name, "test_error"))
+        return next(same, None)
+
 
 def judge(group: Group, margin: float) -> Verdict:
     """The verdict on one group; `margin` is a fraction."""

@@ -73,14 +73,13 @@ def bottom_line(verdict: Verdict) -> str:
 
     A second sentence where that is left open and test images decide. Empty where nothing can be compared.
     """
-    of_tests = {one.name: one for one in verdict.secondary if one.metric == "test_error"}
     on_training: list[str] = []
     on_test: list[str] = []
     for kind, contrast in (("plain", verdict.plain), ("residual", verdict.residual)):
         if not (contrast.compared and contrast.trained):
             continue
         on_training.append(f"deeper {kind} networks {_in_plain_words(contrast)}")
-        tested = of_tests.get(contrast.name)
+        tested = verdict.on_test_images(contrast)
         if contrast.word == UNDECIDED and tested and tested.word in DECIDED:
             on_test.append(f"deeper {kind} networks {DECIDED[tested.word]}")
     lists = {"On their own training set": on_training, "On test images": on_test}

@@ -144,7 +144,8 @@ def text(measured: Measured) -> str:
     """The numbers as CSV, a row for each, in a fixed order."""
     rows: list[list[str]] = []
     for subject in sorted(measured, key=lambda subject: (subject.family, subject.depth, subject.key)):
-        head = [*map(str, vars(subject).values())]  # astuple copies each value: slow where networks are many
+        # As text, of which no digit is cut off; astuple copies each value, which is slow where networks are many.
+        head = [*map(str, vars(subject).values())]
         rows += [
             [*head, reading.quantity, str(reading.position), reading.name, f"{reading.value:.6g}"]
             for reading in measured[subject]

@@ -1,7 +1,6 @@
 """The small files of finished runs, copied to where they are committed; nothing in them names a machine's folders."""
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -59,8 +58,9 @@ def collect(runs: Path, folder: Path) -> Collection:
     with writing_to("out"):
         for place in result.copied:
             copy(wanted[place], Run(place))
-        for place, source in wanted.items():
-            copy_remarks(source.directory.resolve().parents[1], place.parents[1])
+        beside = {(source.directory.resolve().parent.parent, place.parent.parent) for place, source in wanted.items()}
+        for source, target in sorted(beside):
+            result.problems += copy_remarks(source, target)
         for path in table.files(runs):
             table.add(path, folder / "diagnoses" / Path(*path.parts[-3:]))
     return result
@@ -91,13 +91,22 @@ def copy(source: Run, target: Run) -> None:
     write_text(target.history_file, source.history_file.read_text(encoding="utf-8"))
 
 
-def copy_remarks(source: Path, target: Path) -> None:
-    """Copy what people have written beside a group's networks, unless something has been written there already."""
-    if source.parts[-2:] == target.parts[-2:] and not (target / REMARKS).exists():
-        with suppress(FileNotFoundError):
-            text = (source / REMARKS).read_bytes()
-            with replacing(target / REMARKS) as file:
-                file.write(text)
+def copy_remarks(source: Path, target: Path) -> list[str]:
+    """Copy what people have written beside a group's networks, unless something has been written there already.
+
+    A line where it cannot be read.
+    """
+    if source.parts[-2:] != target.parts[-2:] or (target / REMARKS).exists():
+        return []
+    try:
+        text = (source / REMARKS).read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        return [f"{source / REMARKS}: {error.strerror}; it is left out"]
+    with replacing(target / REMARKS) as file:
+        file.write(text)
+    return []
 
 
 def summary(study: Study) -> str:

@@ -140,6 +140,17 @@ def test_remarks_are_collected_with_their_runs_and_not_over_others(here: Here, t
     assert (tmp_path / "results/one" / place).read_text() == "Written here."
 
 
+def test_remarks_that_cannot_be_read_are_named_and_the_runs_are_collected(
+    here: Here, tmp_path: Path, runs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = Synthetic(runs, recipe="short32")
+    short.add_all(["plain20", "plain56"])
+    (runs / "cifar10/short32/remarks.txt").mkdir()
+    here("collect", "name=one")
+    assert caplog.text.count("remarks.txt: Is a directory; it is left out") == 1
+    assert len(table(tmp_path / "results/summary.csv")) == 2
+
+
 def test_nothing_names_the_machine_its_folders_or_who_trained(here: Here, tmp_path: Path, short: Synthetic) -> None:
     here("train", *TINY, f"runs={tmp_path}/runs")
     here("collect", "name=tiny")
