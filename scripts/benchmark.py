@@ -67,7 +67,7 @@ class Side(NamedTuple):
 def own(config: Config, execution: Execution, bare: bool) -> Loop:
     """The project's own iterations, or its step alone."""
     trainer = Trainer(config, load(config.data), execution)
-    images, labels = trainer.train_images.gather(trainer.sampler.batch(1))
+    images, labels = trainer.train_images(trainer.sampler.batch(1))
 
     def step(picks: Tensor, rate: float) -> None:
         trainer.step(images, labels, rate)

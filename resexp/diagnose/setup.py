@@ -149,7 +149,7 @@ class Setup:
         mean = mean_image(train)
         if diagnosis == "gradients":
             picks = Sampler(seed, len(train), job.count, recipe.pad, recipe.flip, device).batch(1)
-            images, labels = Images.of(train, mean, recipe.pad, device).gather(picks)
+            images, labels = Images.of(train, mean, recipe.pad, device)(picks)
             if self.precision(diagnosis, job) == "fp64":
                 if device.type == "mps":
                     raise UserError("device=mps: has no float64, which gradients without norm need; use device=cpu")

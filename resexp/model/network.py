@@ -96,6 +96,14 @@ class Block(nn.Module):
         return functional.relu(out, inplace=True)
 
 
+class Head(nn.Linear):
+    """Average pooling and a linear layer."""
+
+    def forward(self, input: Tensor) -> Tensor:  # its name in PyTorch
+        """(B, C, H, W) -> scores (B, classes)."""
+        return super().forward(input.mean((2, 3)))
+
+
 class Network(nn.Module):
     """A network of 6n + 2 weighted layers: stem, three stages of n blocks, average pooling, linear head.
 
@@ -126,11 +134,11 @@ class Network(nn.Module):
                 blocks.append(Block(inputs, outputs, stride, residual, shortcut, norm, skip))
                 inputs = outputs
             self.stages.append(blocks)
-        self.head = nn.Linear(inputs, classes)
+        self.head = Head(inputs, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) -> scores (B, classes)."""
-        return self.head(self.stages(self.stem(images)).mean((2, 3)))
+        return self.head(self.stages(self.stem(images)))
 
 
 def blocks_of(network: nn.Module) -> dict[str, Block]:

@@ -3,16 +3,15 @@
 import gc
 import logging
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from resexp.errors import BrokenProcess, UserError, first_line
-from resexp.model.network import Network, blocks_of
 from resexp.system.files import user_cache
 from resexp.system.memory import no_collection
 from resexp.training.device import Execution, is_out_of_memory
@@ -24,7 +23,7 @@ WARM_UPS = 3
 """Iterations before a capture, as PyTorch's notes on CUDA graphs ask for."""
 
 VARIANTS = 64
-"""Of a block's code: a network has five kinds of block, and several networks may share a process."""
+"""Of a part's code: a network has five kinds of block, and several networks may share a process."""
 
 Iterate = Callable[[Tensor, float], None]
 """One training iteration: rows of the augmentation (B, 4) and the learning rate."""
@@ -32,7 +31,7 @@ Iterate = Callable[[Tensor, float], None]
 
 @dataclass(frozen=True)
 class Engine:
-    """What is done to the iteration: each block compiled, the whole captured in a CUDA graph, both, or neither."""
+    """What is done to the iteration: each part compiled, the whole captured in a CUDA graph, both, or neither."""
 
     compiled: bool = False
     graph: bool = False
@@ -41,16 +40,17 @@ class Engine:
         return "+".join(["compile"] * self.compiled + ["graph"] * self.graph) or "eager"
 
     def prepare(
-        self, iterate: Iterate, network: Network, deterministic: bool, picks: Tensor, rate: float
+        self, iterate: Iterate, parts: Sequence[nn.Module], deterministic: bool, picks: Tensor, rate: float
     ) -> tuple["Engine", Iterate]:
         """The iteration as this engine executes it, and the engine that does: without compiling where that fails.
 
+        `parts` are the modules that it calls, each compiled for itself: those of one kind share what was compiled.
         Trains a few trial iterations on `picks` at `rate`, which compile, tune and warm up. A graph is captured on the
         current stream, which must not be the default one. Raises BrokenProcess where the iteration cannot be captured.
         """
         if self.compiled:
             try:
-                compile_blocks(network, deterministic)
+                compile_each(parts, deterministic)
                 iterate(picks, rate)
             except Exception as error:  # compilers fail in many ways
                 if is_out_of_memory(error):
@@ -59,8 +59,8 @@ class Engine:
                 log.warning(
                     "engine=%s does not work here (%s); going on with engine=%s", self, first_line(error), other
                 )
-                undo_compile(network)
-                return other.prepare(iterate, network, deterministic, picks, rate)
+                undo_compile(parts)
+                return other.prepare(iterate, parts, deterministic, picks, rate)
         if self.graph:
             with capture_explained(self):
                 warm_up(lambda: iterate(picks, rate))
@@ -99,8 +99,8 @@ def keep_compiled() -> None:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache().expanduser() / "compiled"))
 
 
-def compile_blocks(network: Network, deterministic: bool) -> None:
-    """Compile each block in place: as many graphs as there are kinds of block, at any depth; state-dict keys stay.
+def compile_each(parts: Sequence[nn.Module], deterministic: bool) -> None:
+    """Compile each part in place: as many graphs as there are kinds of part, at any depth; state-dict keys stay.
 
     What was compiled for a network before is dropped first, unless that network may still be training in this process:
     PyTorch keeps a limited number of variants of one piece of code and silently goes on uncompiled after that; here
@@ -117,14 +117,14 @@ def compile_blocks(network: Network, deterministic: bool) -> None:
         torch.compiler.reset()
     dynamo.config.recompile_limit = VARIANTS
     dynamo.config.fail_on_recompile_limit_hit = True
-    for block in blocks_of(network).values():
-        block.compile(dynamic=False)
+    for part in parts:
+        part.compile(dynamic=False)
 
 
-def undo_compile(network: Network) -> None:
-    """Let every block run as written again."""
-    for module in network.modules():
-        module._compiled_call_impl = None
+def undo_compile(parts: Sequence[nn.Module]) -> None:
+    """Let every part run as written again."""
+    for part in parts:
+        part._compiled_call_impl = None
 
 
 Work = Callable[[], None]

@@ -45,11 +45,19 @@ class SGD:
         )
 
 
+class Objective(nn.Module):
+    """What training minimises, and what it counts. A module, so that an engine can compile it."""
+
+    def forward(self, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (B, classes), labels (B,) -> mean cross-entropy and wrong answers."""
+        return functional.cross_entropy(scores.float(), labels), (scores.argmax(1) != labels).sum()
+
+
 class Step:
     """Trains a network by one batch a call, on the execution's device and in its precision."""
 
     def __init__(self, network: nn.Module, recipe: RecipeConfig, execution: Execution) -> None:
-        self.network, self.execution = network, execution
+        self.network, self.objective, self.execution = network, Objective(), execution
         self.optimizer: Any = SGD(network, recipe)
         norms = (module for module in network.modules() if isinstance(module, BatchNorm))
         self.batches_tracked = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
@@ -58,8 +66,7 @@ class Step:
     def __call__(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
         """Images (B, 3, H, W), labels (B,) -> mean loss and wrong answers, before the update, on the device."""
         with self.execution.autocast():
-            scores = self.network(images)
-            loss = functional.cross_entropy(scores.float(), labels)
+            loss, wrong = self.objective(self.network(images), labels)
         for parameter in self.optimizer.parameters:
             parameter.grad = None
         self.scaler.scale(loss).backward()
@@ -67,7 +74,7 @@ class Step:
         self.scaler.update()
         if self.batches_tracked:
             torch._foreach_add_(self.batches_tracked, 1)  # pyright: ignore[reportPrivateImportUsage]
-        return loss.detach(), (scores.argmax(1) != labels).sum()
+        return loss.detach(), wrong
 
     def state(self) -> dict[str, Any]:
         """Weights, batch-norm statistics, momentum, loss scale: all that the next iteration depends on."""

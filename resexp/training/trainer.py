@@ -52,7 +52,7 @@ class Trainer:
 
     def eager(self, picks: Tensor, rate: float) -> None:
         """One iteration on the sampler's picks (B, 4): gather, train, count. Nothing in it waits for the device."""
-        images, labels = self.train_images.gather(picks)
+        images, labels = self.train_images(picks)
         loss, wrong = self.step(images, labels, rate)
         self.loss_sum += loss
         self.wrong_sum += wrong
@@ -72,7 +72,9 @@ class Trainer:
         before = copy.deepcopy(self.state())
         picks, rate = self.sampler.batch(self.iteration + 1), self.schedule.rate(self.iteration + 1)
         deterministic = self.config.deterministic
-        engine, self.iterate = engine.prepare(self.eager, self.network, deterministic, picks, rate)
+        network = self.network
+        parts = [self.train_images, network.stem, *blocks_of(network).values(), network.head, self.step.objective]
+        engine, self.iterate = engine.prepare(self.eager, parts, deterministic, picks, rate)
         self.load_state(before)
         return engine
 

@@ -111,7 +111,7 @@ def test_gathered_images_are_those_made_one_by_one_with_a_border_of_exactly_zero
     source = split(size=size, seed=seed)
     mean = mean_image(source)
     picks = draw_epoch(seed, 0, 12, pad, True)
-    images, labels = Images.of(source, mean, pad, CPU).gather(picks)
+    images, labels = Images.of(source, mean, pad, CPU)(picks)
     assert torch.equal(images, by_hand(source, mean, picks, pad))
     assert torch.equal(labels, source.labels[picks[:, 0].long()])
 
@@ -124,9 +124,9 @@ def test_plain_images_are_centred_and_unflipped_and_each_comes_once() -> None:
     assert torch.equal(images, (source.images[3:8].float() - mean) / 255)
     assert torch.equal(labels, source.labels[3:8])
     centred = torch.tensor([[index, 2, 2, 0] for index in range(3, 8)], dtype=torch.int32)
-    assert torch.equal(images, prepared.gather(centred)[0])
+    assert torch.equal(images, prepared(centred)[0])
     assert [len(prepared.plain(first, 5)[1]) for first in (0, 5, 10)] == [5, 5, 2]
-    for images, labels in (prepared.gather(draw_epoch(0, 0, 12, 2, True)), prepared.plain(1, 7)):
+    for images, labels in (prepared(draw_epoch(0, 0, 12, 2, True)), prepared.plain(1, 7)):
         assert (images.dtype, labels.dtype) == (torch.float32, torch.int64)
         assert images.is_contiguous(memory_format=torch.channels_last)
 

@@ -2,7 +2,7 @@ import copy
 import gc
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from conftest import Here
 from faulty import interrupt, outcome
 
 from resexp.config.compose import compose
+from resexp.data.batches import Images, draw_epoch, mean_image
+from resexp.data.dataset import Split
 from resexp.errors import BrokenProcess, UserError
 from resexp.storage import checkpoint
 from resexp.storage.run import FAILED, FINISHED, Run
@@ -150,7 +152,7 @@ def test_compile_and_graph_combine(tiny: tuple[str, ...], tmp_path: Path, monkey
         done.append("captured")
         return work
 
-    monkeypatch.setattr(engines, "compile_blocks", stand_in("compiled"))
+    monkeypatch.setattr(engines, "compile_each", stand_in("compiled"))
     monkeypatch.setattr(engines, "warm_up", stand_in("warm"))
     monkeypatch.setattr(engines, "Graphed", partial(Graphed, capture=capture))
     monkeypatch.setattr("resexp.training.train.choose", any_engine)
@@ -176,10 +178,10 @@ def test_what_was_compiled_is_kept_in_the_users_cache_or_where_the_user_wants_it
 def test_trial_iterations_leave_no_trace(tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     states: list[checkpoint.State] = []
 
-    def compile_nothing(network: torch.nn.Module, deterministic: bool) -> None:
+    def compile_nothing(parts: Sequence[torch.nn.Module], deterministic: bool) -> None:
         pass
 
-    monkeypatch.setattr(engines, "compile_blocks", compile_nothing)
+    monkeypatch.setattr(engines, "compile_each", compile_nothing)
     start = trainer.Trainer.start_engine
 
     def watched(self: trainer.Trainer, engine: Engine) -> Engine:
@@ -201,12 +203,12 @@ def test_trial_iterations_leave_no_trace(tiny: tuple[str, ...], monkeypatch: pyt
 def test_an_engine_that_does_not_compile_falls_back_once_and_is_recorded(
     tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(network: torch.nn.Module, deterministic: bool) -> None:
+    def broken(parts: Sequence[torch.nn.Module], deterministic: bool) -> None:
         raise RuntimeError("no compiler here\nand much more")
 
     eager = compose(*tiny)
     train(eager)
-    monkeypatch.setattr(engines, "compile_blocks", broken)
+    monkeypatch.setattr(engines, "compile_each", broken)
     config = compose(*tiny, "engine=compile", f"runs={tmp_path / 'other'}")
     record = train(config)
     assert record.sessions[0]["engine"] == "eager"
@@ -255,20 +257,41 @@ def test_no_garbage_is_collected_during_a_capture() -> None:
     assert gc.isenabled()
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
-def test_a_compiled_run_is_the_eager_run_within_rounding(
-    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def compiler_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled once on a machine, not once for each test."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir(), f"resexp-tests-{os.getuid()}")))
-    short = (*tiny, "precision=fp32", "recipe.iterations=8", "recipe.lr=0.002")
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+@pytest.mark.usefixtures("compiler_cache")
+def test_a_compiled_run_is_the_eager_run_within_rounding(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    from torch._dynamo.utils import counters  # over a second
+
+    short = (*tiny, "model.depth=14", "precision=fp32", "recipe.iterations=8", "recipe.lr=0.002")
     eager = compose(*short, "model=resnet20")
     train(eager)
     for model in ("resnet20", "plain20"):  # in one process, as in a sweep
+        counters.clear()
         compiled = compose(*short, f"model={model}", "engine=compile", f"runs={tmp_path / 'compiled'}")
         assert train(compiled).sessions[0]["engine"] == "compile"
+        kinds_of_part = 4 + 5  # mini-batch, stem, head, objective, and the blocks of three stages and two changes
+        assert counters["stats"]["unique_graphs"] == kinds_of_part
     compiled = compose(*short, "model=resnet20", f"runs={tmp_path / 'compiled'}")
     one, other = (run.rows(run.record()) for run in (Run(eager.directory), Run(compiled.directory)))
     for a, b in zip(one, other, strict=True):
         assert a.train_loss == pytest.approx(b.train_loss, rel=1e-3)
     state = checkpoint.load(Run(compiled.directory).checkpoint_file)["network"]
     assert list(state) == list(checkpoint.load(Run(eager.directory).checkpoint_file)["network"])
+
+
+@pytest.mark.usefixtures("compiler_cache")
+def test_a_compiled_mini_batch_is_the_eager_one_to_the_bit() -> None:
+    split = Split(torch.randint(256, (20, 3, 8, 8), dtype=torch.uint8), torch.randint(10, (20,)))
+    images = Images.of(split, mean_image(split), 2, torch.device("cpu"))
+    picks = draw_epoch(0, 0, 20, 2, True)
+    eager = images(picks)
+    images.compile(dynamic=False)
+    for one, other in zip(eager, images(picks), strict=True):
+        assert torch.equal(one, other)
+        assert one.stride() == other.stride()
