@@ -119,7 +119,7 @@ def prepared(side: Side) -> tuple[Config, Execution, Callable[[Config, Execution
 
 
 class Kernels(TorchDispatchMode):
-    """Counts, while it is entered, what PyTorch asks of the device: each operation but those that only view."""
+    """Counts, while it is entered, what PyTorch asks of the device: each operation but views and allocations."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,7 +127,8 @@ class Kernels(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count one and do it."""
-        self.counts[func.overloadpacket.__name__] += not func.is_view
+        name: str = func.overloadpacket.__name__
+        self.counts[name] += not (func.is_view or name.startswith("empty"))
         return func(*args, **(kwargs or {}))
 
 
@@ -167,6 +168,7 @@ def train(side: Side) -> None:
 def running(side: Side, scratch: str) -> Generator[Row, None, None]:
     """Start a side's processes, let them train on each `next`, end them on `close`. Raises UserError if one fails."""
     environment = {**(ENVIRONMENT if side.side != "usual" else {}), **os.environ, "TMPDIR": scratch}
+    environment.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(max(1, cores() // side.processes)))
     command = [sys.executable, __file__, "--side", json.dumps(side)]
     pipes: Row = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
     began, startup = time.monotonic(), 0.0

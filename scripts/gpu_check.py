@@ -4,7 +4,7 @@ tests    those that need CUDA, each engine in a process of its own: a failed cap
 choice   how fast each engine trains, alone and several networks at once (scripts/sharing.py)
 study    the runs, longest first, with what was fastest; stopped in time, they save and can go on
 bench    the loop as people write it, and the bare step (scripts/bench), in what is left
-pack     OUT/pack: small.tar.gz.* (curves, records, logs) and kept.tar.* (checkpoints), in pieces of 15 MiB:
+pack     OUT/pack: small.tar.gz.* (curves, records, logs) and kept.tar.* (checkpoints), in pieces of 15 MB:
          cat OUT/pack/kept.tar.* | tar -x
          also every minute of the study, so that a machine that is taken away costs a minute of work
 
@@ -29,7 +29,8 @@ from typing import Any
 from resexp.system.files import TEMPORARY
 
 ROOT = Path(__file__).resolve().parents[1]
-PIECE = 15 << 20
+PIECE = 15_000_000
+"""Bytes."""
 ENGINES = ("eager", "graph", "compile", "compile+graph")
 STEPS = ("tests", "choice", "study", "bench")
 LIMITS = {"tests": 120, "choice": 150, "bench": 150}
@@ -146,18 +147,18 @@ class Steps:
         return list(csv.DictReader(file.read_text().splitlines())) if file.exists() else []
 
     def fastest(self) -> tuple[str, int]:
-        """Engine and number of networks at once that do most work in a second; engine=auto and one unmeasured."""
+        """Engine and number of networks at once that do most work in a second; unmeasured, engine=auto and 0."""
         mine = [row for row in self.measured() if row["precision"] == self.args.precision]
         best = max(mine, key=lambda row: float(row["images_per_second"]), default=None)
-        return (best["engine"], int(best["at_once"])) if best else ("auto", 1)
+        return (best["engine"], int(best["at_once"])) if best else ("auto", 0)
 
     def study(self) -> None:
         """The runs of the study, until they are done or the time is up."""
         engine, at_once = self.fastest()
         engine, at_once = self.args.engine or engine, self.args.at_once or at_once
-        sweep = [f"seed={self.args.seeds}", f"model={self.args.models}", f"engine={engine}", f"runs={self.runs}"]
+        sweep = [f"model={self.args.models}", f"seed={self.args.seeds}", f"engine={engine}", f"runs={self.runs}"]
         sweep += [f"precision={self.args.precision}", f"device={self.args.device}", "threads=1", *self.args.settings]
-        sweep += ["hydra/launcher=streams", f"hydra.launcher.at_once={at_once}"]
+        sweep += ["hydra/launcher=streams", *[f"hydra.launcher.at_once={at_once}"] * bool(at_once)]
         sweep += [f"data.dir={place(self.args.data)}"] * bool(self.args.data)
         say("study:", *sweep)
         (status,) = self.wait([self.start("study", "-m", "resexp", "train", "-m", *sweep)], self.left(), packing=True)
@@ -205,7 +206,7 @@ class Steps:
         new.mkdir()
         for name, content in (("small.tar.gz", small.getvalue()), ("kept.tar", kept.getvalue())):
             for number, at in enumerate(range(0, len(content), PIECE)):
-                (new / f"{name}.{number}").write_bytes(content[at : at + PIECE])
+                (new / f"{name}.{number:03}").write_bytes(content[at : at + PIECE])
             say(f"pack: {name}, {len(content):,} bytes")
         if folder.exists():
             folder.rename(old)

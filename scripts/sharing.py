@@ -7,8 +7,8 @@ and number of networks: milliseconds an iteration of one network, images a secon
 work of how many devices that train one network each. On a CPU the networks take turns, and nothing is gained.
 """
 
-import csv
 import json
+import os
 import subprocess
 import sys
 import time
@@ -21,6 +21,8 @@ import torch
 
 from resexp.config.compose import compose
 from resexp.data.load import load
+from resexp.formatting import csv_text
+from resexp.system.files import write_text
 from resexp.training import turns
 from resexp.training.device import prepare
 from resexp.training.engine import ENGINES
@@ -106,7 +108,7 @@ def main() -> None:
     option("--batch-size", type=int, default=128)
     option("--one", default="", help="(of its own use) be the process of ENGINE:PRECISION")
     args = parser.parse_args()
-    if args.several < 2:
+    if args.several not in range(2, 33, 2):
         parser.error(f"--several={args.several}: an even number from 2 to 32")
     if args.one:
         engine, precision = args.one.split(":")
@@ -123,6 +125,7 @@ def main() -> None:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={"TORCHINDUCTOR_COMPILE_THREADS": "2", **os.environ},  # each would start one for each core
         )
         for kind in kinds
     ]
@@ -135,14 +138,12 @@ def main() -> None:
                 print("go", file=process.stdin, flush=True)
             told = process.stdout.readline()
             rows += [{"engine": kind[0], "precision": kind[1], **found} for found in json.loads(told or "[]")]
+            if rows:  # all there is so far, should time run out
+                write_text(args.out, csv_text(tuple(rows[0]), [[*row.values()] for row in rows]))
         process.kill()
         process.wait()
     if not rows:
         sys.exit("nothing could be measured, see above")
-    with args.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,11 @@ import subprocess
 import sys
 import tarfile
 import time
+from argparse import Namespace
+from importlib import import_module
 from pathlib import Path
 
+import pytest
 import torch
 from conftest import TINY
 
@@ -81,6 +84,23 @@ def test_what_a_study_has_so_far_is_packed_while_it_goes_on(tmp_path: Path) -> N
     assert [json.loads(small[name])["state"] for name in small if name.endswith("run.json")] == ["running"]
 
 
+def test_pieces_are_small_enough_to_be_sent_and_make_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    monkeypatch.setattr(signal, "signal", print)  # handlers of its own would stay
+    script = import_module("gpu_check")
+    assert script.PIECE <= 15_000_000
+    monkeypatch.setattr(script, "PIECE", 1000)
+    run = tmp_path / "runs" / "a"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text('{"state": "finished"}')
+    (run / "checkpoint.pt").write_bytes(bytes(range(256)) * 20)
+    args = Namespace(out=tmp_path, runs=tmp_path / "runs", device="cpu", precision="fp32", megabytes=1)
+    script.Steps(args).pack()
+    sizes = [path.stat().st_size for path in (tmp_path / "pack").iterdir()]
+    assert max(sizes) == 1000
+    assert packed(tmp_path, "kept.tar") == {"runs/a/checkpoint.pt": bytes(range(256)) * 20}
+
+
 def test_steps_without_time_or_that_fail_are_said_and_packing_is_done(tmp_path: Path) -> None:
     said = said_by(tmp_path, "--steps=study", "recipe.lr=fast")
     assert "study: status 1" in said
@@ -106,6 +126,10 @@ def test_sharing_measures_each_engine_alone_and_shared(tmp_path: Path) -> None:
     rows = list(csv.DictReader((tmp_path / "choice.csv").read_text().splitlines()))
     measured = [(row["engine"], row["precision"], row["at_once"]) for row in rows]
     assert measured == [("eager", "fp32", "1"), ("eager", "fp32", "2"), ("eager", "bf16", "1"), ("eager", "bf16", "2")]
+    refused = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "sharing.py", tmp_path / "no.csv", "--several=33"], capture_output=True
+    )
+    assert (refused.returncode, b"an even number from 2 to 32" in refused.stderr) == (2, True)
     for row in rows:
         assert float(row["resnet20_ms"]) > 0
         assert float(row["images_per_second"]) > 0

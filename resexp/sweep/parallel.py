@@ -31,9 +31,11 @@ class JoblibLauncher(joblib_launcher.JoblibLauncher):
         ahead = AHEAD.get()
         assert ahead is not None
         self.joblib["n_jobs"] = at_once = self.runs_at_once(ahead.runs)
+        # The same however many runs are still to do, so that a repeated sweep ends with the same bits.
+        share = str(max(1, default_threads() // at_once))
         environment = {
-            # The same however many runs are still to do, so that a repeated sweep ends with the same bits.
-            "OMP_NUM_THREADS": str(max(1, default_threads() // at_once)),
+            "OMP_NUM_THREADS": share,
+            "TORCHINDUCTOR_COMPILE_THREADS": share,
             "TQDM_DISABLE": "1",  # lines, since the bars of several processes overwrite each other
         }
         scratch = Path(self.config.hydra.sweep.dir)

@@ -14,7 +14,7 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn
 
 from resexp.config.settings import Config, require
-from resexp.errors import BrokenProcess, Interrupted, UserError
+from resexp.errors import Interrupted, UserError
 from resexp.model.cost import device_memory
 from resexp.sweep.sweeper import AHEAD, composed
 from resexp.system.memory import size
@@ -45,7 +45,7 @@ class StreamsLauncher(BasicLauncher):
         Where no launcher was asked for, and several at once do not pay, they are trained one after another.
 
         Raises UserError for runs that cannot share a process, Interrupted when a signal came (each run is saved then),
-        BrokenProcess as soon as the process can compute no more.
+        BrokenProcess when the process can compute no more.
         """
         number = type(self.at_once) is int and self.at_once > 0
         require(number, "hydra.launcher.at_once", self.at_once, "must be a number from 1 on")
@@ -79,12 +79,7 @@ class StreamsLauncher(BasicLauncher):
             threads = [Thread(target=copy_context().run, args=(work,), daemon=True) for _ in range(at_once)]
             for thread in threads:
                 thread.start()
-            errors = list[BaseException]()
-            for _ in threads:
-                if error := ended.get():
-                    errors.append(error)
-                if isinstance(error, BrokenProcess):
-                    raise error  # the others wait for a turn that never comes
+            errors = [error for error in [ended.get() for _ in threads] if error]
         if errors:
             raise errors[0]
         return [results[number] for number in sorted(results)]

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from resexp.config.settings import Config
 from resexp.data.dataset import Dataset
 from resexp.data.load import load
-from resexp.errors import BrokenProcess, Interrupted, UserError
+from resexp.errors import BrokenProcess, Interrupted, UserError, first_line
 from resexp.model.cost import memory
 from resexp.storage import checkpoint
 from resexp.storage.run import FAILED, INTERRUPTED, RUNNING, Record, Run, start_over
@@ -133,4 +133,6 @@ def explain(error: BaseException) -> BaseException:
         return UserError(f"cannot write {what}; free space or choose a folder with runs=PATH")
     if is_out_of_memory(error):
         return UserError("out of memory; use a smaller recipe.batch_size, a smaller model.width or another device")
+    if isinstance(error, RuntimeError) and "CUDA error" in str(error):  # after which CUDA serves this process no more
+        return BrokenProcess(f"the GPU failed ({first_line(error)}); the same command goes on from the last checkpoint")
     return error

@@ -41,6 +41,22 @@ def test_runs_at_once_give_the_bytes_of_runs_one_after_another(resexp: Command, 
         assert session["threads"] == 1, "two threads were to be divided among two runs"
 
 
+def test_each_process_has_its_share_of_the_machine_to_train_and_to_compile(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares: list[dict[str, str]] = []
+
+    def noted(task: object, environment: dict[str, str], *_: object) -> None:
+        shares.append(environment)
+        raise UserError("enough")
+
+    monkeypatch.setattr("resexp.sweep.parallel.Worker", noted)
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    with pytest.raises(UserError, match="enough"):
+        here(*AT_ONCE, "seed=0,1")
+    assert {shares[0][name] for name in ("OMP_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS")} == {"4"}
+
+
 def started(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
     """Start a sweep of runs at once in a process of its own, with its runs below a folder."""
     command = [sys.executable, "-m", "resexp", *AT_ONCE, *arguments]

@@ -15,10 +15,10 @@ from conftest import TINY, Here, assert_interrupted
 
 from resexp.config.compose import compose
 from resexp.config.settings import Config
-from resexp.errors import BrokenProcess, UserError
+from resexp.errors import UserError
 from resexp.model.cost import device_memory
 from resexp.storage import checkpoint
-from resexp.storage.run import FINISHED, Run, find_runs
+from resexp.storage.run import FAILED, FINISHED, Run, find_runs
 from resexp.sweep import streams
 from resexp.training import device, trainer
 from resexp.training.turns import Turns, pass_turn
@@ -63,7 +63,10 @@ def test_runs_in_turn_give_the_bytes_of_runs_alone(here: Here, tmp_path: Path, d
         order.append(f"{self.config.model.residual} {self.config.seed}")
         advance(self)
 
-    here("train", "-m", *TINY, *same, "runs=alone")
+    if device == "cuda":  # where a graph holds more than a few small kernels
+        size = ("data.train_images=1000", "data.image_size=32", "recipe.batch_size=128", "model.depth=20")
+        same = (*same, *size)
+    here("train", "-m", *TINY, *same, "runs=alone", "hydra/launcher=basic")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainer.Trainer, "advance", watched)
         said = here(*STREAMS, *same, "runs=together", "hydra.launcher.at_once=3")
@@ -207,18 +210,42 @@ def test_a_signal_lets_every_run_save_and_the_same_command_goes_on(tmp_path: Pat
     assert_interrupted(runs)
 
 
-def test_a_process_that_can_compute_no_more_ends_at_once(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    advance = trainer.Trainer.advance
+GPU_FAILS = """
+from resexp.cli import main
+from resexp.training.trainer import Trainer
 
-    def broken(self: trainer.Trainer) -> None:
-        if (self.config.seed, self.iteration) == (1, 5):
-            raise BrokenProcess("no more")
-        assert (self.config.seed, self.iteration) != (0, 7), "it went on in a broken process"
-        advance(self)
+def advance(self, whole=Trainer.advance):
+    if (self.config.seed, self.iteration) == (1, 5):
+        raise RuntimeError("CUDA error: unspecified launch failure\\nand much more")
+    assert self.iteration < 7, "it went on in a broken process"
+    whole(self)
 
-    monkeypatch.setattr(trainer.Trainer, "advance", broken)
-    with pytest.raises(BrokenProcess, match="no more"):
-        here(*STREAMS, "seed=0,1")
+Trainer.advance = advance
+main()
+"""
+
+
+@pytest.mark.parametrize(("launcher", "begun"), [("streams", 3), ("basic", 2)])
+def test_a_process_that_can_compute_no_more_ends_at_once_and_no_run_is_lost(
+    tmp_path: Path, launcher: str, begun: int
+) -> None:
+    """In a process of its own, since it must also come to its end."""
+    sweep = ("train", "-m", *TINY, f"hydra/launcher={launcher}", "checkpoint_seconds=0")
+    program = GPU_FAILS if launcher == "streams" else GPU_FAILS.replace("< 7", "< 7 or self.config.seed == 0")
+    command = [sys.executable, "-c", program, *sweep, "seed=0,1,2,3"]
+    command += ["hydra.launcher.at_once=3"] * (launcher == "streams")
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    line = "the GPU failed (CUDA error: unspecified launch failure); the same command goes on from the last checkpoint"
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1] == f"resexp: {line}"
+    assert "Traceback" not in done.stderr
+    runs = find_runs(tmp_path)
+    assert len(runs) == begun, "another run began"
+    for run in runs:
+        record = run.record()
+        if record.state != FINISHED:
+            assert (record.state, record.error) == (FAILED, line)
+            assert checkpoint.load(run.checkpoint_file)["iteration"] == record.iteration
 
 
 @pytest.mark.parametrize(

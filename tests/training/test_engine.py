@@ -2,7 +2,8 @@ import copy
 import gc
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from resexp.data.dataset import Split
 from resexp.errors import BrokenProcess, UserError
 from resexp.storage import checkpoint
 from resexp.storage.run import FAILED, FINISHED, Run
-from resexp.system.memory import no_collection
 from resexp.training import engine as engines
 from resexp.training import trainer
 from resexp.training.device import Execution
@@ -251,9 +251,57 @@ def test_an_iteration_that_cannot_be_captured_ends_the_process_in_one_line(
     assert train(compose(*tiny, f"runs={one.directory.parents[3]}")).state == FINISHED
 
 
-def test_no_garbage_is_collected_during_a_capture() -> None:
-    with no_collection():
-        assert not gc.isenabled()
+class Stand:
+    """In for torch.cuda: which stream is current, and what happened in which order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.current, self.events = "own", list[str]()
+        for name in ("current_stream", "stream", "graph"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: self)
+        monkeypatch.setattr(gc, "collect", lambda: self.events.append("collected"))
+
+    def current_stream(self) -> str:
+        return self.current
+
+    def replay(self) -> None:
+        self.events.append("replayed")
+
+    @contextmanager
+    def stream(self, stream: str) -> Generator[None]:
+        before, self.current = self.current, stream
+        try:
+            yield
+        finally:
+            self.current = before
+
+    @contextmanager
+    def graph(self, graph: object, stream: str, capture_error_mode: str) -> Generator[None]:
+        """As in PyTorch: a capture that fails leaves another stream current."""
+        assert (graph, capture_error_mode) == (self, "thread_local")
+        self.events.append(f"captures on {stream}")
+        self.current = "capturing"
+        yield
+        self.current = stream
+
+
+def test_a_capture_is_made_on_the_runs_own_stream_without_garbage_and_leaves_it_current(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cuda = Stand(monkeypatch)
+
+    def work() -> None:
+        assert not gc.isenabled(), "freeing a CUDA object spoils a capture"
+        cuda.events.append("worked")
+
+    def refused() -> None:
+        refuse_capture(work)
+
+    engines.capture_on_cuda(work)()
+    assert cuda.events == ["collected", "captures on own", "worked", "replayed"]
+    with pytest.raises(RuntimeError, match="capturing"):
+        engines.capture_on_cuda(refused)
+    assert cuda.current == "own"
     assert gc.isenabled()
 
 
