@@ -214,6 +214,20 @@ def measure(sides: list[Side], turns: int) -> list[Row]:
     return [{name: str(value) for name, value in {**row, "measured": measured}.items()} for row in rows]
 
 
+def mps() -> str:
+    """Whether processes compute on a GPU at the same time, as NVIDIA's MPS lets them where its daemon answers."""
+    try:
+        subprocess.run(
+            "nvidia-cuda-mps-control", input=b"get_server_list\n", check=True, capture_output=True, timeout=9
+        )
+        return " under MPS"
+    except (OSError, subprocess.SubprocessError):
+        pass
+    remedy = "nvidia-cuda-mps-control -d starts one"
+    print(f"--together: no MPS daemon answers, processes take turns on the GPU; {remedy}", file=sys.stderr)
+    return " without MPS"
+
+
 def plan(args: Namespace) -> Generator[list[Side], None, None]:
     """The sides of each comparison. Raises UserError for what cannot be measured here."""
     networks = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
@@ -235,11 +249,11 @@ def plan(args: Namespace) -> Generator[list[Side], None, None]:
         how = f"{choose(config.engine, execution)} {execution.precision}{' deterministic' * args.deterministic}"
         how += f" batch {args.batch_size} threads {args.threads} {execution.device}"
         settings = {n: f"{run}{max(1, args.threads // n) if on_cpu else args.threads}" for n in {1, *args.together}}
-        side = partial(Side, window=args.window)
+        side, shared = partial(Side, window=args.window), mps() if args.together and not on_cpu else ""
         for network in args.networks:
             yield [side(f"{network} {how}", loop, network, 1, settings=settings[1]) for loop in args.measures]
             for n in sorted({*args.together} - {1}):
-                name = f"{network} x{n} {how}"
+                name = f"{network} x{n} {how}{shared}"
                 yield [side(name, f"{m} at once", network, m, settings=settings[m]) for m in (1, n)]
         yield [side(f"depths {how}", depth, f"resnet{depth}", 1, settings=settings[1]) for depth in args.depths]
 

@@ -79,6 +79,21 @@ def test_the_usual_loop_is_measured_and_written_down(bench: Any, capsys: Capture
     assert capsys.readouterr().out == summary
 
 
+@pytest.mark.parametrize(
+    ("daemon", "told"), [("exit 0", " under MPS"), ("exit 1", " without MPS"), ("", " without MPS")]
+)
+def test_whether_processes_share_a_gpu_at_the_same_time_is_told(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, daemon: str, told: str
+) -> None:
+    if daemon:
+        control = tmp_path / "nvidia-cuda-mps-control"
+        control.write_text(f"#!/bin/sh\ngrep -q get_server_list\n{daemon}\n")
+        control.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert bench.mps() == told
+    assert ("no MPS daemon answers" in capsys.readouterr().err) == ("without" in told)
+
+
 def test_operations_are_counted_without_timing(bench: Any, capsys: Capture) -> None:
     bench.main([*TINY, "--out=out", "--kernels", "--measures=usual,resexp", "--precisions=fp32,bf16"])
     told = re.findall(r"plain20 (\w+) (\w+): (\d+) operations; .*\b(\d+) convolution", capsys.readouterr().out)
