@@ -6,7 +6,7 @@ from typing import Any
 from resexp.analysis import paper
 from resexp.analysis.study import Group, NetworkRuns, Study, StudyRun, content_key, distinct_labels, title
 from resexp.analysis.verdict import Contrast, judge
-from resexp.config.naming import name_differences, value_text
+from resexp.config.naming import name_differences, short_name, value_text
 from resexp.config.presets import PARTS, settings_named
 from resexp.config.settings import USUAL, flatten
 from resexp.errors import UserError
@@ -170,7 +170,7 @@ def _labels(common: list[dict[str, Any]]) -> list[str]:
         differ = [
             key for key in own if not key.endswith(".name") and any(other.get(key) != own[key] for other in alike)
         ]
-        words = [*words, *(f"{key.rpartition('.')[2]} {value_text(own[key])}" for key in differ)]
+        words = [*words, *(f"{short_name(key)} {value_text(own[key])}" for key in differ)]
         labels.append(", ".join(filter(None, words)) or "all runs")
     return labels
 

@@ -36,6 +36,12 @@ def label(part: dict[str, Any], preset: dict[str, Any]) -> str:
     return part["name"] + name_differences({key: part[key] for key in differing(part, preset)})
 
 
+def short_name(key: str) -> str:
+    """The last part of a dotted setting; of data.seed all, since `seed` alone is a run's own."""
+    leaf = key.rpartition(".")[2]
+    return key if leaf == "seed" else leaf
+
+
 def value_text(value: Any) -> str:
     """A value as a command line takes it: [4000,6000], null, true."""
     if isinstance(value, list):

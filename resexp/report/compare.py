@@ -5,7 +5,7 @@ from typing import Any
 from resexp.analysis.compare import PRECISION, Comparison, Series, settings, varying
 from resexp.analysis.study import METRICS, NetworkRuns
 from resexp.analysis.wording import interval_text, mean_and_spread, points
-from resexp.config.naming import value_text
+from resexp.config.naming import short_name, value_text
 from resexp.formatting import ABSENT, csv_text, listed, shortened
 from resexp.report.captions import line_words, seed_words
 from resexp.report.figures import axis_top, drops, error_axis, iteration_axis, mean_points, row_step, run_points
@@ -27,7 +27,7 @@ def compared_table(comparison: Comparison) -> Table:
                 same = value == comparison.against(series)
                 differences = [ABSENT if same else _difference(comparison, series, value, one) for one in MEASURES]
                 rows.append([series.label, value, str(len(cell.finished)), *errors, *differences])
-    heading = ["network", comparison.over.rpartition(".")[2], "seeds", "test error, %", "running training error, %"]
+    heading = ["network", short_name(comparison.over), "seeds", "test error, %", "running training error, %"]
     heading += ["clean training error, %", "training, points more (95%)", "test, points more (95%)"]
     return Table("Each value at the end of training", heading, rows, {0, 1})
 

@@ -9,6 +9,7 @@ from resexp.analysis.compare import compare as compare_over
 from resexp.analysis.compare import comparisons, only_compared
 from resexp.analysis.study import load_study
 from resexp.errors import UserError
+from resexp.report.compare import compared_table
 
 
 def swept(runs: Path, setting: str, values: dict[str, float], networks: tuple[str, ...], seeds: int = 3) -> None:
@@ -62,6 +63,15 @@ def test_series_are_told_apart_by_what_differs_among_them(runs: Path) -> None:
         *("ResNet-20, short8, flip true", "ResNet-20, short8, flip false"),
     }
     assert [one.over for one in comparisons(load_study(runs))] == ["recipe.lr", "recipe.flip"]
+
+
+def test_the_seed_of_images_is_not_taken_for_that_of_a_run(runs: Path) -> None:
+    for images in (0, 1):
+        for lr in (0.1, 0.2):
+            Synthetic(runs, "shapes", "quick", {"recipe.lr": lr, "data.seed": images}).add("resnet20")
+    found = compare_over(load_study(runs), "recipe.lr")
+    assert [series.label for series in found.series] == ["ResNet-20, data.seed 0", "ResNet-20, data.seed 1"]
+    assert compared_table(compare_over(load_study(runs), "data.seed")).heading[1] == "data.seed"
 
 
 def test_depth_is_an_axis_when_asked_for(runs: Path) -> None:
