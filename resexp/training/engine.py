@@ -150,7 +150,8 @@ def capture_explained(engine: Engine) -> Generator[None, None, None]:
     try:
         yield
     except Exception as error:
-        remedy = "use engine=eager or engine=compile"
+        smaller = "use a smaller recipe.batch_size or model.width"
+        remedy = smaller if is_out_of_memory(error) else "use engine=eager or engine=compile"
         raise BrokenProcess(f"engine={engine}: cannot be captured here ({first_line(error)}); {remedy}") from error
 
 

@@ -131,7 +131,7 @@ def explain(error: BaseException) -> BaseException:
     if isinstance(error, OSError):
         what = f"{error.filename or 'a file of the run'}: {error.strerror or error}"
         return UserError(f"cannot write {what}; free space or choose a folder with runs=PATH")
-    if is_out_of_memory(error):
+    if is_out_of_memory(error) and not isinstance(error, BrokenProcess):
         return UserError("out of memory; use a smaller recipe.batch_size, a smaller model.width or another device")
     if isinstance(error, RuntimeError) and "CUDA error" in str(error):  # after which CUDA serves this process no more
         return BrokenProcess(f"the GPU failed ({first_line(error)}); the same command goes on from the last checkpoint")

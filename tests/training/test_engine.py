@@ -22,7 +22,7 @@ from resexp.training import engine as engines
 from resexp.training import trainer
 from resexp.training.device import Execution
 from resexp.training.engine import EAGER, ENGINES, Engine, Graphed, Work, choose, keep_compiled
-from resexp.training.train import train
+from resexp.training.train import explain, train
 
 GRAPH = Engine(graph=True)
 CPU = Execution(torch.device("cpu"), "fp32", 1)
@@ -249,6 +249,13 @@ def test_an_iteration_that_cannot_be_captured_ends_the_process_in_one_line(
     assert not other.record_file.exists(), "a second run began in a process that can compute no more"
     monkeypatch.undo()
     assert train(compose(*tiny, f"runs={one.directory.parents[3]}")).state == FINISHED
+
+
+def test_memory_that_runs_out_during_a_capture_ends_the_process_with_the_remedy_for_memory() -> None:
+    remedy = r"cannot be captured here \(CUDA out of memory\); use a smaller recipe\.batch_size or model\.width"
+    with pytest.raises(BrokenProcess, match=remedy) as raised, engines.capture_explained(GRAPH):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    assert explain(raised.value) is raised.value, "one that the next run of a sweep would not survive"
 
 
 class Stand:
