@@ -94,9 +94,9 @@ def copy(source: Run, target: Run) -> None:
 def copy_remarks(source: Path, target: Path) -> list[str]:
     """Copy what people have written beside a group's networks, unless something has been written there already.
 
-    A line where it cannot be read.
+    A line where it cannot be read, or stands beside networks of more than this group, whose images have other settings.
     """
-    if source.parts[-2:] != target.parts[-2:] or (target / REMARKS).exists():
+    if (target / REMARKS).exists():
         return []
     try:
         text = (source / REMARKS).read_bytes()
@@ -104,6 +104,9 @@ def copy_remarks(source: Path, target: Path) -> list[str]:
         return []
     except OSError as error:
         return [f"{source / REMARKS}: {error.strerror}; it is left out"]
+    if source.parts[-2:] != target.parts[-2:]:
+        group = "/".join(target.parts[-2:])
+        return [f"{source / REMARKS}: left out for {group}; if it is meant for that, copy it to {target / REMARKS}"]
     with replacing(target / REMARKS) as file:
         file.write(text)
     return []

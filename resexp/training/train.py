@@ -128,10 +128,12 @@ def explained() -> Generator[None, None, None]:
 
 def explain(error: BaseException) -> BaseException:
     """The line for the user where the cause is one that a user can mend; else the error itself."""
+    if isinstance(error, BrokenProcess):  # whatever the cause: a run after this one must not begin
+        return error
     if isinstance(error, OSError):
         what = f"{error.filename or 'a file of the run'}: {error.strerror or error}"
         return UserError(f"cannot write {what}; free space or choose a folder with runs=PATH")
-    if is_out_of_memory(error) and not isinstance(error, BrokenProcess):
+    if is_out_of_memory(error):
         return UserError("out of memory; use a smaller recipe.batch_size, a smaller model.width or another device")
     if isinstance(error, RuntimeError) and "CUDA error" in str(error):  # after which CUDA serves this process no more
         return BrokenProcess(f"the GPU failed ({first_line(error)}); the same command goes on from the last checkpoint")

@@ -140,6 +140,20 @@ def test_remarks_are_collected_with_their_runs_and_not_over_others(here: Here, t
     assert (tmp_path / "results/one" / place).read_text() == "Written here."
 
 
+def test_remarks_beside_networks_of_several_groups_are_named_where_they_may_not_be_meant(
+    here: Here, caplog: pytest.LogCaptureFixture, tmp_path: Path, runs: Path
+) -> None:
+    other = Synthetic(runs, "shapes", "quick", {"data.seed": 1}).add("plain20").directory.parent
+    Synthetic(runs, "shapes", "quick").add("plain20")
+    other.rename(runs / "shapes/quick/plain20+data_seed1")  # where training puts it
+    (runs / "shapes/quick/remarks.txt").write_text("Declared.\n")
+    here("collect", "name=depths")
+    here("collect", "name=depths")
+    assert (tmp_path / "results/depths/shapes/quick/remarks.txt").read_text() == "Declared.\n"
+    assert not (tmp_path / "results/depths/shapes+seed1/quick/remarks.txt").exists()
+    assert caplog.text.count("left out for shapes+seed1/quick; if it is meant for that, copy it to") == 2
+
+
 def test_remarks_that_cannot_be_read_are_named_and_the_runs_are_collected(
     here: Here, tmp_path: Path, runs: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
